@@ -1,0 +1,2 @@
+//! The `estiba` binary.
+fn main() {}
