@@ -1,0 +1,1 @@
+//! seccomp user notification: answering another process's system calls.

@@ -1,0 +1,1 @@
+//! Namespaces: leaving them, mapping ids into them, and who may use which ids.
