@@ -1,0 +1,127 @@
+//! What a build is asked to do, as data: it crosses a memfd as JSON when a miss makes the process start over in its sandbox.
+
+use std::path::PathBuf;
+
+use graph::pattern::IgnoreRules;
+use graph::{Edge, Graph};
+use oci::{ImageConfig, Platform};
+use serde::{Deserialize, Serialize};
+
+/// One build: what to make, from what, and where it goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Request {
+    /// The lowered plan.
+    pub graph: Graph,
+    /// The vertex whose result is the image's file tree.
+    pub root: Edge,
+    /// The image's config; diff ids and creation times of new layers are filled in by the build.
+    pub config: ImageConfig,
+    /// The platform the image is for.
+    pub platform: Platform,
+    /// The build contexts that `Source::Local` vertices name.
+    pub contexts: Vec<LocalContext>,
+    /// How to build.
+    pub options: Options,
+    /// Canonical references the image gets in the store.
+    pub tags: Vec<String>,
+    /// Where the result goes.
+    pub outputs: Vec<Output>,
+}
+
+/// A folder of the host that a build may read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LocalContext {
+    /// The name vertices use; the main one is `context`.
+    pub name: String,
+    /// The folder.
+    pub dir: PathBuf,
+    /// What its ignore file leaves out.
+    pub rules: IgnoreRules,
+}
+
+/// How to build. Nothing in here is part of a cache key.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Options {
+    /// How many operations may run side by side; `None` picks a number from the machine.
+    pub jobs: Option<usize>,
+    /// Seconds since 1970: later times in layers, history and config are set to it (`SOURCE_DATE_EPOCH`).
+    pub epoch: Option<i64>,
+    /// A PEM file of authorities that RUNs trust besides their own.
+    pub ca_bundle: Option<PathBuf>,
+    /// Say for each miss why it missed.
+    pub explain: bool,
+    /// Names the folder of the build's logs; made up where absent.
+    pub build_id: Option<String>,
+    /// Lines of a failing step's log that its error carries.
+    pub log_tail: Option<usize>,
+}
+
+/// Where a result goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum Output {
+    /// Into the store, under the request's tags.
+    Image,
+    /// An OCI layout: a folder, or a tar file where `tar` is set.
+    Oci {
+        /// Where to.
+        dest: Destination,
+        /// One tar file instead of a folder.
+        tar: bool,
+        /// How layers are stored.
+        compression: Compress,
+    },
+    /// An archive as `docker save` writes it.
+    Docker {
+        /// Where to.
+        dest: Destination,
+        /// How layers are stored.
+        compression: Compress,
+    },
+    /// The file tree as one tar file.
+    Tar {
+        /// Where to.
+        dest: Destination,
+    },
+    /// The file tree as a folder.
+    Local {
+        /// Where to.
+        dest: PathBuf,
+    },
+    /// Nothing beside the cache.
+    CacheOnly,
+}
+
+/// A file or the standard output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// A path of the host.
+    Path(PathBuf),
+    /// The standard output.
+    Stdout,
+}
+
+/// How an exporter stores layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compress {
+    /// The form; `None` leaves each layer as the store has it.
+    pub form: Option<CompressForm>,
+    /// The level, in the form's own scale.
+    pub level: Option<i32>,
+    /// Store again what is compressed in another form already.
+    pub force: bool,
+}
+
+/// A form of compression.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompressForm {
+    /// Plain tar.
+    Uncompressed,
+    /// Gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
