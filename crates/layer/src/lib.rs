@@ -1,1 +1,29 @@
-//! Being laid.
+//! Layers as streams: tar, whiteouts, compression. `Read` in, `Write` out, nothing else.
+//!
+//! A layer is a sequence of [`Entry`]s. [`TarWriter`] turns them into bytes in exactly one way, so that equal entries
+//! give an equal digest; [`TarReader`] takes any tar that is in use, hostile ones included, and gives the same entries
+//! back. [`Toc`] is the record of a layer's headers, from which its bytes can be found, and written, again.
+//!
+//! Nothing in this crate touches a file system: paths are bytes here.
+
+mod compression;
+mod entry;
+mod header;
+mod pax;
+pub mod plan;
+mod read;
+mod selection;
+mod sparse;
+mod toc;
+mod toc_codec;
+mod whiteout;
+mod write;
+
+pub use compression::{Compression, CompressionError, Encoder};
+pub use entry::{Entry, Kind, compare_paths, is_private_xattr};
+pub use read::{Chunk, Limits, ReadError, TarEntryReader, TarReader, WhiteoutNames};
+pub use selection::SelectionHasher;
+pub use sparse::Extent;
+pub use toc::{Toc, TocEntry};
+pub use toc_codec::TocError;
+pub use write::{TarWriter, WriteError};
