@@ -1,5 +1,8 @@
 //! File trees, snapshots, namespaces and the processes in them.
 
+pub mod container;
 pub mod ladder;
 pub mod single_id;
 pub mod snapshot;
+pub mod spawner;
+pub mod tree;

@@ -1,0 +1,18 @@
+//! Containers: a [`Spec`] in, a process out.
+//!
+//! [`run`] must be called by a process that has one thread. The child that it clones prepares everything inside its own
+//! namespaces, reports over a socket what went wrong, and becomes the user's program.
+
+pub mod caps;
+mod error;
+mod run;
+pub mod seccomp;
+mod spec;
+
+pub use caps::CapSet;
+pub use error::StartError;
+pub use run::{ExitStatus, Finished, Running, Stdio, Usage, run};
+pub use seccomp::Seccomp;
+pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};
+
+pub use crate::snapshot::RootFs;
