@@ -1,1 +1,27 @@
-//! Being laid.
+//! Dockerfile text → syntax tree → build graph, without any side effect.
+//!
+//! ```text
+//! SourceText::new ─parse→ Parsed { dockerfile, diagnostics }
+//! Plan::new(dockerfile, …); while let Some(wanted) = plan.wanted() { plan.provide(wanted, …) }
+//! plan.lower() → Lowered { graph, root, config, warnings }
+//! ```
+//!
+//! The frontend asks and never fetches: [`Plan::wanted`] names the image
+//! configurations that the reachable stages need, one after another, since an
+//! `ONBUILD` trigger in one may lead to another.
+//! The language is the Dockerfile syntax 1.26; where its reference and BuildKit
+//! differ, this follows BuildKit, and a comment says so.
+
+pub mod diagnostic;
+mod directive;
+mod lower;
+mod plan;
+mod source;
+mod syntax;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use directive::{Directive, Directives};
+pub use lower::Lowered;
+pub use plan::{NamedContext, Options, Plan, Provided, Wanted};
+pub use source::{MAX_BYTES, Position, SourceText, Span};
+pub use syntax::{Dockerfile, Parsed, parse};
