@@ -1,0 +1,27 @@
+//! A layer's other form: a directory. From a tar to a tree, from a tree to a tar, and reading a chain of either.
+//!
+//! A layer tree is what overlayfs keeps in an upper directory: files as they are, deletions as character devices 0:0
+//! (or, where `mknod` is refused, as empty files with an attribute), opaque directories by attribute. [`apply`] makes
+//! one from a tar, [`stream`] makes the canonical tar of one, [`LayerBuilder`] makes either or both from entries in one
+//! pass, and [`view::TreeView`] reads a chain of layers without mounting it.
+//!
+//! Every path that comes from a layer is resolved inside a [`sys::Root`].
+
+mod apply;
+mod attributes;
+mod build;
+mod owner;
+mod pipeline;
+mod selection;
+mod special;
+mod stream;
+mod unpack;
+pub mod view;
+mod walk;
+
+pub use apply::{Applied, ApplyError, ApplyOptions, LinkParents, Whiteouts, apply};
+pub use build::{BuildError, Built, LayerBuilder};
+pub use owner::{IdPolicy, OwnerTable, RecordedOwner};
+pub use stream::{StreamError, StreamOptions, Streamed, replay, stream};
+pub use unpack::{Unpacked, unpack};
+pub use walk::{Walk, WalkError, WalkOptions, diff};
