@@ -1,1 +1,27 @@
-//! Being laid.
+//! Bytes by digest, the index over them, and the locks that let many processes share both.
+//!
+//! A [`Store`] is a directory (drawn in [`Layout`]) that any number of processes of one user open at
+//! once, without a daemon. What is durable and what is cache is decided here and nowhere else: blobs
+//! and the rows that name them are synced before a call returns; cache rows may be lost with the power.
+//!
+//! Nothing here knows what a layer tree or a tar stream is. Snapshots are named by the layout and
+//! owned by the runtime; the store never looks into them.
+
+pub mod blobs;
+pub mod index;
+mod key_lock;
+mod layout;
+mod lease;
+mod open;
+mod random;
+mod toc;
+mod upload;
+
+pub use blobs::{BlobWriter, Blobs, Expected, FsBlobs, MemoryBlobs};
+pub use index::{
+    BlobForm, ImageRow, Index, LayerId, LayerRow, Record, TreeForm, Variant, boot_id,
+};
+pub use key_lock::KeyLock;
+pub use layout::{Layout, VERSION, default_root};
+pub use lease::{CollectLock, Lease, Pins};
+pub use open::{Error, Result, Store};
