@@ -4,15 +4,21 @@
 //! ([`Error`]); nothing prints, nothing panics on input.
 #![allow(unsafe_code, reason = "this crate is where unsafe lives, so that no other needs it")]
 
+pub mod clone;
 pub mod dirents;
 mod error;
+pub mod exec;
 pub mod lock;
 pub mod mapped;
 pub mod memfd;
+pub mod mount;
+pub mod netif;
 pub mod notify;
 pub mod ns;
 pub mod reflink;
 pub mod root;
+pub mod seccomp;
+pub mod signal;
 pub mod stat;
 pub mod xattr;
 
