@@ -3,6 +3,7 @@
 //! [`cached`] is the path of a build that changes nothing: it stats, looks up, and answers. On a miss, [`run`] does the rest.
 
 mod cancel;
+pub mod context;
 mod error;
 pub mod gc;
 mod progress;
@@ -11,6 +12,7 @@ mod request;
 use std::sync::mpsc::Sender;
 
 use oci::{Descriptor, Digest};
+use runtime::ladder::Probe;
 use runtime::spawner::Spawner;
 use serde::{Deserialize, Serialize};
 use store::Store;
@@ -33,6 +35,15 @@ pub struct Built {
     pub cached: (u32, u32),
 }
 
+/// What RUNs are run with: the rung that this process has entered, and its spawner.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// What the probe found; its rung was entered.
+    pub probe: Probe,
+    /// Starts containers.
+    pub spawner: Spawner,
+}
+
 /// What the fast path found.
 #[derive(Clone, Debug)]
 pub enum Cached {
@@ -41,7 +52,7 @@ pub enum Cached {
     /// Something must run.
     Miss {
         /// Whether it takes namespaces: a RUN, or reading a tree that was made in them. Where it does not,
-        /// [`run`] may be called as is, without a spawner.
+        /// [`run`] may be called as is, without a sandbox.
         needs_sandbox: bool,
     },
 }
@@ -53,7 +64,7 @@ pub fn cached(_request: &Request, _store: &Store) -> Result<Cached, Error> {
 
 /// Builds. Owns its threads; `events` gets what happens as it does; `cancel` stops it with [`Error::Cancelled`].
 ///
-/// `spawner` runs containers; without one, a build that needs one fails.
-pub fn run(_request: Request, _store: &Store, _spawner: Option<Spawner>, _events: Sender<Event>, _cancel: &Cancel) -> Result<Built, Error> {
+/// Without a `sandbox`, a build that needs one fails.
+pub fn run(_request: Request, _store: &Store, _sandbox: Option<Sandbox>, _events: Sender<Event>, _cancel: &Cancel) -> Result<Built, Error> {
     todo!()
 }
