@@ -120,8 +120,7 @@ impl Iterator for Dirents {
 
 fn getdents(dir: impl AsFd, buffer: &mut [u8]) -> std::result::Result<usize, Errno> {
     // SAFETY: the kernel writes at most `buffer.len()` bytes to `buffer`.
-    let read = unsafe {
-        libc::syscall(libc::SYS_getdents64, dir.as_fd().as_raw_fd(), buffer.as_mut_ptr(), buffer.len())
-    };
+    let read =
+        unsafe { libc::syscall(libc::SYS_getdents64, dir.as_fd().as_raw_fd(), buffer.as_mut_ptr(), buffer.len()) };
     usize::try_from(read).map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }

@@ -8,6 +8,7 @@ pub mod clone;
 pub mod dirents;
 mod error;
 pub mod exec;
+pub mod fork;
 pub mod lock;
 pub mod mapped;
 pub mod memfd;

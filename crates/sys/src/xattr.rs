@@ -64,9 +64,8 @@ pub fn list(fd: impl AsFd) -> Result<Vec<OsString>> {
 pub(crate) fn fchmodat2(dir: BorrowedFd<'_>, name: &OsStr, mode: u32) -> std::result::Result<(), Errno> {
     let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)?;
     // SAFETY: `name` is a C string that lives through the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_fchmodat2, dir.as_raw_fd(), name.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_fchmodat2, dir.as_raw_fd(), name.as_ptr(), mode, libc::AT_SYMLINK_NOFOLLOW) };
     if result == 0 {
         return Ok(());
     }
@@ -92,11 +91,7 @@ fn read(call: impl Fn(&mut [u8]) -> std::result::Result<usize, Errno>) -> std::r
     Ok(large)
 }
 
-fn optional(
-    call: &'static str,
-    name: &OsStr,
-    result: std::result::Result<Vec<u8>, Errno>,
-) -> Result<Option<Vec<u8>>> {
+fn optional(call: &'static str, name: &OsStr, result: std::result::Result<Vec<u8>, Errno>) -> Result<Option<Vec<u8>>> {
     match result {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),

@@ -93,8 +93,9 @@ fn empty_dir(mut dir: OwnedFd) -> Result<()> {
 
 /// Removes what isn't a directory and gives back the names of (some of) the directories.
 fn sweep(dir: &OwnedFd) -> Result<Vec<OsString>> {
-    let again = rustix::fs::openat(dir, ".", OpenFlags::RDONLY | OpenFlags::DIRECTORY | OpenFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| Error::new("openat", ".", errno))?;
+    let again =
+        rustix::fs::openat(dir, ".", OpenFlags::RDONLY | OpenFlags::DIRECTORY | OpenFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| Error::new("openat", ".", errno))?;
     let mut pending = Vec::new();
     for entry in Dirents::new(again) {
         let entry = entry?;

@@ -1,0 +1,76 @@
+//! A child process that runs a function of ours.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use rustix::process::{Pid, WaitOptions};
+
+use crate::{Error, Result};
+
+/// What a child that panicked exits with.
+const PANICKED: u8 = 101;
+
+/// A child process. Dropping it doesn't end it; [`Forked::wait`] must be called some time, lest it stay a zombie.
+#[derive(Debug)]
+pub struct Forked {
+    pid: Pid,
+}
+
+/// Forks, and runs `work` in the child, which exits with what it returns, without running destructors of ours.
+///
+/// Meant for a process with one thread. Where there were more, `work` must keep to system calls and memory: another
+/// thread's locks stay locked in the child.
+pub fn child(work: impl FnOnce() -> u8) -> Result<Forked> {
+    // SAFETY: the child runs `work` alone and leaves by _exit; the caller answers for what `work` does.
+    match unsafe { libc::fork() } {
+        -1 => Err(Error::last("fork", "")),
+        0 => {
+            let code = catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED);
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+        pid => match Pid::from_raw(pid) {
+            Some(pid) => Ok(Forked { pid }),
+            None => Err(Error::new("fork", "", rustix::io::Errno::IO)),
+        },
+    }
+}
+
+impl Forked {
+    /// The child's process id.
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Waits for its end: the code it exited with, or 128 plus the signal that ended it.
+    pub fn wait(self) -> Result<u8> {
+        loop {
+            match rustix::process::waitpid(Some(self.pid), WaitOptions::empty()) {
+                Ok(Some((_, status))) => {
+                    let signal = status.terminating_signal().map(|signal| signal + 128);
+                    let code = status.exit_status().or(signal).unwrap_or(i32::from(PANICKED));
+                    return Ok(u8::try_from(code).unwrap_or(PANICKED));
+                }
+                Ok(None) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(Error::new("waitpid", "", errno)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_and_reports() {
+        assert_eq!(child(|| 7).unwrap().wait().unwrap(), 7);
+        let killed = child(|| {
+            loop {
+                std::thread::park();
+            }
+        })
+        .unwrap();
+        rustix::process::kill_process(killed.pid, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(killed.wait().unwrap(), 128 + 9);
+    }
+}
