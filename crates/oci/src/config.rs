@@ -20,11 +20,7 @@ pub struct ImageConfig {
     /// Operating system, Go's name.
     pub os: String,
     /// Version of the operating system.
-    #[serde(
-        rename = "os.version",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
     /// Features of the operating system.
     #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
@@ -44,11 +40,7 @@ pub struct ImageConfig {
     /// Its layers.
     pub rootfs: RootFs,
     /// How each layer came about.
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_is_default"
-    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub history: Vec<History>,
     /// Fields that we do not know, kept as they are.
     #[serde(flatten)]
@@ -85,18 +77,10 @@ pub struct ContainerConfig {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// Ports such as `80/tcp`.
-    #[serde(
-        default,
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_is_default"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub exposed_ports: BTreeMap<String, Empty>,
     /// Variables as `NAME=value`, in order.
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_is_default"
-    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub env: Vec<String>,
     /// What is executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,28 +95,16 @@ pub struct ContainerConfig {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub args_escaped: bool,
     /// Paths that hold data of their own.
-    #[serde(
-        default,
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_is_default"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub volumes: BTreeMap<String, Empty>,
     /// Where the program starts.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Instructions for builds that start from this image (Docker).
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_is_default"
-    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub on_build: Vec<String>,
     /// Labels.
-    #[serde(
-        default,
-        skip_serializing_if = "BTreeMap::is_empty",
-        deserialize_with = "null_is_default"
-    )]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "null_is_default")]
     pub labels: BTreeMap<String, String>,
     /// The signal that ends it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -154,11 +126,7 @@ pub struct Empty {}
 #[serde(rename_all = "PascalCase")]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", command]`.
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "null_is_default"
-    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_default")]
     pub test: Vec<String>,
     /// Time between two checks.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -177,10 +145,7 @@ pub struct Healthcheck {
     pub retries: i64,
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde calls it with a reference"
-)]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
@@ -198,10 +163,7 @@ pub struct RootFs {
 
 impl Default for RootFs {
     fn default() -> RootFs {
-        RootFs {
-            kind: "layers".to_owned(),
-            diff_ids: Vec::new(),
-        }
+        RootFs { kind: "layers".to_owned(), diff_ids: Vec::new() }
     }
 }
 
@@ -256,10 +218,7 @@ mod tests {
     fn nulls_are_empty() {
         let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":null,"Cmd":null,"Volumes":null,"Labels":null,"OnBuild":null},"rootfs":{"type":"layers","diff_ids":null},"history":null}"#;
         let config: ImageConfig = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            config,
-            ImageConfig::empty(&Platform::new("linux", "amd64", None))
-        );
+        assert_eq!(config, ImageConfig::empty(&Platform::new("linux", "amd64", None)));
     }
 
     /// oci-spec reads what we write and finds the same values.
@@ -273,9 +232,6 @@ mod tests {
         assert_eq!(config.entrypoint(), &ours.config.entrypoint);
         assert_eq!(config.user().as_deref(), Some("app"));
         assert_eq!(theirs.rootfs().diff_ids().len(), 1);
-        assert_eq!(
-            theirs.created().as_deref(),
-            ours.created.as_ref().map(Timestamp::as_str)
-        );
+        assert_eq!(theirs.created().as_deref(), ours.created.as_ref().map(Timestamp::as_str));
     }
 }

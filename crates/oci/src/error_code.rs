@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What went wrong, as the wire says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[expect(
-    missing_docs,
-    reason = "each code is the specification's own word, and Display explains it"
-)]
+#[expect(missing_docs, reason = "each code is the specification's own word, and Display explains it")]
 pub enum ErrorCode {
     BlobUnknown,
     BlobUploadInvalid,
@@ -37,9 +34,7 @@ impl fmt::Display for ErrorCode {
             ErrorCode::BlobUploadInvalid => "blob upload invalid",
             ErrorCode::BlobUploadUnknown => "blob upload unknown to registry",
             ErrorCode::DigestInvalid => "provided digest did not match uploaded content",
-            ErrorCode::ManifestBlobUnknown => {
-                "manifest references a manifest or blob unknown to registry"
-            }
+            ErrorCode::ManifestBlobUnknown => "manifest references a manifest or blob unknown to registry",
             ErrorCode::ManifestInvalid => "manifest invalid",
             ErrorCode::ManifestUnknown => "manifest unknown to registry",
             ErrorCode::NameInvalid => "invalid repository name",

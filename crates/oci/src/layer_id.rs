@@ -40,9 +40,7 @@ impl ChainId {
     /// The identity of `layers`, base first; `None` for no layers.
     pub fn of(layers: &[DiffId]) -> Option<ChainId> {
         let (first, rest) = layers.split_first()?;
-        let chain = rest.iter().fold(first.0, |chain, layer| {
-            Digest::sha256(format!("{chain} {}", layer.0).as_bytes())
-        });
+        let chain = rest.iter().fold(first.0, |chain, layer| Digest::sha256(format!("{chain} {}", layer.0).as_bytes()));
         Some(ChainId(chain))
     }
 

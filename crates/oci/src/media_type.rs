@@ -47,11 +47,6 @@ pub fn is_config(media_type: &str) -> bool {
 pub fn is_layer(media_type: &str) -> bool {
     matches!(
         media_type,
-        OCI_LAYER
-            | OCI_LAYER_GZIP
-            | OCI_LAYER_ZSTD
-            | DOCKER_LAYER
-            | DOCKER_LAYER_GZIP
-            | DOCKER_LAYER_ZSTD
+        OCI_LAYER | OCI_LAYER_GZIP | OCI_LAYER_ZSTD | DOCKER_LAYER | DOCKER_LAYER_GZIP | DOCKER_LAYER_ZSTD
     )
 }

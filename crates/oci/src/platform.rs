@@ -14,11 +14,7 @@ pub struct Platform {
     /// Go's name of the operating system, such as `linux`.
     pub os: String,
     /// Version of the operating system (Windows).
-    #[serde(
-        rename = "os.version",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
     /// Features of the operating system (Windows).
     #[serde(rename = "os.features", default, skip_serializing_if = "Vec::is_empty")]
@@ -36,22 +32,13 @@ pub struct PlatformError(pub String);
 impl Platform {
     /// A platform from its parts, normalised (`x86_64` → `amd64`, `arm64/v8` → `arm64`).
     pub fn new(os: &str, architecture: &str, variant: Option<&str>) -> Platform {
-        let (architecture, variant) = normalise(
-            &architecture.to_ascii_lowercase(),
-            variant.unwrap_or_default(),
-        );
+        let (architecture, variant) = normalise(&architecture.to_ascii_lowercase(), variant.unwrap_or_default());
         let os = match os.to_ascii_lowercase().as_str() {
             "macos" => "darwin".to_owned(),
             other => other.to_owned(),
         };
         let variant = (!variant.is_empty()).then_some(variant);
-        Platform {
-            architecture,
-            os,
-            os_version: None,
-            os_features: Vec::new(),
-            variant,
-        }
+        Platform { architecture, os, os_version: None, os_features: Vec::new(), variant }
     }
 
     /// The platform of this machine.
@@ -86,9 +73,7 @@ fn normalise(architecture: &str, variant: &str) -> (String, String) {
     (architecture.to_owned(), variant.to_owned())
 }
 
-const SYSTEMS: [&str; 8] = [
-    "linux", "windows", "darwin", "macos", "freebsd", "netbsd", "openbsd", "wasip1",
-];
+const SYSTEMS: [&str; 8] = ["linux", "windows", "darwin", "macos", "freebsd", "netbsd", "openbsd", "wasip1"];
 
 impl FromStr for Platform {
     type Err = PlatformError;
@@ -96,23 +81,17 @@ impl FromStr for Platform {
     /// Reads `os/architecture[/variant]`, or an operating system or architecture alone.
     fn from_str(text: &str) -> Result<Platform, PlatformError> {
         let error = || PlatformError(text.chars().take(100).collect());
-        let word = |part: &&str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        };
+        let word =
+            |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         let parts: Vec<&str> = text.split('/').collect();
         if text.len() > 100 || !parts.iter().all(word) {
             return Err(error());
         }
         let host = Platform::host();
         match parts[..] {
-            [one] if SYSTEMS.contains(&one.to_ascii_lowercase().as_str()) => Ok(Platform::new(
-                one,
-                &host.architecture,
-                host.variant.as_deref(),
-            )),
+            [one] if SYSTEMS.contains(&one.to_ascii_lowercase().as_str()) => {
+                Ok(Platform::new(one, &host.architecture, host.variant.as_deref()))
+            }
             [one] if normalise(&one.to_ascii_lowercase(), "").0 != one || KNOWN.contains(&one) => {
                 Ok(Platform::new(&host.os, one, None))
             }
@@ -124,9 +103,8 @@ impl FromStr for Platform {
 }
 
 /// Architectures that may stand alone in `--platform`.
-const KNOWN: [&str; 10] = [
-    "amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64", "mips64le", "wasm",
-];
+const KNOWN: [&str; 10] =
+    ["amd64", "arm64", "arm", "386", "ppc64le", "s390x", "riscv64", "loong64", "mips64le", "wasm"];
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -154,11 +132,7 @@ mod tests {
             ("arm64", "linux/arm64"),
             ("linux/amd64/v3", "linux/amd64/v3"),
         ] {
-            assert_eq!(
-                text.parse::<Platform>().unwrap().to_string(),
-                normal,
-                "{text}"
-            );
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), normal, "{text}");
         }
         for bad in ["", "/", "linux/", "linux/amd64/v1/x", "what", "linux/a b"] {
             assert!(bad.parse::<Platform>().is_err(), "{bad}");

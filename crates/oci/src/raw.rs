@@ -32,16 +32,9 @@ impl<T: DeserializeOwned> Raw<T> {
     /// # Errors
     /// When the bytes are not JSON of the shape of `T`.
     pub fn parse(bytes: Vec<u8>) -> Result<Raw<T>, RawError> {
-        let value = serde_json::from_slice(&bytes).map_err(|source| RawError {
-            what: short_name::<T>(),
-            source,
-        })?;
+        let value = serde_json::from_slice(&bytes).map_err(|source| RawError { what: short_name::<T>(), source })?;
         let digest = Digest::sha256(&bytes);
-        Ok(Raw {
-            bytes,
-            value,
-            digest,
-        })
+        Ok(Raw { bytes, value, digest })
     }
 }
 
@@ -51,16 +44,9 @@ impl<T: Serialize> Raw<T> {
     /// # Errors
     /// When `T` holds something that JSON has no form for.
     pub fn encode(value: T) -> Result<Raw<T>, RawError> {
-        let bytes = serde_json::to_vec(&value).map_err(|source| RawError {
-            what: short_name::<T>(),
-            source,
-        })?;
+        let bytes = serde_json::to_vec(&value).map_err(|source| RawError { what: short_name::<T>(), source })?;
         let digest = Digest::sha256(&bytes);
-        Ok(Raw {
-            bytes,
-            value,
-            digest,
-        })
+        Ok(Raw { bytes, value, digest })
     }
 }
 
@@ -92,23 +78,17 @@ impl<T> Raw<T> {
 }
 
 fn short_name<T>() -> &'static str {
-    std::any::type_name::<T>()
-        .rsplit("::")
-        .next()
-        .unwrap_or("document")
+    std::any::type_name::<T>().rsplit("::").next().unwrap_or("document")
 }
 
 impl<T> Serialize for Raw<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        std::str::from_utf8(&self.bytes)
-            .map_err(serde::ser::Error::custom)?
-            .serialize(serializer)
+        std::str::from_utf8(&self.bytes).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Raw<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Raw<T>, D::Error> {
-        Raw::parse(String::deserialize(deserializer)?.into_bytes())
-            .map_err(serde::de::Error::custom)
+        Raw::parse(String::deserialize(deserializer)?.into_bytes()).map_err(serde::de::Error::custom)
     }
 }

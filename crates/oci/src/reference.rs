@@ -29,14 +29,10 @@ pub struct Tag(String);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     /// Nothing, or a name that breaks the grammar.
-    #[error(
-        "invalid reference `{0}`: a repository name is made of lower-case letters, digits, `.`, `_`, `-` and `/`"
-    )]
+    #[error("invalid reference `{0}`: a repository name is made of lower-case letters, digits, `.`, `_`, `-` and `/`")]
     Name(String),
     /// Upper-case letters in the repository name.
-    #[error(
-        "invalid reference `{text}`: repository names are lower case; did you mean `{suggestion}`?"
-    )]
+    #[error("invalid reference `{text}`: repository names are lower case; did you mean `{suggestion}`?")]
     UpperCase {
         /// What was written.
         text: String,
@@ -82,9 +78,9 @@ fn is_component(text: &str) -> bool {
     if !bytes.first().is_some_and(alphanumeric) || !bytes.last().is_some_and(alphanumeric) {
         return false;
     }
-    bytes.split(alphanumeric).all(|separator| {
-        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-')
-    })
+    bytes
+        .split(alphanumeric)
+        .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|byte| *byte == b'-'))
 }
 
 impl FromStr for RepositoryName {
@@ -108,10 +104,7 @@ impl FromStr for Tag {
         let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let mut bytes = text.bytes();
         let first = bytes.next().is_some_and(word);
-        if !first
-            || text.len() > 128
-            || !bytes.all(|byte| word(byte) || byte == b'.' || byte == b'-')
-        {
+        if !first || text.len() > 128 || !bytes.all(|byte| word(byte) || byte == b'.' || byte == b'-') {
             return Err(ReferenceError::Tag(excerpt(text)));
         }
         Ok(Tag(text.to_owned()))
@@ -189,19 +182,16 @@ impl Reference {
 
 /// Whether the part before the first slash names a registry and not a part of the repository.
 fn is_registry(part: &str) -> bool {
-    part == "localhost"
-        || part.contains(['.', ':', '['])
-        || part.bytes().any(|byte| byte.is_ascii_uppercase())
+    part == "localhost" || part.contains(['.', ':', '[']) || part.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// Host names, IPv4 and bracketed IPv6 addresses, with an optional port.
 fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
-            Some((address, after)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (
-                "v6",
-                after.strip_prefix(':').or(after.is_empty().then_some("0")),
-            ),
+            Some((address, after)) if address.parse::<std::net::Ipv6Addr>().is_ok() => {
+                ("v6", after.strip_prefix(':').or(after.is_empty().then_some("0")))
+            }
             _ => return false,
         },
         None => match text.split_once(':') {
@@ -210,16 +200,11 @@ fn is_host(text: &str) -> bool {
         },
     };
     let label = |label: &str| {
-        let inside = label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        let inside = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
         !label.is_empty() && inside && !label.starts_with('-') && !label.ends_with('-')
     };
-    let digits = |port: &str| {
-        !port.is_empty()
-            && port.bytes().all(|byte| byte.is_ascii_digit())
-            && port.parse::<u16>().is_ok()
-    };
+    let digits =
+        |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     host.split('.').all(label) && port.is_some_and(digits)
 }
 
@@ -229,22 +214,15 @@ impl FromStr for Reference {
     fn from_str(text: &str) -> Result<Reference, ReferenceError> {
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
-                let parsed = digest.parse().map_err(|source| ReferenceError::Digest {
-                    text: excerpt(text),
-                    source,
-                })?;
+                let parsed = digest.parse().map_err(|source| ReferenceError::Digest { text: excerpt(text), source })?;
                 (rest, Some(parsed))
             }
             None => (text, None),
         };
         let (name, tag) = match rest.rsplit_once(':') {
-            Some((name, tag)) if !tag.contains('/') => (
-                name,
-                Some(
-                    tag.parse::<Tag>()
-                        .map_err(|_| ReferenceError::Tag(excerpt(text)))?,
-                ),
-            ),
+            Some((name, tag)) if !tag.contains('/') => {
+                (name, Some(tag.parse::<Tag>().map_err(|_| ReferenceError::Tag(excerpt(text)))?))
+            }
             _ => (rest, None),
         };
         let (registry, repository) = match name.split_once('/') {
@@ -261,10 +239,7 @@ impl FromStr for Reference {
         };
         if repository.bytes().any(|byte| byte.is_ascii_uppercase()) {
             let suggestion = excerpt(&text.replacen(name, &name.to_lowercase(), 1));
-            return Err(ReferenceError::UpperCase {
-                text: excerpt(text),
-                suggestion,
-            });
+            return Err(ReferenceError::UpperCase { text: excerpt(text), suggestion });
         }
         if !is_host(registry) {
             return Err(ReferenceError::Name(excerpt(text)));
@@ -272,19 +247,12 @@ impl FromStr for Reference {
         if registry.len() + repository.len() + 1 > MAX_NAME {
             return Err(ReferenceError::TooLong(excerpt(text)));
         }
-        let repository = repository
-            .parse()
-            .map_err(|_| ReferenceError::Name(excerpt(text)))?;
+        let repository = repository.parse().map_err(|_| ReferenceError::Name(excerpt(text)))?;
         let tag = match (tag, &digest) {
             (None, None) => Some(Tag(DEFAULT_TAG.to_owned())),
             (tag, _) => tag,
         };
-        Ok(Reference {
-            registry: registry.to_owned(),
-            repository,
-            tag,
-            digest,
-        })
+        Ok(Reference { registry: registry.to_owned(), repository, tag, digest })
     }
 }
 
@@ -302,9 +270,7 @@ impl Serialize for Reference {
 
 impl<'de> Deserialize<'de> for Reference {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Reference, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -320,26 +286,10 @@ mod tests {
             ("app", "docker.io/library/app:latest", "app:latest"),
             ("app:1", "docker.io/library/app:1", "app:1"),
             ("team/app", "docker.io/team/app:latest", "team/app:latest"),
-            (
-                "docker.io/app",
-                "docker.io/library/app:latest",
-                "app:latest",
-            ),
-            (
-                "index.docker.io/team/app",
-                "docker.io/team/app:latest",
-                "team/app:latest",
-            ),
-            (
-                "localhost/app",
-                "localhost/app:latest",
-                "localhost/app:latest",
-            ),
-            (
-                "localhost:5000/a/b:v1",
-                "localhost:5000/a/b:v1",
-                "localhost:5000/a/b:v1",
-            ),
+            ("docker.io/app", "docker.io/library/app:latest", "app:latest"),
+            ("index.docker.io/team/app", "docker.io/team/app:latest", "team/app:latest"),
+            ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
+            ("localhost:5000/a/b:v1", "localhost:5000/a/b:v1", "localhost:5000/a/b:v1"),
             ("[::1]:5000/a", "[::1]:5000/a:latest", "[::1]:5000/a:latest"),
             ("a.b/c__d--e:x", "a.b/c__d--e:x", "a.b/c__d--e:x"),
         ] {
@@ -348,10 +298,7 @@ mod tests {
             assert_eq!(reference.familiar(), familiar);
         }
         let pinned: Reference = format!("app@{digest}").parse().unwrap();
-        assert_eq!(
-            pinned.to_string(),
-            format!("docker.io/library/app@{digest}")
-        );
+        assert_eq!(pinned.to_string(), format!("docker.io/library/app@{digest}"));
         let both: Reference = format!("app:1@{digest}").parse().unwrap();
         assert_eq!(both.familiar(), format!("app:1@{digest}"));
     }
@@ -379,10 +326,7 @@ mod tests {
             assert!(bad.parse::<Reference>().is_err(), "{bad:?}");
         }
         let upper = "team/App:1".parse::<Reference>().unwrap_err();
-        assert!(
-            upper.to_string().contains("did you mean `team/app:1`"),
-            "{upper}"
-        );
+        assert!(upper.to_string().contains("did you mean `team/app:1`"), "{upper}");
         assert!("a".repeat(300).parse::<Reference>().is_err());
     }
 

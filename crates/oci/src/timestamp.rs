@@ -21,10 +21,7 @@ impl Timestamp {
 
     /// Seconds after 1970, if the text is a moment.
     pub fn unix_seconds(&self) -> Option<i64> {
-        self.0
-            .parse::<jiff::Timestamp>()
-            .ok()
-            .map(|moment| moment.as_second())
+        self.0.parse::<jiff::Timestamp>().ok().map(|moment| moment.as_second())
     }
 
     /// The text.
