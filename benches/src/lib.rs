@@ -1,1 +1,15 @@
-//! Being laid.
+//! Benchmarks of whole processes, beside peers: what a user waits for.
+//!
+//! Every figure is a median of runs that alternate between the tools, so that a machine that slows down
+//! slows all of them. `benches/README.md` says how to run this and what bounds each figure.
+
+mod content;
+mod measure;
+mod report;
+mod tool;
+mod workload;
+
+pub use measure::{Sample, drop_page_cache, helper, median};
+pub use report::Report;
+pub use tool::{Bed, Tool};
+pub use workload::{WORKLOADS, Workload};

@@ -1,0 +1,148 @@
+//! The workloads, by the names that the project's figures use.
+
+use std::io;
+use std::process::Command;
+
+use crate::content;
+use crate::measure::{Sample, drop_page_cache};
+use crate::report::Report;
+use crate::tool::{Bed, Tool};
+
+/// One workload: its name, and what it prints rows for.
+#[derive(Debug)]
+pub struct Workload {
+    /// `W1` and so on.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Makes the context, runs all tools by turns, prints rows. `rounds` is how many runs a tool gets.
+    pub run: fn(&Bed, &mut Report, rounds: usize) -> io::Result<()>,
+}
+
+/// All of them.
+pub const WORKLOADS: &[Workload] = &[
+    Workload { name: "W1", about: "cached rebuild of 12 instructions over 2,000 files", run: cached_rebuild },
+    Workload { name: "W2", about: "five RUNs and a COPY, --no-cache", run: small_runs },
+    Workload {
+        name: "W3",
+        about: "COPY of 50,000 files and 1 GiB: cold, unchanged, one file touched",
+        run: large_copy,
+    },
+    Workload { name: "W4", about: "four stages of two seconds side by side", run: stages },
+    Workload { name: "W6", about: "run --rm busybox true", run: run_true },
+];
+
+/// Takes `rounds` samples of each tool by turns: A B A B. `before` readies one run and is not measured.
+fn by_turns(
+    bed: &Bed,
+    tools: &[Tool],
+    rounds: usize,
+    mut before: impl FnMut(Tool, u64) -> io::Result<()>,
+    command: impl Fn(Tool) -> Command,
+) -> io::Result<Vec<(Tool, Vec<Sample>)>> {
+    let mut samples: Vec<(Tool, Vec<Sample>)> =
+        tools.iter().filter(|tool| bed.has(**tool)).map(|tool| (*tool, Vec::new())).collect();
+    for round in 0..rounds as u64 {
+        for (tool, taken) in &mut samples {
+            before(*tool, round)?;
+            taken.push(bed.measure(&command(*tool))?);
+        }
+    }
+    Ok(samples)
+}
+
+const BUILDERS: [Tool; 2] = [Tool::Estiba, Tool::Buildah];
+
+/// Resets both stores and builds once, so that what follows finds a cache.
+fn warm(bed: &Bed, context: &std::path::Path) -> io::Result<()> {
+    for tool in BUILDERS.into_iter().filter(|tool| bed.has(*tool)) {
+        bed.reset(tool)?;
+        bed.run(&bed.build(tool, context, false))?;
+    }
+    Ok(())
+}
+
+fn cached_rebuild(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    let context = bed.context("w1");
+    content::cached_rebuild(&context)?;
+    warm(bed, &context)?;
+    let build = |tool| bed.build(tool, &context, false);
+    report.row("W1 cached rebuild", &by_turns(bed, &BUILDERS, rounds * 3, |_, _| Ok(()), build)?)?;
+    if drop_page_cache() {
+        let drop = |_, _| if drop_page_cache() { Ok(()) } else { Err(io::Error::other("the page cache stays")) };
+        report.row("W1 the same, page cache dropped", &by_turns(bed, &BUILDERS, rounds, drop, build)?)?;
+    }
+    let fresh = |tool| bed.build(tool, &context, true);
+    report.row("W1 --no-cache", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), fresh)?)
+}
+
+fn small_runs(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    let context = bed.context("w2");
+    content::small_runs(&context)?;
+    warm(bed, &context)?;
+    let fresh = |tool| bed.build(tool, &context, true);
+    report.row("W2 five RUNs + COPY, --no-cache", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), fresh)?)
+}
+
+fn large_copy(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    let context = bed.context("w3");
+    content::large_copy(&context)?;
+    let build = |tool| bed.build(tool, &context, false);
+    // Each takes many seconds and gigabytes: fewer rounds say enough.
+    let rounds = rounds.div_ceil(2);
+    let reset = |tool, _| {
+        bed.reset(tool)?;
+        // Where it stays, the row's name says so.
+        let _ = drop_page_cache();
+        Ok(())
+    };
+    let cold = if drop_page_cache() { "W3 50,000 files + 1 GiB, cold" } else { "W3 the same, page cache kept" };
+    report.row(cold, &by_turns(bed, &BUILDERS, rounds, reset, build)?)?;
+    report.row("W3 nothing changed", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), build)?)?;
+    let touch = |tool, round| content::touch(&context, round * 2 + u64::from(tool == Tool::Buildah));
+    report.row("W3 one file touched", &by_turns(bed, &BUILDERS, rounds, touch, build)?)
+}
+
+fn stages(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    let context = bed.context("w4");
+    content::stages(&context)?;
+    warm(bed, &context)?;
+    let command = |tool| match tool {
+        Tool::Bare => {
+            let mut shells = bed.command(tool);
+            let one = format!("({}) & ", content::STAGE);
+            shells.args(["sh", "-c", &format!("{}wait", one.repeat(4))]);
+            shells
+        }
+        Tool::Estiba | Tool::Buildah | Tool::Bwrap => bed.build(tool, &context, true),
+    };
+    let tools = [Tool::Estiba, Tool::Buildah, Tool::Bare];
+    report.row("W4 four stages side by side", &by_turns(bed, &tools, rounds, |_, _| Ok(()), command)?)
+}
+
+fn run_true(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    bed.reset(Tool::Estiba)?;
+    let command = |tool| {
+        let mut command = bed.command(tool);
+        match tool {
+            Tool::Bwrap => {
+                command.args([
+                    "--unshare-user",
+                    "--unshare-pid",
+                    "--unshare-ipc",
+                    "--unshare-uts",
+                    "--die-with-parent",
+                ]);
+                command.arg("--bind").arg(bed.rootfs()).arg("/");
+                command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"]);
+            }
+            Tool::Estiba | Tool::Buildah | Tool::Bare => {
+                command.args(["run", "--rm", "--network=host", "busybox", "true"]);
+            }
+        }
+        command
+    };
+    bed.run(&command(Tool::Estiba))?;
+    let samples = by_turns(bed, &[Tool::Estiba, Tool::Bwrap], rounds * 10, |_, _| Ok(()), command)?;
+    report.row("W6 run --rm busybox true", &samples)
+}
