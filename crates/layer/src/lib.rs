@@ -6,9 +6,11 @@
 //!
 //! Nothing in this crate touches a file system: paths are bytes here.
 
+mod buffer;
 mod compression;
 mod entry;
 mod header;
+mod member;
 mod pax;
 pub mod plan;
 mod read;
@@ -26,4 +28,6 @@ pub use selection::SelectionHasher;
 pub use sparse::Extent;
 pub use toc::{Toc, TocEntry};
 pub use toc_codec::TocError;
-pub use write::{TarWriter, WriteError};
+pub use header::HeaderError;
+pub use pax::PaxError;
+pub use write::{TarWriter, WriteError, copy_exactly};
