@@ -17,13 +17,14 @@ pub struct Forked {
 
 /// Forks, and runs `work` in the child, which exits with what it returns, without running destructors of ours.
 ///
-/// Meant for a process with one thread. Where there were more, `work` must keep to system calls and memory: another
+/// The child is killed when the thread that forked it ends. Meant for a process with one thread. Where there were more, `work` must keep to system calls and memory: another
 /// thread's locks stay locked in the child.
 pub fn child(work: impl FnOnce() -> u8) -> Result<Forked> {
     // SAFETY: the child runs `work` alone and leaves by _exit; the caller answers for what `work` does.
     match unsafe { libc::fork() } {
         -1 => Err(Error::last("fork", "")),
         0 => {
+            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
             let code = catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED);
             // SAFETY: ends the process.
             unsafe { libc::_exit(i32::from(code)) }

@@ -1,17 +1,33 @@
 //! The privilege ladder: what this process may do here, and what keeps it from more.
+//!
+//! [`probe`] tries each rung for real, best first, in a child process; a caller remembers what it found for as long as
+//! the machine runs. [`enter`] steps onto a rung. What each rung is worth:
+//!
+//! | rung | a base image unpacks | owners | set-user-id, USER |
+//! |---|---|---|---|
+//! | root, subordinate ids | yes | kept by the kernel | as always |
+//! | single id | yes | kept by [`crate::single_id`] | emulated for root's processes; another USER is that one id |
+//! | chroot | yes | kept by the kernel | as always, without isolation |
+//! | unprivileged | no RUN | – | – |
+
+mod attempt;
+mod diagnose;
+mod enter;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 pub use sys::ns::IdRange;
 
+pub use enter::{EnterError, enter};
+
 /// How much of a sandbox the kernel and the machine's set-up grant, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rung {
-    /// Root, allowed to mount.
+    /// Root with all of an image's ids, allowed to mount.
     Root,
-    /// An ordinary user with a range of ids of its own, mapped by newuidmap and newgidmap.
+    /// A user namespace in which 0 is the caller and 1… are these ids.
     SubordinateIds {
         /// The subordinate user ids.
         uid: IdRange,
@@ -54,7 +70,7 @@ pub struct Probe {
     pub rung: Rung,
     /// Overlayfs on that rung, in the probed directory.
     pub overlay: Overlay,
-    /// The better rungs, and what blocks them.
+    /// The better rungs, and what blocks them; best first.
     pub blocked: Vec<Blocked>,
 }
 
@@ -71,29 +87,21 @@ impl Rung {
     }
 }
 
-/// Why a rung could not be entered.
-#[derive(Debug, thiserror::Error)]
-pub enum EnterError {
-    /// A kernel call failed.
-    #[error("cannot enter the {rung} rung: {source}")]
-    Call {
-        /// The rung's name.
-        rung: &'static str,
-        /// The call.
-        source: sys::Error,
-    },
-}
-
-/// Finds the best rung by trying, in child processes; `dir` is where overlay mounts will live (the store's snapshots).
+/// Finds the best rung by trying, in child processes; `dir` is where overlay mounts will live (the store's snapshots),
+/// and must be writable.
 pub fn probe(dir: &Path) -> Probe {
-    let _ = dir;
-    todo!()
-}
-
-/// Enters the rung's user and mount namespaces, as root there, with private mount propagation.
-///
-/// Only in a process that never had a second thread. Nothing to do for [`Rung::Chroot`] and [`Rung::Unprivileged`].
-pub fn enter(rung: &Rung) -> Result<(), EnterError> {
-    let _ = rung;
-    todo!()
+    let machine = diagnose::Machine::here();
+    let mut blocked = Vec::new();
+    for candidate in machine.candidates() {
+        let tried = candidate.and_then(|rung| match attempt::attempt(&rung, dir) {
+            Ok(overlay) => Ok((rung, overlay)),
+            Err(failure) => Err(machine.explain(&rung, &failure)),
+        });
+        match tried {
+            Ok((rung, overlay)) => return Probe { rung, overlay, blocked },
+            Err(why) => blocked.push(why),
+        }
+    }
+    let overlay = Overlay::Refused("there are no namespaces to mount in".to_owned());
+    Probe { rung: Rung::Unprivileged, overlay, blocked }
 }
