@@ -7,8 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use fixtures::User;
 use estiba_runtime::ladder::{self, Overlay, Probe, Rung};
+use fixtures::User;
 
 /// Says to this program, run again as another user, where to probe.
 const PROBE: &str = "ESTIBA_TEST_PROBE";
@@ -39,15 +39,11 @@ fn probe_as(user: &User, wrap: &[&str]) -> (Probe, tempfile::TempDir) {
     let dir = user.temp_dir().unwrap();
     let place = user.temp_dir().unwrap();
     let program = user.install(&std::env::current_exe().unwrap(), place.path()).unwrap();
-    let mut command = match wrap {
-        [] => user.command(program),
-        [first, rest @ ..] => {
-            let mut command = user.command(first);
-            command.args(rest).arg(program);
-            command
-        }
-    };
-    let output = command.args(["as_told", "--exact", "--nocapture"]).env(PROBE, dir.path()).output().unwrap();
+    // The user's environment is clean; this one says it anew.
+    let told = format!("{PROBE}={}", dir.path().display());
+    let mut command = user.command("env");
+    command.arg(told).args(wrap).arg(program);
+    let output = command.args(["as_told", "--exact", "--nocapture"]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let probe = serde_json::from_slice(&fs::read(dir.path().join("probe.json")).unwrap()).unwrap();
     (probe, dir)

@@ -136,7 +136,8 @@ impl Machine {
     fn mapped_ids(&self) -> u32 {
         let mut rows: Vec<(u64, u64)> = self.uid_map.lines().filter_map(map_row).collect();
         rows.sort_unstable();
-        let end = rows.into_iter().fold(0, |end, (start, count)| if start <= end { end.max(start + count) } else { end });
+        let end =
+            rows.into_iter().fold(0, |end, (start, count)| if start <= end { end.max(start + count) } else { end });
         u32::try_from(end).unwrap_or(u32::MAX)
     }
 
@@ -166,9 +167,7 @@ impl Machine {
                 "a seccomp filter or a chroot forbids user namespaces",
                 "in a container: start it with --security-opt seccomp=unconfined; in a chroot: leave it",
             ),
-            Errno::NOSPC => {
-                ("no user namespace is left to make", "sudo sysctl -w user.max_user_namespaces=15000")
-            }
+            Errno::NOSPC => ("no user namespace is left to make", "sudo sysctl -w user.max_user_namespaces=15000"),
             Errno::USERS => ("user namespaces are nested too deeply", "start from a namespace further out"),
             Errno::ACCESS => self.lsm(),
             Errno::INVAL | Errno::NOSYS => {

@@ -109,10 +109,7 @@ fn single(process: &str, uid: u32, gid: u32) -> sys::Result<()> {
 
 /// 0 is the caller, 1… the subordinate ids.
 fn full_map(caller: u32, range: IdRange) -> [IdMap; 2] {
-    [
-        IdMap { inside: 0, outside: caller, count: 1 },
-        IdMap { inside: 1, outside: range.start, count: range.count },
-    ]
+    [IdMap { inside: 0, outside: caller, count: 1 }, IdMap { inside: 1, outside: range.start, count: range.count }]
 }
 
 /// The maps are written from outside: by a child forked before, which is still in the old namespace.
