@@ -1,2 +1,35 @@
-//! The `estiba` binary.
-fn main() {}
+//! The `estiba` binary: builds and runs container images without a daemon and without root.
+//!
+//! The order matters. The worker's entry point comes first: that process enters namespaces, which
+//! only a single-threaded process may. Then the command line is parsed and one verb runs.
+
+mod context;
+mod duration;
+mod error;
+mod image;
+mod keyed;
+mod near;
+mod resolve;
+mod rootfs;
+mod sandbox;
+mod template;
+mod ui;
+mod verb;
+mod worker;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let result = match worker::entry(&arguments) {
+        Some(plan) => worker::main(plan),
+        None => verb::dispatch(arguments),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            error.report();
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

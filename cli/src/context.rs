@@ -1,0 +1,49 @@
+//! What every verb starts from: the store's place and the environment.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use store::Store;
+
+use crate::error::{Error, Result};
+
+/// The process's surroundings, read once.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    root: PathBuf,
+}
+
+impl Context {
+    /// Settles the store's place: `--root`, else what the environment says.
+    pub(crate) fn new(root: Option<PathBuf>) -> Result<Self> {
+        let chosen = root.or_else(|| store::default_root(|name| std::env::var_os(name), rustix::process::geteuid().as_raw()));
+        let Some(chosen) = chosen else {
+            return Err(Error::failed("there is no place for the store: $HOME is not set").hint("set $ESTIBA_ROOT, or give --root DIR"));
+        };
+        let root = std::path::absolute(&chosen)?;
+        Ok(Self { root })
+    }
+
+    /// The store's folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Opens the store, and makes it when there is none.
+    pub(crate) fn store(&self) -> Result<Store> {
+        Ok(Store::open(&self.root)?)
+    }
+
+    /// Opens the store for reading; `None` when there is none yet, which most verbs treat as empty.
+    pub(crate) fn existing_store(&self) -> Result<Option<Store>> {
+        if !self.root.join("version").exists() {
+            return Ok(None);
+        }
+        Ok(Some(Store::open_existing(&self.root)?))
+    }
+}
+
+/// A variable of the environment, when it is set, not empty, and text.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).and_then(|value: OsString| value.into_string().ok())
+}

@@ -1,0 +1,211 @@
+//! `estiba build`.
+//!
+//! The road of a build that changes nothing is: parse, stat, look up, print. It starts no thread
+//! and writes nothing. On the first miss the request goes to a worker, which is this program
+//! executed again (see [`crate::worker`]).
+
+mod context;
+mod dockerfile;
+mod options;
+mod output;
+pub(crate) mod report;
+
+use std::path::PathBuf;
+
+use builder::{Cached, Request};
+use frontend::{Lowered, Plan};
+use oci::{Platform, Reference};
+use store::Store;
+
+use self::dockerfile::Source;
+use self::report::Report;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::ui::progress::Mode;
+use crate::{resolve, ui, worker};
+
+const EXAMPLES: &str = "\
+Examples:
+  estiba build -t app .                              The Dockerfile of this folder
+  estiba build -t app -f docker/Dockerfile .         Another Dockerfile
+  estiba build --target test --build-arg V=1.2 .     One stage, with an argument
+  estiba build -o type=local,dest=out .              The file tree into a folder
+  estiba build -o type=oci,dest=app.tar .            An OCI archive
+  estiba build --explain .                           Why steps were not cached
+  estiba build --print=graph=dot . | dot -Tsvg       The build as a picture
+  estiba build --reproducible .                      The same digest on any machine
+  echo 'FROM busybox' | estiba build -               A Dockerfile without a context
+
+FROM takes a name in the store, `oci-layout://DIR` and `scratch`.";
+
+/// Arguments of `estiba build`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The folder that COPY and ADD read; `-` takes a Dockerfile from standard input and no folder
+    #[arg(value_name = "CONTEXT")]
+    context: String,
+    /// Name the image (may be repeated)
+    #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
+    tags: Vec<String>,
+    /// The Dockerfile [default: CONTEXT/Dockerfile]; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Build this stage instead of the last
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Set a build argument; without a value it comes from the environment
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    build_args: Vec<String>,
+    /// Another folder or image for COPY --from, FROM and mounts: a path, docker-image://NAME or oci-layout://DIR
+    #[arg(long = "build-context", value_name = "NAME=PLACE")]
+    build_contexts: Vec<String>,
+    /// Add a label to the image
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
+    /// Where the result goes: type=image|oci|docker|tar|local|cacheonly[,dest=PATH][,compression=…]; a bare path is a folder, `-` a tar on standard output
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    outputs: Vec<String>,
+    /// The platform of the image
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Take no step from the cache
+    #[arg(long)]
+    no_cache: bool,
+    /// Take no step of these stages from the cache
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    no_cache_filter: Vec<String>,
+    /// The network of RUN: default, host or none
+    #[arg(long, value_name = "MODE", default_value = "default", hide_default_value = true)]
+    network: String,
+    /// Certificate authorities that RUNs trust besides their own: a PEM file, or `system` for this machine's
+    #[arg(long, value_name = "FILE|system")]
+    ca_bundle: Option<String>,
+    /// Let every time in the image be SOURCE_DATE_EPOCH, or 1970: the same inputs give the same digest
+    #[arg(long)]
+    reproducible: bool,
+    /// How many steps run side by side
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Say of each step that was not cached what changed
+    #[arg(long)]
+    explain: bool,
+    /// How to show progress
+    #[arg(long, value_name = "MODE", default_value = "auto", hide_default_value = true, env = "BUILDKIT_PROGRESS", hide_env = true)]
+    progress: Mode,
+    /// Print nothing but the image's id
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print the build graph instead of building: graph, graph=json or graph=dot
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "graph")]
+    print: Option<String>,
+    /// Write the image's id into this file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Write digests and names of the result into this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
+    /// The network, host name and user files of steps are the machine's: accepted for docker's sake
+    #[arg(long, hide = true)]
+    load: bool,
+    /// Base images come from the store: accepted for docker's sake
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pull: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    provenance: Option<String>,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rm: Option<String>,
+    #[arg(long, hide = true)]
+    force_rm: bool,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
+    if args.provenance.as_deref().is_some_and(|value| !matches!(value, "false" | "0")) {
+        return Err(Error::later("`--provenance`", "`--provenance=false` is accepted"));
+    }
+    let source = dockerfile::read(&args)?;
+    let store = match context.existing_store()? {
+        Some(store) => store,
+        None => context.store()?,
+    };
+    let options = options::for_frontend(&args)?;
+    let lowered = lower(&store, &source, options)?;
+    let report = Report::new(&args, &source, &lowered);
+    report.warn(&source, &lowered.warnings, &lowered.unused_args);
+    if let Some(what) = &args.print {
+        ui::out(&ui::graph::print(what, &lowered)?)?;
+        return Ok(0);
+    }
+    let request = request(&args, &source, lowered)?;
+    match builder::cached(&request, &store)? {
+        Cached::Hit(built) => report.hit(&request, &store, &built),
+        Cached::Miss { needs_sandbox } => {
+            let plan = worker::Plan { root: context.root().to_path_buf(), request, report };
+            if needs_sandbox { worker::execute(&plan) } else { worker::build(plan, &store, None, None) }
+        }
+    }
+}
+
+/// Lowers a text that needs no image.
+pub(super) fn lower_text(name: &str, text: String, options: frontend::Options) -> Result<Lowered> {
+    let text = frontend::SourceText::new(name, text.into_bytes())?;
+    let source = Source { text, path: None, context: None };
+    let refused = |found: Vec<frontend::Diagnostic>| report::refuse(&source, &found);
+    let parsed = frontend::parse(&source.text);
+    if parsed.diagnostics.iter().any(frontend::Diagnostic::is_error) {
+        return Err(refused(parsed.diagnostics));
+    }
+    Plan::new(parsed.dockerfile, &source.text, options).and_then(Plan::lower).map_err(refused)
+}
+
+/// Dockerfile to graph: the plan asks, the store answers.
+fn lower(store: &Store, source: &Source, options: frontend::Options) -> Result<Lowered> {
+    let parsed = frontend::parse(&source.text);
+    if parsed.diagnostics.iter().any(frontend::Diagnostic::is_error) {
+        return Err(report::refuse(source, &parsed.diagnostics));
+    }
+    let mut plan = Plan::new(parsed.dockerfile, &source.text, options).map_err(|found| report::refuse(source, &found))?;
+    while let Some(wanted) = plan.wanted() {
+        let provided = resolve::answer(store, &wanted).map_err(|error| report::place(source, &wanted, error))?;
+        plan.provide(wanted, provided).map_err(|found| report::refuse(source, &found))?;
+    }
+    let mut lowered = plan.lower().map_err(|found| report::refuse(source, &found))?;
+    let earlier = parsed.diagnostics.into_iter().filter(|found| !found.is_error());
+    lowered.warnings.splice(0..0, earlier);
+    Ok(lowered)
+}
+
+/// Everything the builder needs to know.
+fn request(args: &Args, source: &Source, lowered: Lowered) -> Result<Request> {
+    let mut tags = Vec::new();
+    let mut outputs = Vec::new();
+    for written in &args.outputs {
+        let parsed = output::parse(written)?;
+        tags.extend(parsed.names);
+        outputs.push(parsed.output);
+    }
+    if outputs.is_empty() {
+        outputs.push(builder::Output::Image);
+    }
+    tags.extend(args.tags.iter().cloned());
+    let tags = tags.iter().map(|tag| canonical_tag(tag)).collect::<Result<Vec<_>>>()?;
+    Ok(Request {
+        graph: lowered.graph,
+        root: lowered.root,
+        config: lowered.config,
+        platform: args.platform.clone().unwrap_or_else(Platform::host),
+        contexts: context::all(args, source)?,
+        options: options::for_builder(args)?,
+        tags,
+        outputs,
+    })
+}
+
+fn canonical_tag(tag: &str) -> Result<String> {
+    let reference: Reference = tag.parse()?;
+    if reference.digest().is_some() {
+        return Err(Error::usage(format!("--tag {tag}: a digest is not given but computed")));
+    }
+    Ok(reference.to_string())
+}

@@ -1,0 +1,108 @@
+//! What users of docker know and this version does not do yet: said in words, with what to do
+//! meanwhile, rather than "unknown".
+
+use crate::error::Error;
+
+/// Verbs, and what helps until they come.
+const VERBS: &[(&str, &str)] = &[
+    ("pull", "bring images in with `estiba load -i FILE`, or `FROM oci-layout://DIR`"),
+    ("push", "hand images out with `estiba save -o FILE`"),
+    ("login", ""),
+    ("logout", ""),
+    ("search", ""),
+    ("ps", "containers of this version live as long as their `estiba run`"),
+    ("exec", "start what you need with the container: `estiba run -it IMAGE sh`"),
+    ("logs", "a container's output goes to the terminal of its `estiba run`"),
+    ("start", ""),
+    ("stop", "end a container with Control-C, or a signal to its `estiba run`"),
+    ("restart", ""),
+    ("kill", "send the signal to its `estiba run`: it is passed on"),
+    ("rm", "containers of this version are removed when they end"),
+    ("create", ""),
+    ("attach", ""),
+    ("cp", ""),
+    ("commit", ""),
+    ("export", "`estiba build --output type=tar,dest=FILE` writes a file tree"),
+    ("diff", ""),
+    ("top", ""),
+    ("stats", ""),
+    ("wait", ""),
+    ("port", ""),
+    ("pause", ""),
+    ("unpause", ""),
+    ("rename", ""),
+    ("update", ""),
+    ("compose", ""),
+    ("network", ""),
+    ("volume", "mount a folder of the host: `estiba run -v /folder:/inside`"),
+    ("container", ""),
+    ("manifest", ""),
+    ("buildx", "`estiba build` knows buildx's options"),
+    ("bake", ""),
+    ("registry", ""),
+];
+
+/// Options of verbs, and what helps until they come.
+const FLAGS: &[(&str, &str, &str)] = &[
+    ("build", "--secret", ""),
+    ("build", "--ssh", ""),
+    ("build", "--push", "`estiba save -o FILE` writes the image into an archive"),
+    ("build", "--cache-from", "the local cache needs no option"),
+    ("build", "--cache-to", "the local cache needs no option"),
+    ("build", "--allow", ""),
+    ("build", "--attest", ""),
+    ("build", "--sbom", ""),
+    ("build", "--annotation", ""),
+    ("build", "--add-host", ""),
+    ("build", "--shm-size", ""),
+    ("build", "--ulimit", ""),
+    ("build", "--cgroup-parent", ""),
+    ("build", "--memory", ""),
+    ("build", "--builder", "there is one builder, and it is in this binary"),
+    ("build", "--call", ""),
+    ("build", "--check", ""),
+    ("build", "--squash", ""),
+    ("run", "--detach", "leave it in the background with the shell: `estiba run … &`"),
+    ("run", "-d", "leave it in the background with the shell: `estiba run … &`"),
+    ("run", "--publish", "the container shares the host's network: its ports are the host's"),
+    ("run", "-p", "the container shares the host's network: its ports are the host's"),
+    ("run", "--publish-all", "the container shares the host's network: its ports are the host's"),
+    ("run", "--restart", ""),
+    ("run", "--memory", ""),
+    ("run", "-m", ""),
+    ("run", "--cpus", ""),
+    ("run", "--pids-limit", ""),
+    ("run", "--gpus", ""),
+    ("run", "--device", ""),
+    ("run", "--privileged", ""),
+    ("run", "--add-host", ""),
+    ("run", "--dns", ""),
+    ("run", "--link", ""),
+    ("run", "--label", ""),
+    ("run", "-l", ""),
+    ("run", "--ulimit", ""),
+    ("run", "--shm-size", ""),
+    ("run", "--userns", ""),
+    ("run", "--pid", ""),
+    ("run", "--ipc", ""),
+    ("run", "--cidfile", ""),
+    ("run", "--stop-signal", ""),
+    ("run", "--stop-timeout", ""),
+    ("run", "--health-cmd", ""),
+    ("run", "--group-add", ""),
+    ("run", "--volumes-from", ""),
+    ("run", "--log-driver", ""),
+];
+
+/// The error for a verb of a later version; `None` when nobody plans it.
+pub(super) fn verb(name: &str) -> Option<Error> {
+    let (_, instead) = VERBS.iter().find(|(known, _)| *known == name)?;
+    Some(Error::later(&format!("`{name}`"), instead))
+}
+
+/// The error for an option of a later version; `None` when nobody plans it.
+pub(super) fn flag(verb: &str, flag: &str) -> Option<Error> {
+    let bare = flag.split(['=', ' ']).next().unwrap_or(flag);
+    let (_, _, instead) = FLAGS.iter().find(|(of, known, _)| *of == verb && *known == bare)?;
+    Some(Error::later(&format!("`{bare}` of `estiba {verb}`"), instead))
+}

@@ -1,0 +1,335 @@
+//! THE TABLE of verbs, and the way from a command line to one of them.
+//!
+//! A verb is a file: its arguments, its help, and its function. Its line below drives the parser,
+//! the help, the man pages and the completions.
+
+mod build;
+mod completions;
+mod df;
+mod doctor;
+mod history;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod later;
+mod load;
+mod man;
+mod prune;
+mod rmi;
+mod run;
+mod save;
+mod tag;
+mod version;
+
+pub(crate) use build::report::Report;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
+
+use crate::context::Context;
+use crate::error::{Error, Result, code};
+
+/// One verb.
+struct Verb {
+    name: &'static str,
+    about: &'static str,
+    arguments: fn(Command) -> Command,
+    run: fn(&ArgMatches, &Context) -> Result<u8>,
+}
+
+macro_rules! verb {
+    ($name:ident, $about:literal) => {
+        Verb {
+            name: stringify!($name),
+            about: $about,
+            arguments: |command| $name::Args::augment_args(command),
+            run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
+        }
+    };
+}
+
+const VERBS: &[Verb] = &[
+    verb!(build, "Build an image from a Dockerfile"),
+    verb!(run, "Run a command in a new container"),
+    verb!(images, "List images"),
+    verb!(tag, "Give an image another name"),
+    verb!(rmi, "Remove names of images, and what no name needs any more"),
+    verb!(inspect, "Show everything about images"),
+    verb!(history, "Show what each layer of an image came from"),
+    verb!(save, "Write images into an archive"),
+    verb!(load, "Read images from an archive or an OCI layout"),
+    verb!(import, "Make an image of one layer from a tar file"),
+    verb!(prune, "Remove build cache and images that nothing needs"),
+    verb!(df, "Show how much space the store takes"),
+    verb!(info, "Show how this machine builds and runs"),
+    verb!(doctor, "Say what works here, what does not, and how to mend it"),
+    verb!(version, "Show the version"),
+    verb!(completions, "Print a shell's completion script"),
+    verb!(man, "Write the manual pages"),
+];
+
+/// Other names of verbs, as docker has them.
+const ALIASES: &[(&[&str], &str)] = &[
+    (&["buildx", "build"], "build"),
+    (&["image", "build"], "build"),
+    (&["image", "history"], "history"),
+    (&["image", "import"], "import"),
+    (&["image", "inspect"], "inspect"),
+    (&["image", "load"], "load"),
+    (&["image", "ls"], "images"),
+    (&["image", "list"], "images"),
+    (&["image", "prune"], "prune"),
+    (&["image", "rm"], "rmi"),
+    (&["image", "save"], "save"),
+    (&["image", "tag"], "tag"),
+    (&["container", "run"], "run"),
+    (&["builder", "prune"], "prune"),
+    (&["buildx", "prune"], "prune"),
+    (&["system", "prune"], "prune"),
+    (&["system", "df"], "df"),
+    (&["system", "info"], "info"),
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  estiba build -t app .            Build the Dockerfile here and name the image
+  estiba run --rm app              Run it
+  estiba run --rm -it app sh       Look around in it
+  estiba doctor                    See what this machine allows
+
+`estiba VERB --help` says more about a verb.";
+
+/// Parses the command line and runs its verb. Gives the exit code.
+pub(crate) fn dispatch(mut arguments: Vec<OsString>) -> Result<u8> {
+    let at = verb_position(&arguments);
+    expand_alias(&mut arguments, at);
+    let chosen = arguments.get(at).and_then(|word| word.to_str()).map(str::to_owned);
+    let verb = VERBS.iter().find(|verb| Some(verb.name) == chosen.as_deref());
+    if let (None, Some(word)) = (verb, chosen.as_deref())
+        && word != "help"
+        && !word.starts_with('-')
+    {
+        return Err(unknown_verb(word));
+    }
+    let matches = match parse(&mut arguments, verb, chosen.as_deref() == Some("help"))? {
+        Parsed::Matches(matches) => matches,
+        Parsed::Shown(code) => return Ok(code),
+    };
+    let context = Context::new(matches.get_one::<PathBuf>("root").cloned())?;
+    match (verb, matches.subcommand()) {
+        (Some(verb), Some((_, matches))) => (verb.run)(matches, &context),
+        _ => Ok(code::USAGE),
+    }
+}
+
+/// Where the verb stands: the first word that is neither an option nor `--root`'s value.
+fn verb_position(arguments: &[OsString]) -> usize {
+    let mut at = 1;
+    while let Some(word) = arguments.get(at).and_then(|word| word.to_str()) {
+        match word {
+            "--root" => at += 2,
+            "--" => return at + 1,
+            word if word.starts_with('-') => at += 1,
+            _ => break,
+        }
+    }
+    at
+}
+
+fn expand_alias(arguments: &mut Vec<OsString>, at: usize) {
+    let matches = |words: &[&str]| words.iter().enumerate().all(|(i, word)| arguments.get(at + i).is_some_and(|given| given == word));
+    if let Some((words, name)) = ALIASES.iter().find(|(words, _)| matches(words)) {
+        arguments.splice(at..at + words.len(), [OsString::from(name)]);
+    }
+}
+
+enum Parsed {
+    Matches(ArgMatches),
+    /// Help or version was printed.
+    Shown(u8),
+}
+
+/// Parses with the one verb that is meant: the others' arguments are not even built.
+fn parse(arguments: &mut Vec<OsString>, verb: Option<&Verb>, everything: bool) -> Result<Parsed> {
+    loop {
+        let command = if everything { full_command() } else { command_with(verb) };
+        let error = match command.try_get_matches_from(arguments.iter()) {
+            Ok(matches) => return Ok(Parsed::Matches(matches)),
+            Err(error) => error,
+        };
+        if drop_boolean_value(arguments, &error) {
+            continue;
+        }
+        return match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                let shown = error.render();
+                let styled = std::io::IsTerminal::is_terminal(&std::io::stdout()) && crate::ui::style::coloured();
+                crate::ui::out(&if styled { shown.ansi().to_string() } else { shown.to_string() })?;
+                Ok(Parsed::Shown(0))
+            }
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                crate::ui::err(&error.render().to_string());
+                Ok(Parsed::Shown(code::USAGE))
+            }
+            _ => Err(usage_error(&error, verb)),
+        };
+    }
+}
+
+/// docker's switches take `=true` and `=false`. clap's do not, so the word that it stumbled over is
+/// replaced: the common command line pays nothing.
+fn drop_boolean_value(arguments: &mut Vec<OsString>, error: &clap::Error) -> bool {
+    if error.kind() != ErrorKind::TooManyValues {
+        return false;
+    }
+    let (Some(flag), Some(value)) = (said(error, ContextKind::InvalidArg), said(error, ContextKind::InvalidValue)) else { return false };
+    let flag = flag.split([' ', '=']).next().unwrap_or_default();
+    let Some(at) = arguments.iter().position(|word| word.to_str() == Some(&format!("{flag}={value}"))) else { return false };
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "t" => arguments[at] = OsString::from(flag),
+        "false" | "0" | "f" => drop(arguments.remove(at)),
+        _ => return false,
+    }
+    true
+}
+
+fn said(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    }
+}
+
+fn usage_error(error: &clap::Error, verb: Option<&Verb>) -> Error {
+    let name = verb.map_or("", |verb| verb.name);
+    if error.kind() == ErrorKind::UnknownArgument
+        && let Some(flag) = said(error, ContextKind::InvalidArg)
+        && let Some(later) = later::flag(name, &flag)
+    {
+        return later;
+    }
+    let text = error.render().to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let (message, rest) = text.split_once("\n\n").unwrap_or((text, ""));
+    let tips = rest.lines().filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    let mut out = Error::usage(message.trim_end().to_owned());
+    for tip in tips {
+        out = out.hint(tip.to_owned());
+    }
+    out.hint(format!("`estiba {name}{}--help` lists what there is", if name.is_empty() { "" } else { " " }))
+}
+
+fn unknown_verb(word: &str) -> Error {
+    if let Some(later) = later::verb(word) {
+        return later;
+    }
+    let error = Error::usage(format!("`{word}` is not a verb of estiba"));
+    match crate::near::nearest(word, VERBS.iter().map(|verb| verb.name)) {
+        Some(near) => error.hint(format!("did you mean `estiba {near}`?")),
+        None => error.hint("`estiba --help` lists the verbs"),
+    }
+}
+
+/// The whole command line: what help, man pages and completions are made from.
+pub(crate) fn full_command() -> Command {
+    VERBS.iter().fold(root(), |command, verb| command.subcommand((verb.arguments)(bare(verb))))
+}
+
+/// The command line with the arguments of one verb.
+fn command_with(verb: Option<&Verb>) -> Command {
+    match verb {
+        Some(verb) => root().subcommand((verb.arguments)(bare(verb))),
+        None => VERBS.iter().fold(root(), |command, verb| command.subcommand(bare(verb))),
+    }
+}
+
+fn bare(verb: &Verb) -> Command {
+    Command::new(verb.name).about(verb.about)
+}
+
+fn root() -> Command {
+    let styles = Styles::styled()
+        .header(AnsiColor::Yellow.on_default().bold())
+        .usage(AnsiColor::Yellow.on_default().bold())
+        .literal(AnsiColor::Green.on_default())
+        .placeholder(AnsiColor::Cyan.on_default());
+    Command::new("estiba")
+        .about("Builds and runs container images: no daemon, no root, no other engine")
+        .version(env!("CARGO_PKG_VERSION"))
+        .styles(styles)
+        .max_term_width(110)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(root_option())
+        .after_help(EXAMPLES)
+}
+
+fn root_option() -> Arg {
+    Arg::new("root")
+        .long("root")
+        .value_name("DIR")
+        .value_parser(clap::value_parser!(PathBuf))
+        .action(ArgAction::Set)
+        .global(true)
+        .help("The store's folder [default: $ESTIBA_ROOT, else $XDG_DATA_HOME/estiba; root: /var/lib/estiba]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Parsed> {
+        let mut arguments: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        let at = verb_position(&arguments);
+        expand_alias(&mut arguments, at);
+        let verb = VERBS.iter().find(|verb| arguments.get(at).is_some_and(|word| word == verb.name));
+        parse(&mut arguments, verb, false)
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        full_command().debug_assert();
+        for verb in VERBS {
+            command_with(Some(verb)).debug_assert();
+        }
+    }
+
+    #[test]
+    fn what_people_type_parses() {
+        for line in [
+            "estiba build -t app .",
+            "estiba --root /x build -t a -t b:1 -f Dockerfile.x --build-arg K=V --build-arg K --target t --no-cache=true .",
+            "estiba buildx build --load --provenance=false --progress=plain .",
+            "estiba build --print=graph .",
+            "estiba build --print=graph=json .",
+            "estiba run --rm -it -e A=1 -v /a:/b:ro -w /w -u 1:2 --init app sh -c --rm",
+            "estiba run --rm=true --read-only=false app --root x -e",
+            "estiba image ls -q",
+            "estiba images --format {{.ID}}",
+            "estiba prune -af --filter until=24h",
+        ] {
+            match parsed(line) {
+                Ok(Parsed::Matches(_)) => {}
+                Ok(Parsed::Shown(_)) => panic!("{line}: shown"),
+                Err(error) => panic!("{line}: {}", error.message()),
+            }
+        }
+    }
+
+    #[test]
+    fn mistakes_get_a_next_step() {
+        assert!(unknown_verb("buidl").message().contains("buidl"));
+        for (line, expected) in [("estiba build --secret id=x .", "later version"), ("estiba build --tagg x .", "--tagg")] {
+            match parsed(line) {
+                Err(error) => assert!(error.message().contains(expected), "{line}: {}", error.message()),
+                Ok(_) => panic!("{line} parsed"),
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A running container and us: terminal, signals, end.
+//!
+//! One thread and one `poll`. Without a terminal the container has our own descriptors and there is
+//! nothing to copy.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use runtime::container::{self, Finished, Running, Spec, Stdio, WindowSize};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use sys::signal::{SignalSet, Signals};
+
+use super::{spec, start_error};
+use crate::error::{Error, Result, While};
+
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+const SIGWINCH: i32 = 28;
+
+/// Signals that are passed on: all that may be caught, but those about our own children, pipes and stops.
+const FORWARDED: [i32; 13] = [1, SIGINT, 3, 6, 10, 12, 14, SIGTERM, 18, 24, 25, SIGWINCH, 30];
+
+/// Control-C so often, and the container is killed: process 1 may ignore it.
+const PATIENCE: u32 = 3;
+
+/// How much typed input waits for a container that does not read.
+const MAX_PENDING: usize = 64 << 10;
+
+/// docker's check, with its words.
+pub(super) fn check(interactive: bool, tty: bool) -> Result {
+    if interactive && tty && !io::stdin().is_terminal() {
+        return Err(Error::failed("the input device is not a TTY").hint("leave -t out: `-i` alone passes standard input on"));
+    }
+    Ok(())
+}
+
+/// The size of our terminal, or a usual one.
+pub(super) fn window_size() -> WindowSize {
+    match tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())) {
+        Ok(size) if size.ws_row > 0 => WindowSize { rows: size.ws_row, columns: size.ws_col },
+        _ => spec::FALLBACK_WINDOW,
+    }
+}
+
+/// Starts the container and stays with it to its end.
+pub(super) fn run(spec: &Spec, interactive: bool) -> Result<Finished> {
+    let signals = Signals::block(&SignalSet::of(&FORWARDED))?;
+    let mut running = container::run(spec, stdio(spec, interactive)?).map_err(|error| start_error(error, &spec.args))?;
+    match running.terminal() {
+        Some(terminal) => with_terminal(&running, &terminal, &signals, interactive)?,
+        None => without_terminal(&running, &signals)?,
+    }
+    running.wait().map_err(|error| start_error(error, &spec.args))
+}
+
+fn stdio(spec: &Spec, interactive: bool) -> Result<Stdio> {
+    if spec.terminal.is_some() {
+        return Ok(Stdio::default());
+    }
+    let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
+    Ok(Stdio {
+        stdin: if interactive { Some(copy(io::stdin().as_fd())?) } else { None },
+        stdout: Some(copy(io::stdout().as_fd())?),
+        stderr: Some(copy(io::stderr().as_fd())?),
+        files: Vec::new(),
+    })
+}
+
+/// Passes signals on until the end.
+fn without_terminal(running: &Running, signals: &Signals) -> Result {
+    let mut patience = Patience::default();
+    loop {
+        let pidfd = running.pidfd();
+        let mut waited = [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        wait(&mut waited)?;
+        if is_ready(&waited[0]) {
+            return Ok(());
+        }
+        while let Some(signal) = signals.take()? {
+            if signal != SIGWINCH {
+                patience.forward(running, signal)?;
+            }
+        }
+    }
+}
+
+/// Counts how often the user asked it to end.
+#[derive(Default)]
+struct Patience {
+    asked: u32,
+}
+
+impl Patience {
+    fn forward(&mut self, running: &Running, signal: i32) -> Result {
+        if signal == SIGINT || signal == SIGTERM {
+            self.asked += 1;
+        }
+        let signal = if self.asked >= PATIENCE { SIGKILL } else { signal };
+        running.kill(signal).during("pass a signal on")
+    }
+}
+
+/// Copies between our terminal and the container's, until the end.
+fn with_terminal(running: &Running, terminal: &OwnedFd, signals: &Signals, interactive: bool) -> Result {
+    rustix::io::ioctl_fionbio(terminal, true)?;
+    let raw = if interactive { Raw::enter()? } else { None };
+    let mut copy = Copy { terminal, typed: VecDeque::new(), reads_input: interactive, open: true };
+    let result = copy.pump(running, signals);
+    drop(raw);
+    result
+}
+
+/// Our terminal without its own ideas about keys; as it was when dropped.
+struct Raw(Termios);
+
+impl Raw {
+    /// `None` when standard input is not a terminal.
+    fn enter() -> Result<Option<Self>> {
+        let Ok(before) = tcgetattr(io::stdin()) else { return Ok(None) };
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(io::stdin(), OptionalActions::Now, &raw).during("set the terminal up")?;
+        Ok(Some(Self(before)))
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // There is no one left to tell, and nothing else to try.
+        drop(tcsetattr(io::stdin(), OptionalActions::Flush, &self.0));
+    }
+}
+
+struct Copy<'a> {
+    terminal: &'a OwnedFd,
+    /// What was typed and not taken yet.
+    typed: VecDeque<u8>,
+    reads_input: bool,
+    open: bool,
+}
+
+impl Copy<'_> {
+    fn pump(&mut self, running: &Running, signals: &Signals) -> Result {
+        let mut patience = Patience::default();
+        loop {
+            let pidfd = running.pidfd();
+            let stdin = io::stdin();
+            let wants = if self.typed.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+            let input = if self.reads_input && self.typed.len() < MAX_PENDING { PollFlags::IN } else { PollFlags::empty() };
+            let mut waited = [
+                PollFd::new(&pidfd, PollFlags::IN),
+                PollFd::new(signals, PollFlags::IN),
+                PollFd::new(&stdin, input),
+                PollFd::new(self.terminal, if self.open { wants } else { PollFlags::empty() }),
+            ];
+            wait(&mut waited)?;
+            let [ended, signalled, typed, spoken] = [0, 1, 2, 3].map(|at| is_ready(&waited[at]));
+            if signalled {
+                while let Some(signal) = signals.take()? {
+                    self.signal(running, signal, &mut patience)?;
+                }
+            }
+            if spoken && self.open {
+                self.show()?;
+                self.send()?;
+            }
+            if typed && self.reads_input {
+                self.read()?;
+            }
+            if ended {
+                // What it wrote last is still in the terminal.
+                while self.open && self.show()? {}
+                return Ok(());
+            }
+            if !self.open && !self.reads_input && !signalled {
+                // Only its end and signals are left to wait for.
+                return without_terminal(running, signals);
+            }
+        }
+    }
+
+    fn signal(&self, running: &Running, signal: i32, patience: &mut Patience) -> Result {
+        if signal != SIGWINCH {
+            return patience.forward(running, signal);
+        }
+        let size = window_size();
+        let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        // A terminal that is gone needs no size.
+        drop(tcsetwinsize(self.terminal, size));
+        Ok(())
+    }
+
+    /// Copies what the container wrote. Gives whether there was anything.
+    fn show(&mut self) -> Result<bool> {
+        let mut buffer = [0; 16 << 10];
+        match rustix::io::read(self.terminal, &mut buffer) {
+            Ok(0) | Err(Errno::IO) => {
+                self.open = false;
+                Ok(false)
+            }
+            Ok(length) => {
+                let mut out = io::stdout().lock();
+                io::Write::write_all(&mut out, &buffer[..length])?;
+                io::Write::flush(&mut out)?;
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno).during("read the container's terminal"),
+        }
+    }
+
+    /// Reads what was typed.
+    fn read(&mut self) -> Result {
+        let mut buffer = [0; 4 << 10];
+        match rustix::io::read(io::stdin(), &mut buffer) {
+            Ok(0) => self.reads_input = false,
+            Ok(length) => self.typed.extend(&buffer[..length]),
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.reads_input = false,
+        }
+        self.send()
+    }
+
+    /// Hands on what was typed, as far as the container takes it.
+    fn send(&mut self) -> Result {
+        while self.open && !self.typed.is_empty() {
+            let (first, _) = self.typed.as_slices();
+            match rustix::io::write(self.terminal, first) {
+                Ok(length) => drop(self.typed.drain(..length)),
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+                Err(Errno::IO) => self.open = false,
+                Err(errno) => return Err(errno).during("write to the container's terminal"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait(waited: &mut [PollFd<'_>]) -> Result {
+    match poll(waited, None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno).during("poll"),
+    }
+}
+
+fn is_ready(fd: &PollFd<'_>) -> bool {
+    !fd.revents().is_empty()
+}

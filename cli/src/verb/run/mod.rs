@@ -1,0 +1,160 @@
+//! `estiba run`.
+//!
+//! One process, one thread: it enters the namespaces, clones the container, passes signals and the
+//! terminal on, and ends as the container did. Nothing is written into the index.
+
+mod attach;
+mod environment;
+mod mounts;
+mod spec;
+
+use std::path::PathBuf;
+
+use oci::Platform;
+use runtime::container;
+
+use crate::context::Context;
+use crate::error::{Error, Result, While, code};
+use crate::{image, rootfs, sandbox};
+
+const EXAMPLES: &str = "\
+Examples:
+  estiba run --rm app                              What the image starts
+  estiba run --rm -it app sh                       A shell in it
+  estiba run --rm -v .:/src -w /src app make       A command on a folder of yours
+  estiba run --rm -e DEBUG=1 --env-file env app
+  estiba run --rm --network none --read-only --tmpfs /tmp app
+
+The container is removed when it ends, with or without --rm: containers that stay come in a later
+version. Its network is the host's; `--network none` gives it none.
+Exit codes: the program's own, 128 + the signal that ended it, 125 where estiba could not set up the
+container, 126 where the program cannot be executed, 127 where it is not there.";
+
+/// Arguments of `estiba run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES, disable_help_flag = true, override_usage = "estiba run [OPTIONS] IMAGE [COMMAND [ARG]...]")]
+pub(super) struct Args {
+    /// The image, by name or id; and the command instead of the image's own
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "IMAGE [COMMAND]")]
+    words: Vec<String>,
+    /// Remove the container when it ends: it is always so in this version
+    #[arg(long)]
+    rm: bool,
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give it a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Set a variable; without a value it comes from the environment
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Set the variables of a file, one a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Mount a folder or file of the host
+    #[arg(short, long = "volume", value_name = "HOST:INSIDE[:ro]")]
+    volumes: Vec<String>,
+    /// Mount: type=bind,src=PATH,dst=PATH[,ro] or type=tmpfs,dst=PATH[,tmpfs-size=SIZE][,tmpfs-mode=MODE]
+    #[arg(long = "mount", value_name = "MOUNT")]
+    mounts: Vec<String>,
+    /// Mount a folder in memory
+    #[arg(long, value_name = "PATH[:OPTIONS]")]
+    tmpfs: Vec<String>,
+    /// The working folder
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    /// The user: name or number, with :group
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// The program instead of the image's entry point
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<String>,
+    /// The container's name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The container's host name
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Its network: host or none
+    #[arg(long, visible_alias = "net", value_name = "MODE", default_value = "host", hide_default_value = true)]
+    network: String,
+    /// Refuse writes outside of mounts
+    #[arg(long)]
+    read_only: bool,
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
+    cap_add: Vec<String>,
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
+    cap_drop: Vec<String>,
+    /// seccomp=unconfined, seccomp=FILE, or no-new-privileges
+    #[arg(long, value_name = "OPTION")]
+    security_opt: Vec<String>,
+    /// Let process 1 be an init that reaps orphans and passes signals on
+    #[arg(long)]
+    init: bool,
+    /// The platform, where the image has several
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+    /// Images come from the store: accepted for docker's sake
+    #[arg(long, hide = true)]
+    pull: Option<String>,
+    #[arg(long, hide = true)]
+    no_healthcheck: bool,
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    sig_proxy: Option<String>,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::HelpLong)]
+    help: Option<bool>,
+}
+
+/// Runs the verb. Whatever fails before the program runs is docker's 125.
+pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
+    start(&args, context).map_err(|error| if error.exit_code() == code::FAILED { error.code(code::USAGE) } else { error })
+}
+
+fn start(args: &Args, context: &Context) -> Result<u8> {
+    let Some((name, command)) = args.words.split_first() else { return Err(Error::usage("the image is missing")) };
+    if let Some(name) = &args.name {
+        check_name(name)?;
+    }
+    attach::check(args.interactive, args.tty)?;
+    let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(name)) };
+    let (image, _) = image::find(&store, name, args.platform.as_ref())?;
+    // What the arguments name is looked at before the namespaces change who we are.
+    let id = rootfs::container_id()?;
+    let wishes = spec::Wishes::new(args, command, &image.config.value().config, &id)?;
+    let (store, probe) = rootfs::enter(store)?;
+    if !sandbox::can_run(&probe.rung) {
+        return Err(sandbox::refused(&probe, "a container"));
+    }
+    let rootfs = rootfs::Prepared::new(&store, &image, &probe, &id).during(format!("prepare the file system of {name}"))?;
+    let spec = wishes.into_spec(rootfs.root_fs().clone(), &probe, &rootfs);
+    let finished = attach::run(&spec, args.interactive);
+    // The tree goes before the answer: nothing of a container outlives its `run`.
+    drop(rootfs);
+    Ok(finished?.status.code())
+}
+
+/// docker's rule for names.
+fn check_name(name: &str) -> Result {
+    let word = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
+    if first && name.len() > 1 && name.bytes().all(word) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("--name {name}: a name is letters, digits and `_.-`, at least two, the first a letter or digit")))
+}
+
+/// The error of a container that did not start, with what helps.
+fn start_error(error: container::StartError, args: &[String]) -> Error {
+    let code = error.exit_code();
+    let failed = Error::failed(error.to_string()).code(code);
+    match (code, args.first()) {
+        (127, Some(program)) if program.contains(' ') => failed.hint(format!("`{program}` is one word: leave the quotes out, or run it by a shell: sh -c '…'")),
+        (127, _) => failed.hint("`estiba inspect -f '{{json .Config.Env}}' IMAGE` shows the PATH that was searched"),
+        (126, _) => failed.hint("is it executable, and for this processor?"),
+        _ => failed,
+    }
+}

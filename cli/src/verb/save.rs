@@ -1,0 +1,88 @@
+//! `estiba save`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use oci::{Digest, Platform, Reference};
+use store::Store;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::{self, Meant, familiar};
+
+const EXAMPLES: &str = "\
+Examples:
+  estiba save -o app.tar app
+  estiba save app | docker load
+  estiba save --format oci -o images.tar app team/tool:1
+  estiba save --format oci-dir -o layout app";
+
+/// The forms of an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// What docker, podman and skopeo load
+    Docker,
+    /// An OCI layout in a tar
+    Oci,
+    /// An OCI layout as a folder
+    OciDir,
+}
+
+/// Arguments of `estiba save`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// Names or ids
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// The file to write [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// The form of the archive
+    #[arg(long, value_name = "FORMAT", default_value = "docker")]
+    format: Format,
+    /// The platform, where an image has several
+    #[arg(long, value_name = "OS/ARCH")]
+    platform: Option<Platform>,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
+    if args.output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Error::usage("the archive would go to the terminal").hint("use `-o FILE`, or redirect standard output"));
+    }
+    let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(&args.images[0])) };
+    let images = chosen(&store, &args)?;
+    // Layers that are trees belong to ids that only the sandbox may read.
+    let (store, _) = crate::rootfs::enter(store)?;
+    let dest = match &args.output {
+        Some(path) => builder::Destination::Path(std::path::absolute(path)?),
+        None => builder::Destination::Stdout,
+    };
+    let compression = builder::Compress::default();
+    let output = match args.format {
+        Format::Docker => builder::Output::Docker { dest, compression },
+        Format::Oci => builder::Output::Oci { dest, tar: true, compression },
+        Format::OciDir => builder::Output::Oci { dest, tar: false, compression },
+    };
+    builder::export::save(&store, &images, &output)?;
+    Ok(0)
+}
+
+/// The images and the names that go with them: the one that was written, or none for an id.
+fn chosen(store: &Store, args: &Args) -> Result<Vec<(Vec<Reference>, Digest)>> {
+    let mut all: Vec<(Vec<Reference>, Digest)> = Vec::new();
+    for text in &args.images {
+        let (found, meant) = image::find(store, text, args.platform.as_ref())?;
+        let manifest = found.manifest.digest();
+        let name = match meant {
+            Meant::Name(name) => familiar(&name),
+            Meant::Id => None,
+        };
+        match all.iter_mut().find(|(_, known)| *known == manifest) {
+            Some((names, _)) => names.extend(name),
+            None => all.push((name.into_iter().collect(), manifest)),
+        }
+    }
+    Ok(all)
+}
