@@ -14,14 +14,28 @@
 
 pub mod diagnostic;
 mod directive;
+mod environment;
+mod flag;
+mod git_url;
+mod go_text;
+mod heredoc;
+pub mod instruction;
+mod limit;
+mod line;
+pub mod lint;
 mod lower;
 mod plan;
+pub mod run_mount;
+pub use flag::{FlagKind, FlagSpec};
 mod source;
 mod syntax;
+mod word;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use directive::{Directive, Directives};
-pub use lower::Lowered;
+pub use heredoc::Heredoc;
+pub use lower::{Epoch, Lowered};
 pub use plan::{NamedContext, Options, Plan, Provided, Wanted};
 pub use source::{MAX_BYTES, Position, SourceText, Span};
-pub use syntax::{Dockerfile, Parsed, parse};
+pub use syntax::{Dockerfile, Parsed, Place, Stage, Statement, parse};
+pub use word::{Expanded, Expander, Variables, Word, WordError};
