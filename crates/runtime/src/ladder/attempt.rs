@@ -81,7 +81,7 @@ fn mounts_work(place: &Path) -> Result<(), Failure> {
 fn overlay_works(rung: &Rung, place: &Path) -> Result<(), String> {
     let said = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
     // By relative paths, as the mount data is short.
-    std::env::set_current_dir(place).map_err(said("chdir"))?;
+    rustix::process::chdir(place).map_err(|errno| format!("chdir: {errno}"))?;
     for name in ["l", "l/dir", "u", "w", "m"] {
         fs::create_dir(name).map_err(said("mkdir"))?;
     }

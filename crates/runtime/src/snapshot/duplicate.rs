@@ -82,10 +82,10 @@ impl Layer<'_> {
         attributes(from, name, to, name)?;
         to.utimens(file, stat.mtime, stat.mtime)?;
         // On files the record is an attribute, and copied; only the table needs help.
-        if stat.kind() != FileKind::File {
-            if let Some(owner) = self.owners.get(from, file, &stat)? {
-                self.recorded.set(to, file, &to.stat(file)?, owner)?;
-            }
+        if stat.kind() != FileKind::File
+            && let Some(owner) = self.owners.get(from, file, &stat)?
+        {
+            self.recorded.set(to, file, &to.stat(file)?, owner)?;
         }
         Ok(())
     }

@@ -66,7 +66,9 @@ impl Root {
     /// Opening what another made may hang on a fifo or wake a device: see [`Root::open_regular`].
     pub fn open_file(&self, path: impl AsRef<Path>, flags: OpenFlags) -> Result<File> {
         let mode = if flags.contains(OpenFlags::CREATE) { Mode::from_raw_mode(0o666) } else { Mode::empty() };
-        self.resolve(path.as_ref(), flags | OpenFlags::NOCTTY, mode).map(File::from)
+        // openat2 refuses flags that mean nothing beside O_PATH.
+        let tty = if flags.contains(OpenFlags::PATH) { OpenFlags::empty() } else { OpenFlags::NOCTTY };
+        self.resolve(path.as_ref(), flags | tty, mode).map(File::from)
     }
 
     /// Opens a regular file for reading, following links within this directory; EINVAL for anything else.
