@@ -1,17 +1,34 @@
-//! stub
-use super::IdPolicy;
+//! From a tar to a tree.
+
 use std::io::Read;
+
+use layer::{Chunk, Entry, Limits, ReadError, TarReader, WhiteoutNames};
 use sys::Root;
+
+use super::IdPolicy;
+use super::special::name;
+use super::writer::TreeWriter;
+
 /// What deletions become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Whiteouts { /// overlayfs' own marks: the tree is one layer.
- #[default] Overlay, /// The path goes away: the tree is a whole file system, onto which layers are applied one after another.
- Remove }
+pub enum Whiteouts {
+    /// overlayfs' own marks: the tree is that of one layer.
+    #[default]
+    Overlay,
+    /// The path goes away: the tree is a whole file system, to which layers are applied one after another.
+    Remove,
+}
+
 /// What happens where the directory part of a path leads through a symbolic link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum LinkParents { /// It is followed, never out of the tree.
- #[default] Follow, /// It is an error.
- Refuse }
+pub enum LinkParents {
+    /// It is followed, never out of the tree: what layers of other tools rely on.
+    #[default]
+    Follow,
+    /// It is an error.
+    Refuse,
+}
+
 /// How a tar is applied.
 #[derive(Debug, Default)]
 pub struct ApplyOptions {
@@ -19,27 +36,80 @@ pub struct ApplyOptions {
     pub ids: IdPolicy,
     /// What deletions become.
     pub whiteouts: Whiteouts,
-    /// Links in the way.
+    /// What names with `.wh.` mean.
+    pub names: WhiteoutNames,
+    /// What a link in the directory part of a path means.
     pub links: LinkParents,
     /// What the archive may hold.
-    pub limits: layer::Limits,
+    pub limits: Limits,
     /// The trees below, nearest first: a directory that the tar implies but doesn't hold takes its attributes from them.
     pub lowers: Vec<Root>,
 }
+
 /// What was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Applied { /// Entries.
- pub entries: u64, /// Bytes of file content.
- pub bytes: u64, /// Device nodes that the kernel refused and that were recorded in attributes instead.
- pub recorded_nodes: u64, /// Attributes that the file system or the kernel refused.
- pub refused_xattrs: u64 }
+pub struct Applied {
+    /// Entries, deletions included.
+    pub entries: u64,
+    /// Bytes of file content, holes included.
+    pub bytes: u64,
+    /// Device nodes that the kernel refused, and that an empty file with an attribute stands for.
+    pub recorded_nodes: u64,
+    /// Attributes that could not be kept in any form.
+    pub refused_xattrs: u64,
+}
+
 /// Why a tar cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Reading failed.
+    /// The archive is damaged, hostile, or cannot be read.
     #[error(transparent)]
-    Read(#[from] layer::ReadError),
+    Read(#[from] ReadError),
+    /// The compression is unknown to us or damaged.
+    #[error(transparent)]
+    Compression(#[from] layer::CompressionError),
+    /// The tree could not be written.
+    #[error("unpack {path}: {source}")]
+    Write {
+        /// Path in the layer.
+        path: String,
+        /// The call that failed.
+        source: sys::Error,
+    },
 }
-/// Applies an uncompressed tar to the directory `into`.
-#[expect(unused, clippy::todo, reason = "being laid")]
-pub fn apply(tar: impl Read, into: &Root, options: &ApplyOptions) -> Result<Applied, ApplyError> { todo!() }
+
+/// Applies an uncompressed tar to the directory `into`, and reads it to the end of the stream.
+///
+/// Whatever the archive holds, nothing outside `into` is touched, no link is followed out of it, and memory stays
+/// bounded. On an error the tree is left half-written: it belongs to a caller who throws it away.
+pub fn apply(tar: impl Read, into: &Root, options: &ApplyOptions) -> Result<Applied, ApplyError> {
+    let mut reader = TarReader::new(tar).limits(options.limits).whiteout_names(options.names);
+    let failed = |entry: &Entry, source| ApplyError::Write { path: shown(&entry.path), source };
+    let root = Entry::new("", layer::Kind::Dir);
+    let mut writer = TreeWriter::new(into, options).map_err(|source| failed(&root, source))?;
+    let mut applied = Applied::default();
+    while let Some((entry, mut content)) = reader.next_entry()? {
+        applied.entries += 1;
+        applied.bytes += entry.size;
+        let Some(mut file) = writer.place(&entry).map_err(|source| failed(&entry, source))? else {
+            continue;
+        };
+        while let Some(chunk) = content.next_chunk()? {
+            let written = match chunk {
+                Chunk::Hole(length) => file.content.hole(length),
+                Chunk::Data(bytes) => file.content.write(bytes),
+            };
+            let failed = |error| failed(&entry, sys::Error::from_io("write", name(&entry.path), &error));
+            written.map_err(failed)?;
+        }
+        writer.finish_file(file, &entry).map_err(|source| failed(&entry, source))?;
+    }
+    (applied.recorded_nodes, applied.refused_xattrs) = writer.finish().map_err(|source| failed(&root, source))?;
+    reader.finish()?;
+    Ok(applied)
+}
+
+/// A path for an error message, with what a terminal would obey made visible.
+pub(super) fn shown(path: &[u8]) -> String {
+    path.escape_ascii().to_string()
+}
