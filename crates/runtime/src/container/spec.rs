@@ -60,8 +60,8 @@ pub struct Spec {
     pub ids: Ids,
     /// How it is set apart from its surroundings.
     pub isolation: Isolation,
-    /// On the single-id rung: the tree in which changes show ([`crate::snapshot::ActiveSnapshot::changed`]), for which a
-    /// monitor records the owners that the kernel refuses ([`crate::single_id`]).
+    /// On the single-id rung: the table in which a monitor keeps the owners that the kernel refused to record
+    /// ([`crate::snapshot::ActiveSnapshot::owners`]).
     pub monitor: Option<PathBuf>,
 }
 

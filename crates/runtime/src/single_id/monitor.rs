@@ -13,6 +13,7 @@ use super::credentials::{Ids, KEEP, Kind, MAX_GROUPS};
 use super::owner::Owner;
 use super::process::Processes;
 use super::target::{self, Named};
+use crate::snapshot::{FS, MERGED};
 
 /// What the monitor's process exits with when all went well.
 const FINE: u8 = 0;
@@ -22,10 +23,11 @@ const FAILED: u8 = 1;
 /// Answers the calls of a container's processes until the last one has ended; the exit code of the process that does.
 ///
 /// `listener` is what [`sys::notify::install`] gave for [`super::filter`], `first` the container's first process, and
-/// `changed` the tree in which its changes show ([`crate::snapshot::ActiveSnapshot::changed`]), beside which the table of
-/// owners is kept. To be called in a process of its own, in the user namespace of [`crate::ladder::Rung::SingleId`].
-pub fn monitor(listener: OwnedFd, first: u32, changed: PathBuf) -> u8 {
+/// `table` the table of owners beside its tree ([`crate::snapshot::ActiveSnapshot::owners`]). To be called in a process of
+/// its own, in the user namespace of [`crate::ladder::Rung::SingleId`].
+pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf) -> u8 {
     let user = mapped_user(first);
+    let changed = changed_beside(&table);
     let listener = Listener::new(listener);
     let recorder = match Recorder::new(&changed, first) {
         Ok(recorder) => recorder,
@@ -37,6 +39,12 @@ pub fn monitor(listener: OwnedFd, first: u32, changed: PathBuf) -> u8 {
     let recorded =
         monitor.recorder.finish().and_then(|()| if user == Owner::ROOT { Ok(()) } else { adopt(&changed, user) });
     if served.and(recorded).is_ok() { FINE } else { FAILED }
+}
+
+/// The tree in which changes show: an overlay's upper directory, or a copied tree.
+fn changed_beside(table: &Path) -> PathBuf {
+    let merged = table.with_file_name(MERGED);
+    if merged.is_dir() { merged } else { table.with_file_name(FS) }
 }
 
 /// Who the one id is inside: another than root where the container has a user of its own.

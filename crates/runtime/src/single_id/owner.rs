@@ -13,7 +13,7 @@ use sys::{FileKind, Root, Stat};
 /// The attribute that holds the owner of a file or directory, as `uid:gid` in decimal.
 pub const XATTR: &str = "user.estiba.owner";
 /// The name of the table, beside the tree.
-const TABLE: &str = "owners";
+pub(crate) const TABLE: &str = "owners";
 
 /// Who owns a file, in the image's own ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

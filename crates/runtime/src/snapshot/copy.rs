@@ -10,7 +10,7 @@ use super::{ActiveSnapshot, FS, Folder, Kind, RootFs, SnapshotError, Snapshotter
 use crate::single_id::owner::Owners;
 
 /// The whole tree, in the folder of a snapshot that is active.
-const MERGED: &str = "merged";
+pub(crate) const MERGED: &str = "merged";
 /// A file that tells the file system's time.
 const CLOCK: &str = "clock";
 

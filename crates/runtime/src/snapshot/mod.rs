@@ -29,9 +29,11 @@ use serde::{Deserialize, Serialize};
 use sys::Root;
 
 pub use copy::CopySnapshotter;
+pub(crate) use copy::MERGED;
 pub use overlay::OverlaySnapshotter;
 
 use crate::ladder::Overlay;
+use crate::single_id::owner::TABLE;
 
 /// A tree to start a process in, as paths for whoever mounts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,13 +135,9 @@ impl ActiveSnapshot {
         &self.folder.path
     }
 
-    /// Where changes show while it is active: a process may look here, and record owners of what it finds.
-    pub fn changed(&self) -> PathBuf {
-        match &self.root_fs {
-            RootFs::Overlay { upper, .. } => upper.clone(),
-            RootFs::View { .. } => self.folder.path.join(FS),
-            RootFs::Dir(dir) => dir.clone(),
-        }
+    /// The table of owners that belongs beside its tree ([`crate::single_id::owner`]).
+    pub fn owners(&self) -> PathBuf {
+        self.folder.path.join(TABLE)
     }
 
     /// Keeps what changed. Nothing may have the tree mounted any more.
@@ -169,7 +167,7 @@ impl Snapshot {
 }
 
 /// The name of a snapshot's tree in its folder.
-const FS: &str = "fs";
+pub(crate) const FS: &str = "fs";
 
 /// A snapshot's folder, which goes unless it is kept.
 #[derive(Debug)]
