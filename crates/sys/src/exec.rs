@@ -19,6 +19,9 @@ use crate::{Error, Result};
 /// The descriptor that the trampoline reports on: the errno of a failed exec, four bytes in native order.
 pub const REPORT_FD: RawFd = 3;
 
+/// Below this, numbers are for the program and its report.
+const LOWEST_OF_OURS: RawFd = 16;
+
 /// A sealed, executable file in memory.
 #[derive(Debug)]
 pub struct Trampoline(OwnedFd);
@@ -118,7 +121,8 @@ impl Trampoline {
         file.write_all(&image()).map_err(|error| Error::from_io("write", "trampoline", &error))?;
         let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
         rustix::fs::fcntl_add_seals(&file, seals).map_err(|errno| Error::new("fcntl F_ADD_SEALS", "", errno))?;
-        Ok(Self(file.into()))
+        // Out of the way of the numbers that a program's own descriptors get, and of the report's.
+        raise(&file, LOWEST_OF_OURS).map(Self)
     }
 
     /// Becomes `program` with `args` and `env`. Returns only when the trampoline itself can't be executed; that the

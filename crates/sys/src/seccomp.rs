@@ -1,7 +1,5 @@
 //! Putting a system call filter on this process.
 
-use std::os::fd::{FromRawFd, OwnedFd};
-
 pub use libc::sock_filter as Instruction;
 use rustix::io::Errno;
 
@@ -11,8 +9,6 @@ use crate::{Error, Result};
 pub const RET_ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 /// The filter's answer: fail the call; the error number goes into the lowest 16 bits.
 pub const RET_ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
-/// The filter's answer: ask the listener.
-pub const RET_USER_NOTIF: u32 = libc::SECCOMP_RET_USER_NOTIF;
 /// The filter's answer: end the process.
 pub const RET_KILL_PROCESS: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 /// The filter's answer: let the call through, and write it to the audit log.
@@ -29,14 +25,6 @@ pub fn install(program: &[Instruction]) -> Result<()> {
         Err(error) if error.errno() == Errno::INVAL => load(program, 0).map(drop),
         other => other.map(drop),
     }
-}
-
-/// [`install`] for a filter that answers [`RET_USER_NOTIF`]: gives the listener's end.
-pub fn install_with_listener(program: &[Instruction]) -> Result<OwnedFd> {
-    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    let fd = load(program, flags | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW)?;
-    // SAFETY: with NEW_LISTENER the call's result is a descriptor just opened for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn load(program: &[Instruction], flags: libc::c_ulong) -> Result<i32> {

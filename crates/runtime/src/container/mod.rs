@@ -3,15 +3,29 @@
 //! [`run`] must be called by a process that has one thread. The child that it clones prepares everything inside its own
 //! namespaces, reports over a socket what went wrong, and becomes the user's program.
 
+mod bare;
+mod become_user;
 pub mod caps;
+mod device;
 mod error;
+mod inside;
+mod kernel_fs;
+pub mod limit;
+mod program;
+mod reaper;
+mod report;
+mod rootfs;
 mod run;
 pub mod seccomp;
 mod spec;
+mod stub;
+mod terminal;
+mod user;
 
 pub use caps::CapSet;
 pub use error::StartError;
 pub use run::{ExitStatus, Finished, Running, Stdio, Usage, run};
+pub(crate) use run::{Progress, Starting};
 pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};
 

@@ -1,11 +1,23 @@
 //! The outer side of a container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+use sys::clone::{Forked, How, Namespaces};
+use sys::exec::Trampoline;
 
+use super::inside;
+use super::program::exec_failed;
+use super::report::Report;
+use super::spec::{Isolation, Network};
+use super::stub::Stubs;
 use super::{Spec, StartError};
+use crate::channel::{self, Received};
+use crate::snapshot::RootFs;
 
 /// What a container is connected to.
 #[derive(Debug, Default)]
@@ -64,11 +76,215 @@ pub struct Finished {
     pub usage: Usage,
 }
 
-/// A container whose program runs.
+/// What the child is born with.
+pub(super) struct Launch<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) stdio: [Option<OwnedFd>; 3],
+    /// Detached mounts of what [`Stdio::files`] holds.
+    pub(super) files: Vec<Option<OwnedFd>>,
+    /// Where it reports.
+    pub(super) report: OwnedFd,
+    pub(super) filter: Option<Vec<sys::seccomp::Instruction>>,
+    /// The monitor's filter, if there is to be a monitor.
+    pub(super) monitored: Option<Vec<sys::notify::Instruction>>,
+    pub(super) trampoline: &'static Trampoline,
+}
+
+/// One for all containers of a process.
+fn trampoline() -> Result<&'static Trampoline, StartError> {
+    static TRAMPOLINE: OnceLock<Trampoline> = OnceLock::new();
+    match TRAMPOLINE.get() {
+        Some(trampoline) => Ok(trampoline),
+        None => {
+            let made = Trampoline::new()?;
+            Ok(TRAMPOLINE.get_or_init(|| made))
+        }
+    }
+}
+
+/// A container between its birth and its program. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Starting {
+    pid: i32,
+    pidfd: OwnedFd,
+    reports: OwnedFd,
+    terminal: Option<OwnedFd>,
+    monitor: Option<sys::fork::Forked>,
+    monitor_table: Option<PathBuf>,
+    program: Option<String>,
+    cleanup: Cleanup,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Cleanup {
+    rootfs: RootFs,
+    stubs: Stubs,
+}
+
+/// What a container that is starting has come to.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// Nothing new.
+    Starting,
+    /// The program has taken over.
+    Started,
+}
+
+impl Starting {
+    /// Clones the child. What remains is to [`Starting::advance`].
+    pub(crate) fn begin(spec: &Spec, stdio: Stdio) -> Result<Self, StartError> {
+        if spec.args.is_empty() {
+            return Err(StartError::Invalid("no program to run".to_owned()));
+        }
+        let filter = if spec.privileged { None } else { spec.seccomp.program(spec.caps)? };
+        let trampoline = trampoline()?;
+        // Here, not in the child: a copy of a mount can be made only in the mount namespace that has it.
+        let files = stdio.files.iter().map(|file| copy_mount(file).map(Some)).collect::<sys::Result<Vec<_>>>()?;
+        let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
+        let (ours, theirs) = channel::pair()?;
+        match fork(spec)? {
+            Forked::Child => {
+                let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
+                inside::start(Launch { spec, stdio, files, report: theirs, filter, monitored, trampoline })
+            }
+            Forked::Parent { pid, pidfd } => Ok(Self {
+                pid,
+                pidfd,
+                reports: ours,
+                terminal: None,
+                monitor: None,
+                monitor_table: spec.monitor.clone(),
+                program: None,
+                cleanup: Cleanup { rootfs: spec.rootfs.clone(), stubs: Stubs::default() },
+                done: false,
+            }),
+        }
+    }
+
+    /// Where the next step announces itself.
+    pub(crate) fn reports(&self) -> BorrowedFd<'_> {
+        self.reports.as_fd()
+    }
+
+    /// Takes one step; with `block`, waits for it.
+    pub(crate) fn advance(&mut self, block: bool) -> Result<Progress, StartError> {
+        let (bytes, mut fds) = match channel::receive(&self.reports, block)? {
+            Received::Nothing => return Ok(Progress::Starting),
+            Received::End if self.program.is_some() => return Ok(Progress::Started),
+            Received::End => return Err(self.ended_early()),
+            Received::Packet(bytes, fds) => (bytes, fds),
+        };
+        if let Ok(errno) = <[u8; 4]>::try_from(bytes.as_slice()) {
+            let program = self.program.take().unwrap_or_default();
+            return Err(exec_failed(&program, i32::from_ne_bytes(errno)));
+        }
+        let report = serde_json::from_slice(&bytes).map_err(|error| StartError::Invalid(error.to_string()))?;
+        match report {
+            Report::Terminal => self.terminal = fds.pop(),
+            Report::Listener => self.start_monitor(fds.pop())?,
+            Report::Ready { program, stubs } => {
+                self.program = Some(program);
+                self.cleanup.stubs = stubs;
+            }
+            Report::Failed { error, stubs } => {
+                self.cleanup.stubs = stubs;
+                return Err(error);
+            }
+        }
+        Ok(Progress::Starting)
+    }
+
+    /// The container, once it has [`Progress::Started`].
+    pub(crate) fn finish(mut self) -> Result<Running, StartError> {
+        self.done = true;
+        let pidfd = self.pidfd.try_clone().map_err(|error| sys::Error::from_io("dup", "", &error))?;
+        let cleanup = Cleanup {
+            rootfs: std::mem::replace(&mut self.cleanup.rootfs, RootFs::Dir(PathBuf::new())),
+            stubs: std::mem::take(&mut self.cleanup.stubs),
+        };
+        let (terminal, monitor) = (self.terminal.take(), self.monitor.take());
+        Ok(Running { pid: self.pid, pidfd, terminal, monitor, cleanup: Some(cleanup) })
+    }
+
+    fn start_monitor(&mut self, listener: Option<OwnedFd>) -> Result<(), StartError> {
+        let (Some(listener), Some(table)) = (listener, self.monitor_table.take()) else {
+            return Err(StartError::Invalid("a listener that nobody asked for".to_owned()));
+        };
+        let pid = self.pid.unsigned_abs();
+        self.monitor = Some(sys::fork::child(move || {
+            // What the container's end depends on must not be held open by who watches it.
+            let _ = sys::exec::close_inherited(3, &[listener.as_raw_fd()]);
+            crate::single_id::monitor(listener, pid, table)
+        })?);
+        Ok(())
+    }
+
+    fn ended_early(&mut self) -> StartError {
+        let how = match sys::clone::wait(self.pid, true) {
+            Ok(Some(ended)) => {
+                self.done = true;
+                match ended.how {
+                    How::Exited(code) => format!("exited with {code}"),
+                    How::Signalled(signal) => format!("was ended by signal {signal}"),
+                }
+            }
+            _ => "ended".to_owned(),
+        };
+        StartError::Invalid(format!("the container's first process {how} before the program could start"))
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = sys::signal::send_to(&self.pidfd, SIGKILL);
+            let _ = sys::clone::wait(self.pid, true);
+            // The error that brought us here is the one to report.
+            let _ = self.cleanup.stubs.remove(&self.cleanup.rootfs);
+            if let Some(monitor) = self.monitor.take() {
+                let _ = monitor.wait();
+            }
+        }
+    }
+}
+
+const SIGKILL: i32 = 9;
+
+fn fork(spec: &Spec) -> Result<Forked, StartError> {
+    let wanted = match spec.isolation {
+        Isolation::Chroot => Namespaces::NONE,
+        Isolation::Namespaces => {
+            let always = Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS | Namespaces::CGROUP;
+            match spec.network {
+                Network::Host => always,
+                Network::None => always | Namespaces::NET,
+            }
+        }
+    };
+    match sys::clone::fork(wanted) {
+        // A kernel without control groups has no namespaces of them either.
+        Err(error) if error.errno() == Errno::INVAL => Ok(sys::clone::fork(wanted.without(Namespaces::CGROUP))?),
+        other => Ok(other?),
+    }
+}
+
+/// In a user namespace what is mounted below may be locked to its place: then it comes along.
+fn copy_mount(file: &OwnedFd) -> sys::Result<OwnedFd> {
+    match sys::mount::copy(file, false) {
+        Err(error) if error.errno() == Errno::INVAL => sys::mount::copy(file, true),
+        other => other,
+    }
+}
+
+/// A container whose program runs. Dropping it without waiting kills it.
 #[derive(Debug)]
 pub struct Running {
     pid: i32,
+    pidfd: OwnedFd,
     terminal: Option<OwnedFd>,
+    monitor: Option<sys::fork::Forked>,
+    cleanup: Option<Cleanup>,
 }
 
 impl Running {
@@ -83,24 +299,58 @@ impl Running {
     }
 
     /// A descriptor that polls readable when it has ended.
-    pub fn pidfd(&self) -> std::os::fd::BorrowedFd<'_> {
-        todo!()
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
     }
 
     /// Sends a signal to its first process.
     ///
     /// # Errors
     /// The kernel's refusal; a process that has ended is not an error.
-    pub fn kill(&self, _signal: i32) -> Result<(), StartError> {
-        todo!()
+    pub fn kill(&self, signal: i32) -> Result<(), StartError> {
+        match sys::signal::send_to(&self.pidfd, signal) {
+            Err(error) if error.errno() != Errno::SRCH => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     /// Waits for the end and removes the mount points that were made for it.
     ///
     /// # Errors
     /// The kernel's refusal.
-    pub fn wait(self) -> Result<Finished, StartError> {
-        todo!()
+    pub fn wait(mut self) -> Result<Finished, StartError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<Finished, StartError> {
+        let ended = sys::clone::wait(self.pid, true)?;
+        let cleanup = self.cleanup.take();
+        if let Some(monitor) = self.monitor.take() {
+            // Its table is complete only when it has ended.
+            monitor.wait()?;
+        }
+        if let Some(cleanup) = cleanup {
+            cleanup.stubs.remove(&cleanup.rootfs)?;
+        }
+        match ended {
+            Some(ended) => Ok(Finished {
+                status: match ended.how {
+                    How::Exited(code) => ExitStatus::Code(code),
+                    How::Signalled(signal) => ExitStatus::Signal(signal),
+                },
+                usage: Usage { user: ended.user, system: ended.system, max_rss_kib: ended.max_rss_kib },
+            }),
+            None => Err(StartError::setup("wait4", Errno::CHILD)),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.cleanup.is_some() {
+            let _ = self.kill(SIGKILL);
+            let _ = self.end();
+        }
     }
 }
 
@@ -108,6 +358,8 @@ impl Running {
 ///
 /// # Errors
 /// [`StartError`], whose [`StartError::exit_code`] is docker's.
-pub fn run(_spec: &Spec, _stdio: Stdio) -> Result<Running, StartError> {
-    todo!()
+pub fn run(spec: &Spec, stdio: Stdio) -> Result<Running, StartError> {
+    let mut starting = Starting::begin(spec, stdio)?;
+    while let Progress::Starting = starting.advance(true)? {}
+    starting.finish()
 }

@@ -1,0 +1,233 @@
+//! The last steps: everything that the program shall not have is given up, and the program takes over.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use sys::Root;
+use sys::exec::REPORT_FD;
+
+use super::caps::CapSet;
+use super::device::Attached;
+use super::error::StartError;
+use super::program::{self, DEFAULT_PATH};
+use super::report::Report;
+use super::run::Launch;
+use super::spec::{Ids, Spec};
+use super::stub::Stubs;
+use super::terminal::Terminal;
+use super::user::User;
+
+const CAP_KILL: u64 = 1 << 5;
+/// More than any kernel has numbers for.
+const CAP_NUMBERS: u32 = 64;
+
+/// All that is left to use up.
+pub(super) struct Becoming<'a> {
+    pub(super) launch: Launch<'a>,
+    pub(super) root: &'a Root,
+    pub(super) devices: Option<Attached>,
+    pub(super) proc: Option<OwnedFd>,
+    pub(super) terminal: Option<Terminal>,
+    pub(super) stubs: Stubs,
+}
+
+/// Becomes the program.
+pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, StartError> {
+    let spec = becoming.launch.spec;
+    // Alone in a session: no terminal of ours sends it signals besides those that we forward.
+    rustix::process::setsid().map_err(|errno| StartError::setup("setsid", errno))?;
+    let user = User::resolve(becoming.root, &spec.user, &spec.extra_groups)?;
+    let report = sys::exec::raise(&becoming.launch.report, 10)?;
+    place_stdio(&mut becoming, &user, &report)?;
+    enter_directory(becoming.root, &spec.cwd, &user)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let env = environment(spec, &user);
+    let caps = if spec.privileged { CapSet::ALL } else { spec.caps };
+    if spec.no_new_privs {
+        rustix::thread::set_no_new_privs(true).map_err(|errno| StartError::setup("no_new_privs", errno))?;
+    }
+    limit_capabilities(caps)?;
+    if spec.ids == Ids::Single && (user.uid, user.gid) != (0, 0) {
+        map_one_id(&becoming, &user)?;
+    }
+    install_filters(&becoming, &report)?;
+    if spec.ids == Ids::Mapped {
+        change_ids(&user)?;
+    }
+    die_with_parent()?;
+    let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let first = spec.args.first().map(String::as_str).unwrap_or_default();
+    let found = program::find(first, path)?;
+    let args = program::c_strings(spec.args.iter().cloned())?;
+    let program = CString::new(found.clone()).map_err(|_| StartError::Invalid(format!("null byte in {found:?}")))?;
+    let env = program::c_strings(env)?;
+    Report::Ready { program: found, stubs: std::mem::take(&mut becoming.stubs) }.send(&report, &[])?;
+    sys::exec::place(&report, REPORT_FD)?;
+    sys::exec::close_on_exec_from(REPORT_FD + 1)?;
+    Err(becoming.launch.trampoline.exec(&program, &args, &env).into())
+}
+
+/// Asks to be killed when the process that started us dies.
+pub(super) fn die_with_parent() -> Result<(), StartError> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|errno| StartError::setup("prctl", errno))
+}
+
+fn place_stdio(becoming: &mut Becoming<'_>, user: &User, report: &OwnedFd) -> Result<(), StartError> {
+    if let Some(terminal) = becoming.terminal.take() {
+        Report::Terminal.send(report, &[terminal.outer.as_fd()])?;
+        // As docker does: a program that reopens its terminal must be let to. Where the id isn't mapped, it isn't.
+        if becoming.launch.spec.ids == Ids::Mapped {
+            let owner = Some(rustix::fs::Uid::from_raw(user.uid));
+            let _ = rustix::fs::fchown(&terminal.inner, owner, None);
+        }
+        rustix::process::ioctl_tiocsctty(&terminal.inner).map_err(|errno| StartError::setup("TIOCSCTTY", errno))?;
+        for number in 0..3 {
+            sys::exec::place(&terminal.inner, number)?;
+        }
+        return Ok(());
+    }
+    let mut stdio = Vec::with_capacity(3);
+    for given in &becoming.launch.stdio {
+        // Out of the way of the numbers that they are about to get.
+        stdio.push(match (given, &becoming.devices) {
+            (Some(fd), _) => sys::exec::raise(fd, 10)?,
+            (None, Some(devices)) => sys::exec::raise(devices.null()?, 10)?,
+            (None, None) => sys::exec::raise(null_of_caller()?, 10)?,
+        });
+    }
+    for (number, fd) in (0..).zip(&stdio) {
+        sys::exec::place(fd, number)?;
+    }
+    Ok(())
+}
+
+fn null_of_caller() -> Result<OwnedFd, StartError> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| StartError::setup("open /dev/null", errno))
+}
+
+/// Goes to the working directory, made where absent. Links are followed within the root, but for those of `/proc` that
+/// lead to what a descriptor has open (CVE-2024-21626).
+fn enter_directory(root: &Root, cwd: &str, user: &User) -> Result<(), StartError> {
+    let cwd = if cwd.is_empty() { "/" } else { cwd };
+    if !cwd.starts_with('/') {
+        return Err(StartError::Invalid(format!("the working directory {cwd:?} is not absolute")));
+    }
+    let named = |error: sys::Error| StartError::from(error.at(format!("working directory {cwd}")));
+    let dir = match root.open_dir(cwd) {
+        Err(error) if error.is_not_found() => {
+            root.mkdir_all(cwd, 0o755).map_err(named)?;
+            // As docker does: what it makes for the user is the user's. Where the id isn't mapped it stays root's.
+            let _ = root.chown(cwd, user.uid, user.gid);
+            root.open_dir(cwd).map_err(named)?
+        }
+        other => other.map_err(named)?,
+    };
+    let failed = |errno| StartError::setup(format!("working directory {cwd}"), errno);
+    rustix::process::fchdir(&dir).map_err(failed)?;
+    let real = rustix::process::getcwd(Vec::new()).map_err(failed)?;
+    if real.as_bytes().first() == Some(&b'/') {
+        Ok(())
+    } else {
+        Err(StartError::Invalid(format!("the working directory {cwd} is outside of the container")))
+    }
+}
+
+/// The variables given, with `PATH` and `HOME` added where they are missing.
+fn environment(spec: &Spec, user: &User) -> Vec<String> {
+    let has = |name: &str| spec.env.iter().any(|(key, _)| key == name);
+    let mut env: Vec<String> = spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    if !has("PATH") {
+        env.push(format!("PATH={DEFAULT_PATH}"));
+    }
+    if !has("HOME") {
+        env.push(format!("HOME={}", user.home));
+    }
+    env
+}
+
+/// Drops what is not in `caps` from what any program executed from now on can get. The rest, what this process has
+/// itself, exec recomputes from this: root gets what is left, others nothing.
+fn limit_capabilities(caps: CapSet) -> Result<(), StartError> {
+    let failed = |errno| StartError::setup("limit capabilities", errno);
+    match rustix::thread::clear_ambient_capability_set() {
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(errno) => return Err(failed(errno)),
+    }
+    for number in (0..CAP_NUMBERS).filter(|number| caps.0 >> number & 1 == 0) {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The first number that this kernel doesn't know.
+            Err(Errno::INVAL) => break,
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    let now = rustix::thread::capabilities(None).map_err(failed)?;
+    let none = CapabilitySet::empty();
+    if now.inheritable != none {
+        let sets = CapabilitySets { inheritable: none, ..now };
+        rustix::thread::set_capabilities(None, sets).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Gives up everything but the right to signal any process inside.
+pub(super) fn keep_only_kill() -> Result<(), StartError> {
+    let failed = |errno| StartError::setup("drop capabilities", errno);
+    let now = rustix::thread::capabilities(None).map_err(failed)?;
+    let kill = CapabilitySet::from_bits_retain(CAP_KILL) & now.permitted;
+    let sets = CapabilitySets { effective: kill, permitted: kill, inheritable: CapabilitySet::empty() };
+    rustix::thread::set_capabilities(None, sets).map_err(failed)
+}
+
+/// A user namespace in which the only id there is has the user's number.
+fn map_one_id(becoming: &Becoming<'_>, user: &User) -> Result<(), StartError> {
+    let proc = becoming.proc.as_ref().ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
+    sys::ns::unshare(sys::ns::Namespaces::NEWUSER)?;
+    let one = |id: u32| format!("{id} 0 1\n");
+    let files = [("setgroups", "deny".to_owned()), ("uid_map", one(user.uid)), ("gid_map", one(user.gid))];
+    for (name, text) in files {
+        let failed = |errno| StartError::setup(format!("map the user's id: /proc/self/{name}"), errno);
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(proc, format!("self/{name}"), flags, Mode::empty()).map_err(failed)?;
+        rustix::io::write(&file, text.as_bytes()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Both filters go on while we still may: without no_new_privs that takes CAP_SYS_ADMIN, which changing ids gives up.
+fn install_filters(becoming: &Becoming<'_>, report: &OwnedFd) -> Result<(), StartError> {
+    if let Some(program) = &becoming.launch.monitored {
+        let listener = sys::notify::install(program)?;
+        Report::Listener.send(report, &[listener.as_fd()])?;
+    }
+    if let Some(program) = &becoming.launch.filter {
+        sys::seccomp::install(program)?;
+    }
+    Ok(())
+}
+
+fn change_ids(user: &User) -> Result<(), StartError> {
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    let group = rustix::fs::Gid::from_raw;
+    let groups: Vec<_> = user.groups.iter().copied().map(group).collect();
+    set_thread_groups(&groups).map_err(|errno| StartError::setup("setgroups", errno))?;
+    let failed = |what: &str, id: u32| {
+        let what = format!("{what} {id}");
+        move |errno| match errno {
+            Errno::INVAL => StartError::Invalid(format!("{what}: this id is not among those mapped into the container")),
+            errno => StartError::setup(what, errno),
+        }
+    };
+    let (uid, gid) = (rustix::fs::Uid::from_raw(user.uid), group(user.gid));
+    set_thread_res_gid(gid, gid, gid).map_err(failed("setgid", user.gid))?;
+    set_thread_res_uid(uid, uid, uid).map_err(failed("setuid", user.uid))
+}
+

@@ -1,0 +1,271 @@
+//! What the container's first process does before it is the user's program.
+//!
+//! In order: gather every mount as a detached descriptor while the old root is still there; change the root; attach them
+//! by descriptor to targets resolved within the new one; then give up, one by one, all that the program shall not have.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountPropagationFlags;
+use sys::clone::Forked;
+use sys::mount::{Attributes, Setting};
+use sys::{OpenFlags, Root};
+
+use super::become_user::{self, Becoming};
+use super::device::{Attached, Devices};
+use super::error::StartError;
+use super::kernel_fs::KernelFs;
+use super::report::Report;
+use super::run::Launch;
+use super::spec::{Isolation, Network, Source, Spec};
+use super::stub::{MountPoints, Stubs};
+use super::{limit, reaper, rootfs, terminal};
+use crate::snapshot::RootFs;
+
+/// Where the container is put together: every machine has this directory, and no store lives in it. It is covered by a
+/// file system in memory, in the container's own mount namespace only, which goes away with the old root.
+const WORKSHOP: &str = "/proc";
+
+/// Becomes the container, or says why not. Never returns.
+pub(super) fn start(launch: Launch<'_>) -> ! {
+    let mut stubs = Stubs::default();
+    let socket = match sys::exec::raise(&launch.report, 3) {
+        Ok(socket) => socket,
+        Err(_) => sys::clone::exit(125),
+    };
+    let error = match prepare(launch, &mut stubs) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    let code = error.exit_code();
+    // Where even this fails, the exit code says what can be said.
+    let _ = Report::Failed { error, stubs }.send(socket, &[]);
+    sys::clone::exit(code)
+}
+
+fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::Infallible, StartError> {
+    sys::signal::reset_handlers();
+    sys::signal::SignalSet::empty().block()?;
+    rustix::process::umask(Mode::empty());
+    // Nobody inside may look into a process of ours, nor at our binary through it.
+    let undumpable = rustix::process::DumpableBehavior::NotDumpable;
+    rustix::process::set_dumpable_behavior(undumpable).map_err(|errno| StartError::setup("prctl", errno))?;
+    become_user::die_with_parent()?;
+    let spec = launch.spec;
+    let host_proc = proc_of_caller();
+    if let (Some(adjustment), Some(proc)) = (spec.oom_score_adj, &host_proc) {
+        write_oom_score(proc, adjustment);
+    }
+    let (points, devices, proc) = match spec.isolation {
+        Isolation::Namespaces => enter_mounts(&mut launch, host_proc, stubs)?,
+        Isolation::Chroot => super::bare::enter(spec, host_proc, stubs)?,
+    };
+    if let Some(name) = spec.hostname.as_ref().filter(|_| spec.isolation == Isolation::Namespaces) {
+        rustix::system::sethostname(name.as_bytes()).map_err(|errno| StartError::setup("sethostname", errno))?;
+    }
+    limit::apply(&spec.rlimits)?;
+    if spec.init {
+        fork_under_reaper(&launch)?;
+    }
+    let terminal = match spec.terminal {
+        Some(size) => Some(terminal::open(&devices, size)?),
+        None => None,
+    };
+    let becoming = Becoming { launch, root: points.root(), devices, proc, terminal, stubs: points.stubs.clone() };
+    become_user::become_program(becoming)
+}
+
+/// The program's process goes on; the first process stays behind, and only reaps.
+fn fork_under_reaper(launch: &Launch<'_>) -> Result<(), StartError> {
+    match sys::clone::fork(sys::clone::Namespaces::NONE)? {
+        Forked::Child => Ok(()),
+        Forked::Parent { pid, .. } => reaper::stay(pid, launch.spec.isolation),
+    }
+}
+
+fn proc_of_caller() -> Option<OwnedFd> {
+    rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// Refusals are no reason not to start: lowering it needs a capability that root itself may lack.
+fn write_oom_score(proc: &OwnedFd, adjustment: i32) {
+    let opened = rustix::fs::openat(proc, "self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+    if let Ok(fd) = opened {
+        let _ = File::from(fd).write_all(adjustment.to_string().as_bytes());
+    }
+}
+
+type Entered = (MountPoints, Option<Attached>, Option<OwnedFd>);
+
+fn enter_mounts(
+    launch: &mut Launch<'_>,
+    host_proc: Option<OwnedFd>,
+    stubs: &mut Stubs,
+) -> Result<Entered, StartError> {
+    let spec = launch.spec;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).map_err(|errno| StartError::setup("make mounts private", errno))?;
+    if spec.network == Network::None {
+        sys::netif::loopback_up()?;
+    }
+    let host_proc = host_proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
+    let devices = Devices::new(spec.shm_size)?;
+    let workshop = Workshop::open()?;
+    let kernel_fs = KernelFs::new(&host_proc, workshop.empty()?, spec.privileged)?;
+    let upper = match &spec.rootfs {
+        RootFs::Overlay { upper, .. } => Some(Root::open(upper)?),
+        RootFs::View { .. } | RootFs::Dir(_) => None,
+    };
+    let root_mount = rootfs::mount(&spec.rootfs, &workshop.place("root")?)?;
+    let mut gathered = Vec::new();
+    for system in system_files(spec) {
+        gathered.push(workshop.file(system)?);
+    }
+    for mount in &spec.mounts {
+        gathered.push(gather(launch, mount, &workshop)?);
+    }
+    drop(workshop);
+    rustix::process::fchdir(&root_mount).map_err(|errno| StartError::setup("fchdir", errno))?;
+    sys::mount::pivot_to_working_directory()?;
+
+    let mut points = MountPoints::new(Root::open("/")?, upper);
+    let entered = attach_all(&mut points, kernel_fs, devices, &gathered);
+    *stubs = points.stubs.clone();
+    let (devices, proc) = entered?;
+    if spec.readonly_rootfs {
+        sys::mount::restrict(&root_mount, Attributes::MOUNT_ATTR_RDONLY, false)?;
+    }
+    Ok((points, Some(devices), Some(proc)))
+}
+
+fn attach_all(
+    points: &mut MountPoints,
+    kernel_fs: KernelFs,
+    devices: Devices,
+    gathered: &[Gathered],
+) -> Result<(Attached, OwnedFd), StartError> {
+    let proc = kernel_fs.attach(points)?;
+    let dev = points.open("dev", true)?;
+    let devices = devices.attach(dev)?;
+    for mount in gathered {
+        let over = points.open(&mount.target, mount.dir)?;
+        sys::mount::attach(&mount.mount, over, &mount.target)?;
+    }
+    Ok((devices, proc))
+}
+
+/// A mount that is made and waits for its target.
+struct Gathered {
+    mount: OwnedFd,
+    target: String,
+    dir: bool,
+}
+
+/// A file of ours, to be mounted over one of the image's.
+struct SystemFile<'a> {
+    target: &'a str,
+    data: &'a [u8],
+    mode: u32,
+    owner: (u32, u32),
+    readonly: bool,
+}
+
+fn system_files(spec: &Spec) -> Vec<SystemFile<'_>> {
+    let file = |target, data| SystemFile { target, data, mode: 0o644, owner: (0, 0), readonly: false };
+    let mut files = Vec::new();
+    files.extend(spec.resolv_conf.as_ref().map(|data| file("/etc/resolv.conf", data)));
+    files.extend(spec.hosts.as_ref().map(|data| file("/etc/hosts", data)));
+    files.extend(spec.hostname.as_ref().map(|name| file("/etc/hostname", name.as_bytes())));
+    files
+}
+
+fn gather(launch: &mut Launch<'_>, mount: &super::spec::Mount, workshop: &Workshop) -> Result<Gathered, StartError> {
+    let made = match &mount.source {
+        Source::Path { path, recursive } => rootfs::directory(path, *recursive)?,
+        Source::File { index } => match launch.files.get_mut(*index).and_then(Option::take) {
+            Some(copy) => copy,
+            None => return Err(StartError::Invalid(format!("no descriptor {index} for {}", mount.target))),
+        },
+        Source::Tree { rootfs, subpath } => workshop.tree(rootfs, subpath)?,
+        Source::Tmpfs { size, mode } => {
+            let (size, mode) = (size.map(|size| size.to_string()), format!("{mode:o}"));
+            let mut settings = vec![Setting::Text("mode", &mode)];
+            settings.extend(size.iter().map(|size| Setting::Text("size", size)));
+            let attributes = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV;
+            sys::mount::new("tmpfs", &settings, attributes)?
+        }
+        Source::Data { data, mode, uid, gid } => {
+            let (mode, owner) = (*mode, (*uid, *gid));
+            return workshop.file(SystemFile { target: &mount.target, data, mode, owner, readonly: mount.readonly });
+        }
+    };
+    if mount.readonly {
+        sys::mount::restrict(&made, Attributes::MOUNT_ATTR_RDONLY, true)?;
+    }
+    let dir = sys::stat::of(&made)?.is_dir();
+    Ok(Gathered { mount: made, target: mount.target.clone(), dir })
+}
+
+/// The file system in memory in which the container is put together.
+struct Workshop {
+    root: Root,
+    made: std::cell::Cell<usize>,
+}
+
+impl Workshop {
+    fn open() -> Result<Self, StartError> {
+        let settings = [Setting::Text("mode", "0755")];
+        let attributes = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV;
+        let mount = sys::mount::new("tmpfs", &settings, attributes)?;
+        sys::mount::attach_path(&mount, Path::new(WORKSHOP))?;
+        Ok(Self { root: Root::from_fd(mount), made: std::cell::Cell::new(0) })
+    }
+
+    /// A new directory in it, by path.
+    fn place(&self, name: &str) -> Result<PathBuf, StartError> {
+        self.root.mkdir(name, 0o755)?;
+        Ok(Path::new(WORKSHOP).join(name))
+    }
+
+    fn next(&self) -> String {
+        self.made.set(self.made.get() + 1);
+        self.made.get().to_string()
+    }
+
+    fn empty(&self) -> Result<OwnedFd, StartError> {
+        self.root.mkdir("empty", 0o755)?;
+        Ok(self.root.open_file("empty", OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::CLOEXEC)?.into())
+    }
+
+    fn file(&self, file: SystemFile<'_>) -> Result<Gathered, StartError> {
+        let name = self.next();
+        let mut written = self.root.create(&name, file.mode, true)?;
+        written.write_all(file.data).map_err(|error| sys::Error::from_io("write", file.target, &error))?;
+        if file.owner != (0, 0) {
+            self.root.chown(&name, file.owner.0, file.owner.1)?;
+        }
+        let mount = sys::mount::copy(&written, false)?;
+        if file.readonly {
+            sys::mount::restrict(&mount, Attributes::MOUNT_ATTR_RDONLY, false)?;
+        }
+        Ok(Gathered { mount, target: file.target.to_owned(), dir: false })
+    }
+
+    /// A path inside a tree of layers, resolved within that tree, as a mount of its own.
+    fn tree(&self, tree: &RootFs, subpath: &str) -> Result<OwnedFd, StartError> {
+        let mount = rootfs::mount(tree, &self.place(&self.next())?)?;
+        let root = Root::from_fd(mount);
+        if subpath.trim_matches('/').is_empty() {
+            return Ok(sys::mount::copy(&root, false)?);
+        }
+        let found = root
+            .open_file(subpath, OpenFlags::PATH | OpenFlags::CLOEXEC)
+            .map_err(|error| error.at(format!("mount source {subpath}")))?;
+        Ok(sys::mount::copy(&found, false)?)
+    }
+}
+
