@@ -18,6 +18,8 @@ mod pipeline;
 mod restamp;
 mod special;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod unpack;
 pub mod view;
 mod walk;
