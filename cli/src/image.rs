@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use oci::{Digest, ImageConfig, Index, Manifest, Platform, Raw, Reference};
-use store::{Blobs as _, ImageRow, Store};
+use store::{ImageRow, Store};
 
 use crate::error::{Error, Result, While, code};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use runtime::ladder::Probe;
-use runtime::snapshot::{ActiveSnapshot, RootFs, Snapshotter};
+use runtime::snapshot::{ActiveSnapshot, RootFs};
 use store::{Lease, Store};
 
 use crate::error::{Result, While};

@@ -131,7 +131,7 @@ impl Raw {
 impl Drop for Raw {
     fn drop(&mut self) {
         // There is no one left to tell, and nothing else to try.
-        drop(tcsetattr(io::stdin(), OptionalActions::Flush, &self.0));
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
     }
 }
 
@@ -190,7 +190,7 @@ impl Copy<'_> {
         let size = window_size();
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
         // A terminal that is gone needs no size.
-        drop(tcsetwinsize(self.terminal, size));
+        let _ = tcsetwinsize(self.terminal, size);
         Ok(())
     }
 

@@ -1,0 +1,24 @@
+//! The command line, run for real: a store of its own for each test, real builds of a busybox image.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod architecture;
+mod build;
+mod completions;
+mod df;
+mod doctor;
+mod history;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod load;
+mod man;
+mod prune;
+mod rmi;
+mod run;
+mod runner;
+mod save;
+mod tag;
+mod usage;
+mod version;
