@@ -2,12 +2,21 @@
 //!
 //! [`cached`] is the path of a build that changes nothing: it stats, looks up, and answers. On a miss, [`run`] does the rest.
 
+mod build;
+mod cache;
 mod cancel;
 pub mod context;
 mod error;
+pub mod export;
+mod fast;
 pub mod gc;
+mod layers;
+mod mount;
+mod op;
 mod progress;
 mod request;
+mod solver;
+mod whole;
 
 use std::sync::mpsc::Sender;
 
@@ -57,14 +66,21 @@ pub enum Cached {
     },
 }
 
-/// The fast path: stats, looks up, and answers. It probes nothing, starts no thread, and writes nothing beside the stat cache.
-pub fn cached(_request: &Request, _store: &Store) -> Result<Cached, Error> {
-    todo!()
+/// The fast path: stats, looks up, and answers. It probes nothing, starts no thread unless files must be read, and writes
+/// nothing beside the stat cache.
+///
+/// # Errors
+/// When a context cannot be read, or the store fails.
+pub fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
+    fast::cached(request, store)
 }
 
 /// Builds. Owns its threads; `events` gets what happens as it does; `cancel` stops it with [`Error::Cancelled`].
 ///
 /// Without a `sandbox`, a build that needs one fails.
-pub fn run(_request: Request, _store: &Store, _sandbox: Option<Sandbox>, _events: Sender<Event>, _cancel: &Cancel) -> Result<Built, Error> {
-    todo!()
+///
+/// # Errors
+/// [`Error::Vertex`] for the step that failed first; what others finished is kept.
+pub fn run(request: Request, store: &Store, sandbox: Option<Sandbox>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
+    whole::run(&request, store, sandbox.as_ref(), events, cancel)
 }

@@ -59,9 +59,12 @@ async fn steps<'scope, 'env, E: Executor>(
 }
 
 fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, sender: mpsc::UnboundedSender<Event>, v: V, work: impl FnOnce() -> Event + Send + 'scope) {
-    let mut answer = Answer { sender, event: Event::Failed(v) };
+    let answer = Answer { sender, event: Event::Failed(v) };
     let name = format!("vertex-{v}");
-    let started = std::thread::Builder::new().name(name).spawn_scoped(scope, move || answer.event = work());
+    let started = std::thread::Builder::new().name(name).spawn_scoped(scope, move || {
+        let mut answer = answer;
+        answer.event = work();
+    });
     // A thread that could not start dropped its answer, which said that the vertex failed.
     drop(started);
 }

@@ -1,0 +1,225 @@
+//! Cache keys and their preimages.
+//!
+//! A key is the SHA-256 of a text, its *preimage*: lines of a name, a tab, and a value. The text is kept, so that a miss
+//! can be told in words ([`super::explain`]). A change of what stands in it is a new version in its first line.
+//!
+//! | line | value |
+//! |---|---|
+//! | `op` | digest of the operation, which alone decides; the lines of it that follow are for people |
+//! | `args`, `cwd`, `user`, `env NAME`, … | parts of an Exec |
+//! | `copy N` | sources and destination of a file action |
+//! | `input N` | what stands below: the input's definition key, or the identity of its layers in a content key |
+//! | `base N` | the manifest of an input that is an image |
+//! | `content N` | what a COPY or bind mount selects from an input |
+//! | `file N PATH` | permissions and the first digits of a file's digest, where the selection is small |
+
+use std::fmt::Write as _;
+
+use graph::{Canonical, Exec, FileAction, FileOp, MountKind, Op, Source};
+use oci::Digest;
+use store::LayerId;
+
+/// A selection of more files than this has no `file` lines: the preimage stays a few kilobytes.
+pub(crate) const MAX_FILES: usize = 256;
+
+/// The layer of a step that changed nothing. It stands in a chain for its step, and names no layer of the store.
+const EMPTY_LAYER: &str = "00000000000000000000000000000000";
+
+/// The name under which a result is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CacheKey(Digest);
+
+impl CacheKey {
+    /// As the index wants it.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.0
+    }
+
+    /// Safe as a file name.
+    pub(crate) fn file_name(&self) -> String {
+        self.0.hex()
+    }
+}
+
+/// A key and what it was made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Keyed {
+    /// The key.
+    pub(crate) key: CacheKey,
+    /// Its text.
+    pub(crate) preimage: String,
+}
+
+/// A preimage in the making.
+#[derive(Clone, Debug)]
+pub(crate) struct Preimage(String);
+
+impl Preimage {
+    /// A key of a definition.
+    pub(crate) fn definition() -> Self {
+        Self("estiba.key.v1\tdefinition\n".to_owned())
+    }
+
+    /// A key of contents.
+    pub(crate) fn content() -> Self {
+        Self("estiba.key.v1\tcontent\n".to_owned())
+    }
+
+    /// Adds a line. Neither part may smuggle in another: line breaks become escapes.
+    pub(crate) fn line(&mut self, name: &str, value: &str) {
+        for (text, end) in [(name, '\t'), (value, '\n')] {
+            for character in text.chars() {
+                match character {
+                    '\n' => self.0.push_str("\\n"),
+                    '\t' => self.0.push_str("\\t"),
+                    '\r' => self.0.push_str("\\r"),
+                    '\\' => self.0.push_str("\\\\"),
+                    other => self.0.push(other),
+                }
+            }
+            self.0.push(end);
+        }
+    }
+
+    /// Adds an operation.
+    pub(crate) fn op(&mut self, op: &Op) {
+        let mut canonical = Canonical::new("op");
+        canonical.op(op);
+        self.line("op", &canonical.finish().to_string());
+        match op {
+            Op::Source(source) => self.source(source),
+            Op::Exec(exec) => self.exec(exec),
+            Op::File(file) => self.file(file),
+            Op::Merge(_) => self.line("merge", ""),
+        }
+    }
+
+    fn source(&mut self, source: &Source) {
+        match source {
+            Source::Scratch => self.line("scratch", ""),
+            Source::Image { reference: _, manifest, platform } => {
+                self.line("manifest", &manifest.to_string());
+                self.line("platform", &platform.to_string());
+            }
+            Source::Local { name } => self.line("context", name),
+            Source::Http(http) => self.line("url", &http.url),
+            Source::Git(git) => self.line("repository", &git.url),
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec) {
+        self.line("args", &exec.args.join(" "));
+        for (name, value) in &exec.env {
+            self.line(&format!("env {name}"), value);
+        }
+        self.line("cwd", &exec.cwd);
+        self.line("user", &exec.user);
+        for mount in &exec.mounts {
+            let kind = match &mount.kind {
+                MountKind::Bind { input, source } => format!("bind {input} {source}"),
+                MountKind::Cache { id, sharing, .. } => format!("cache {id} {sharing:?}"),
+                MountKind::Tmpfs { size } => format!("tmpfs {size:?}"),
+                MountKind::File { data, mode } => format!("file {mode:o} {}", Digest::sha256(data)),
+                MountKind::Secret { id, .. } => format!("secret {id}"),
+                MountKind::Ssh { id, .. } => format!("ssh {id}"),
+            };
+            self.line(&format!("mount {}", mount.target), &kind);
+        }
+    }
+
+    fn file(&mut self, file: &FileOp) {
+        for (number, action) in file.actions.iter().enumerate() {
+            match action {
+                FileAction::Copy(copy) => {
+                    let mut value = copy.sources.join(" ");
+                    let _ = write!(value, " to {}", copy.dest);
+                    self.line(&format!("copy {number}"), &value);
+                }
+                FileAction::WriteFile { path, data, .. } => {
+                    self.line(&format!("text {number} {path}"), &Digest::sha256(data).to_string());
+                }
+                FileAction::MakeDir { path, mode, .. } => self.line(&format!("directory {number} {path}"), &format!("{mode:o}")),
+            }
+        }
+    }
+
+    /// Adds what a selection holds.
+    pub(crate) fn selection(&mut self, number: usize, selection: &SelectionDigest) {
+        self.line(&format!("content {number}"), &selection.digest.to_string());
+        for (path, value) in &selection.files {
+            self.line(&format!("file {number} {path}"), value);
+        }
+    }
+
+    /// The key.
+    pub(crate) fn finish(self) -> Keyed {
+        Keyed { key: CacheKey(Digest::sha256(self.0.as_bytes())), preimage: self.0 }
+    }
+}
+
+/// What a COPY or a bind mount selects from an input.
+#[derive(Clone, Debug)]
+pub(crate) struct SelectionDigest {
+    /// Everything but times.
+    pub(crate) digest: Digest,
+    /// Path and value of `file` lines; empty for a large selection.
+    pub(crate) files: Vec<(String, String)>,
+}
+
+/// The layers of a result, base first, one a step; a step that changed nothing has [`Chain::empty_layer`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chain(pub(crate) Vec<LayerId>);
+
+impl Chain {
+    /// Stands for a step that changed nothing.
+    pub(crate) fn empty_layer() -> LayerId {
+        #[expect(clippy::unwrap_used, reason = "a constant of the right form")]
+        EMPTY_LAYER.parse().unwrap()
+    }
+
+    /// Whether `layer` stands for a step that changed nothing.
+    pub(crate) fn is_empty_layer(layer: &LayerId) -> bool {
+        layer.as_str() == EMPTY_LAYER
+    }
+
+    /// The layers that exist.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &LayerId> {
+        self.0.iter().filter(|layer| !Self::is_empty_layer(layer))
+    }
+
+    /// What the chain is, whoever made it: equal layers are equal trees.
+    pub(crate) fn identity(&self) -> Digest {
+        let text = self.layers().fold(String::from("estiba.chain.v1\n"), |text, layer| text + layer.as_str() + "\n");
+        Digest::sha256(text.as_bytes())
+    }
+
+    /// With one more layer.
+    pub(crate) fn with(&self, layer: LayerId) -> Self {
+        let mut layers = self.0.clone();
+        layers.push(layer);
+        Self(layers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_can_pose_as_another_line() {
+        let mut one = Preimage::definition();
+        one.line("env A", "1\nenv B\t2");
+        let mut two = Preimage::definition();
+        two.line("env A", "1");
+        two.line("env B", "2");
+        assert_ne!(one.finish().key, two.finish().key);
+    }
+
+    #[test]
+    fn a_step_that_changed_nothing_changes_no_identity() {
+        let layer = LayerId::mint();
+        let chain = Chain(vec![layer.clone()]);
+        assert_eq!(chain.identity(), chain.with(Chain::empty_layer()).identity());
+        assert_ne!(chain.identity(), chain.with(LayerId::mint()).identity());
+    }
+}

@@ -1,0 +1,325 @@
+//! The image exporter: config and manifest into the store, and a name for them.
+//!
+//! Order makes it safe to die at any point: trees and records first reach the disk, then the rows that call them
+//! synced, then config and manifest, then what the manifest names, and the image's name last.
+
+use oci::{Descriptor, DiffId, Digest, History, ImageConfig, Manifest, Raw, Timestamp, media_type};
+use runtime::tree::{LayerBuilder, StreamOptions, WalkOptions, replay, stream};
+use store::{BlobForm, Blobs, Expected, LayerId, LayerRow, Store};
+use sys::Root;
+
+use crate::Request;
+use crate::cache::key::Chain;
+use crate::layers::Layers;
+
+/// Trees with more files than this are synced with the whole file system, in one call.
+const MAX_FSYNCS: usize = 64;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// An image that is all there but its name.
+pub(crate) struct Composed {
+    pub(crate) manifest: Raw<Manifest>,
+    pub(crate) config: Raw<ImageConfig>,
+    /// Layers that are trees only.
+    trees: Vec<LayerId>,
+}
+
+impl Composed {
+    /// Describes the manifest.
+    pub(crate) fn descriptor(&self, request: &Request) -> Descriptor {
+        let size = self.manifest.bytes().len() as u64;
+        let mut descriptor = Descriptor::new(media_type::OCI_MANIFEST, self.manifest.digest(), size);
+        descriptor.platform = Some(request.platform.clone());
+        descriptor
+    }
+}
+
+/// One layer of the image to be.
+struct Part {
+    /// Its step's layer; what stands in the image may be a clamped twin.
+    diff_id: DiffId,
+    size: u64,
+    row: LayerRow,
+}
+
+/// Composes the image from what is known; `None` where a DiffId was never computed. Writes nothing.
+pub(crate) fn compose(request: &Request, store: &Store, layers: &Layers<'_>, chain: &Chain) -> Result<Option<Composed>, Failure> {
+    let base = request.config.rootfs.diff_ids.len().min(chain.0.len());
+    let mut parts = Vec::with_capacity(chain.0.len());
+    for (number, id) in chain.0.iter().enumerate() {
+        if Chain::is_empty_layer(id) {
+            parts.push(None);
+            continue;
+        }
+        let epoch = request.options.epoch.filter(|_| number >= base);
+        let Some((diff_id, size)) = store.index().diff_id(id, epoch)? else { return Ok(None) };
+        let row = match epoch {
+            // A clamped layer stands in the store as a layer of its own.
+            Some(_) => twin(store, layers, &diff_id, id)?,
+            None => Some(layers.row(id)?),
+        };
+        let Some(row) = row else { return Ok(None) };
+        parts.push(Some(Part { diff_id, size, row }));
+    }
+    finish(request, &parts, base).map(Some)
+}
+
+/// The usable layer with this DiffId, the given one first.
+fn twin(store: &Store, layers: &Layers<'_>, diff_id: &DiffId, first: &LayerId) -> Result<Option<LayerRow>, Failure> {
+    let known = store.index().layers_by_diff_id(diff_id)?;
+    let mut order: Vec<&LayerId> = known.iter().filter(|id| *id == first).collect();
+    order.extend(known.iter().filter(|id| *id != first));
+    Ok(order.into_iter().find_map(|id| layers.row(id).ok()))
+}
+
+fn finish(request: &Request, parts: &[Option<Part>], base: usize) -> Result<Composed, Failure> {
+    let mut config = request.config.clone();
+    config.rootfs.diff_ids = parts.iter().flatten().map(|part| part.diff_id).collect();
+    fill_history(&mut config.history, parts, base, request.options.epoch);
+    config.created = match request.options.epoch {
+        Some(epoch) => Some(Timestamp::from_unix(epoch, 0)),
+        None => config.history.iter().rev().find_map(|entry| entry.created.clone()).or(config.created),
+    };
+    let config = Raw::encode(config)?;
+    let layers = parts.iter().flatten().map(describe).collect();
+    let descriptor = Descriptor::new(media_type::OCI_CONFIG, config.digest(), config.bytes().len() as u64);
+    let manifest = Raw::encode(Manifest::new(descriptor, layers))?;
+    let trees = parts.iter().flatten().filter(|part| part.row.blob.is_none()).map(|part| part.row.id.clone()).collect();
+    Ok(Composed { manifest, config, trees })
+}
+
+/// A layer as the store has it: its blob, or the tar that its tree would give.
+fn describe(part: &Part) -> Descriptor {
+    match &part.row.blob {
+        Some(blob) => Descriptor::new(oci_layer(&blob.media_type), blob.digest, blob.size),
+        None => Descriptor::new(media_type::OCI_LAYER, *part.diff_id.digest(), part.size),
+    }
+}
+
+/// An OCI manifest lists OCI's media types; the bytes are the same.
+fn oci_layer(media_type: &str) -> &str {
+    match media_type {
+        media_type::DOCKER_LAYER => media_type::OCI_LAYER,
+        media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP,
+        media_type::DOCKER_LAYER_ZSTD => media_type::OCI_LAYER_ZSTD,
+        other => other,
+    }
+}
+
+/// Gives each entry its time, and marks those whose step changed nothing. As in BuildKit, an entry without a layer takes the
+/// time of the layer before it, or of the first new one.
+fn fill_history(history: &mut [History], parts: &[Option<Part>], base: usize, epoch: Option<i64>) {
+    let with_layer: Vec<usize> = history.iter().enumerate().filter(|(_, entry)| !entry.empty_layer).map(|(at, _)| at).collect();
+    let added = &parts[base..];
+    for (at, part) in with_layer.iter().rev().zip(added.iter().rev()) {
+        let entry = &mut history[*at];
+        entry.empty_layer = part.is_none();
+        if let Some(part) = part {
+            entry.created = Some(Timestamp::from_unix(epoch.unwrap_or(part.row.created), 0));
+        }
+    }
+    if let Some(epoch) = epoch {
+        for entry in history.iter_mut().filter(|entry| entry.created.is_none()) {
+            entry.created = Some(Timestamp::from_unix(epoch, 0));
+        }
+        return;
+    }
+    let first_open = history.iter().position(|entry| entry.created.is_none());
+    let first_new = first_open.and_then(|open| history[open..].iter().find_map(|entry| entry.created.clone()));
+    let mut time = first_new.or_else(|| history.iter().rev().find_map(|entry| entry.created.clone()));
+    let mut open = false;
+    for entry in history {
+        match &entry.created {
+            Some(created) if open => time = Some(created.clone()),
+            Some(_) => {}
+            None => {
+                open = true;
+                entry.created.clone_from(&time);
+            }
+        }
+    }
+}
+
+/// Computes the DiffIds that [`compose`] misses: each tree is streamed once, layers side by side.
+pub(crate) fn complete(request: &Request, store: &Store, layers: &Layers<'_>, chain: &Chain, now: i64) -> Result<(), Failure> {
+    let base = request.config.rootfs.diff_ids.len().min(chain.0.len());
+    let work = |number: usize, id: &LayerId| -> Result<(), Failure> {
+        let below = Chain(chain.0[..number].to_vec());
+        identify(store, layers, id, &below)?;
+        match request.options.epoch.filter(|_| number >= base) {
+            Some(epoch) => clamp(store, layers, id, epoch, now),
+            None => Ok(()),
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = chain
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, id)| !Chain::is_empty_layer(id))
+            .map(|(number, id)| scope.spawn(move || work(number, id)))
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a layer's thread panicked".into())))
+    })
+}
+
+/// Makes sure that a layer's own DiffId is known, and its record kept.
+fn identify(store: &Store, layers: &Layers<'_>, id: &LayerId, below: &Chain) -> Result<(), Failure> {
+    let row = layers.row(id)?;
+    let known = store.index().diff_id(id, None)?.is_some();
+    if known && (row.tree.is_none() || row.blob.is_some() || layers.kept_toc(id)?.is_some()) {
+        return Ok(());
+    }
+    let path = store.layout().tree(id);
+    let view = layers.view(below)?;
+    let options = StreamOptions { walk: WalkOptions { ids: layers.ids(&path), lower: Some(&view) }, clamp: None, known: None };
+    let (built, _) = stream(&Root::open(&path)?, &options, std::io::sink())?;
+    layers.keep_toc(id, built.toc)?;
+    Ok(store.index().put_diff_id(id, None, &built.diff_id, built.size)?)
+}
+
+/// Makes sure that the layer exists with no time after `epoch`: itself, where it has none, or as a blob of its own.
+fn clamp(store: &Store, layers: &Layers<'_>, id: &LayerId, epoch: i64, now: i64) -> Result<(), Failure> {
+    if let Some((diff_id, _)) = store.index().diff_id(id, Some(epoch))?
+        && twin(store, layers, &diff_id, id)?.is_some()
+    {
+        return Ok(());
+    }
+    let row = layers.row(id)?;
+    let toc = layers.kept_toc(id)?.ok_or("a layer has no record")?;
+    let (own, size) = store.index().diff_id(id, None)?.ok_or("a layer has no identity")?;
+    if toc.entries().iter().all(|entry| entry.entry.mtime <= epoch) {
+        return Ok(store.index().put_diff_id(id, Some(epoch), &own, size)?);
+    }
+    let writer = store.blobs().writer()?;
+    let (built, writer) = match row.tree {
+        Some(_) => replay(&toc, &Root::open(store.layout().tree(id))?, Some(epoch), writer)?,
+        None => {
+            let mut builder = LayerBuilder::new(writer, None);
+            let mut reader = layer::TarReader::new(std::io::BufReader::with_capacity(1 << 17, layers.tar(&row)?));
+            while let Some((mut entry, mut content)) = reader.next_entry()? {
+                entry.mtime = entry.mtime.min(epoch);
+                builder.append(entry, &mut content, None)?;
+            }
+            builder.finish()?
+        }
+    };
+    let (digest, size) = writer.commit(Expected::exactly(*built.diff_id.digest(), built.size))?;
+    let twin = LayerId::mint();
+    let blob = BlobForm { digest, media_type: media_type::OCI_LAYER.to_owned(), size };
+    let row = LayerRow { id: twin.clone(), tree: None, blob: Some(blob), size, created: row.created.min(now) };
+    layers.keep_toc(&twin, built.toc)?;
+    store.index().put_layer_with_diff_id(&row, &built.diff_id)?;
+    Ok(store.index().put_diff_id(id, Some(epoch), &built.diff_id, size)?)
+}
+
+/// Whether the store holds the image under all these names.
+pub(crate) fn is_committed(store: &Store, composed: &Composed, tags: &[String]) -> Result<bool, Failure> {
+    let digest = &composed.manifest.digest();
+    for tag in tags {
+        if store.index().image(tag)?.is_none_or(|row| row.manifest != *digest) {
+            return Ok(false);
+        }
+    }
+    Ok(store.blobs().size(digest)?.is_some() && store.blobs().size(&composed.config.digest())?.is_some())
+}
+
+/// Commits it, durably, under these names.
+pub(crate) fn commit(store: &Store, layers: &Layers<'_>, composed: &Composed, tags: &[String], now: i64) -> Result<(), Failure> {
+    sync_trees(store, layers, &composed.trees)?;
+    store.blobs().put_bytes(composed.config.bytes())?;
+    let digest = store.blobs().put_bytes(composed.manifest.bytes())?;
+    let manifest = composed.manifest.value();
+    let children: Vec<Digest> = std::iter::once(&manifest.config).chain(&manifest.layers).map(|child| child.digest).collect();
+    store.index().put_edges(&digest, &children)?;
+    for tag in tags {
+        store.index().put_image(tag, &digest, now)?;
+    }
+    Ok(())
+}
+
+/// Brings trees to the disk, unless they are there.
+fn sync_trees(store: &Store, layers: &Layers<'_>, ids: &[LayerId]) -> Result<(), Failure> {
+    let mut open = Vec::new();
+    let mut files = 0;
+    for id in ids {
+        let row = layers.row(id)?;
+        if row.tree.is_some_and(|tree| tree.boot.is_some()) {
+            let toc = layers.kept_toc(id)?.ok_or("a layer has no record")?;
+            files += toc.entries().len();
+            open.push((id.clone(), toc));
+        }
+    }
+    let Some((first, _)) = open.first() else { return Ok(()) };
+    if files > MAX_FSYNCS {
+        let root = Root::open(store.layout().tree(first))?;
+        rustix::fs::syncfs(root.into_fd())?;
+    } else {
+        for (id, toc) in &open {
+            sync_tree(&store.layout().tree(id), toc)?;
+        }
+    }
+    let ids: Vec<LayerId> = open.into_iter().map(|(id, _)| id).collect();
+    store.sync_tocs(&ids)?;
+    Ok(store.index().set_layers_synced(&ids)?)
+}
+
+/// Syncs each file and directory of a small tree.
+fn sync_tree(tree: &std::path::Path, toc: &layer::Toc) -> Result<(), Failure> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let root = Root::open(tree)?;
+    for entry in toc.entries() {
+        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(&entry.entry.path));
+        match entry.entry.kind {
+            layer::Kind::File => root.open_file(path, sys::OpenFlags::RDONLY)?.sync_all()?,
+            layer::Kind::Dir => rustix::fs::fsync(root.open_dir(path)?.into_fd())?,
+            layer::Kind::Symlink | layer::Kind::Hardlink | layer::Kind::Char | layer::Kind::Block | layer::Kind::Fifo | layer::Kind::Whiteout | layer::Kind::Opaque => {}
+        }
+    }
+    rustix::fs::fsync(root.try_clone()?.into_fd())?;
+    for parent in tree.ancestors().skip(1).take(2) {
+        std::fs::File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(created: i64) -> Part {
+        let digest = Digest::sha256(&created.to_le_bytes());
+        let row = LayerRow { id: LayerId::mint(), tree: None, blob: None, size: 1, created };
+        Part { diff_id: DiffId::new(digest), size: 1, row }
+    }
+
+    fn entry(created: Option<i64>, empty_layer: bool) -> History {
+        History { created: created.map(|at| Timestamp::from_unix(at, 0)), empty_layer, ..History::default() }
+    }
+
+    fn times(history: &[History]) -> Vec<(Option<i64>, bool)> {
+        history.iter().map(|entry| (entry.created.as_ref().and_then(Timestamp::unix_seconds), entry.empty_layer)).collect()
+    }
+
+    #[test]
+    fn entries_without_a_layer_take_the_time_of_a_neighbour() {
+        let mut history = vec![entry(Some(5), false), entry(None, true), entry(None, false), entry(None, true), entry(None, false)];
+        fill_history(&mut history, &[Some(part(5)), Some(part(10)), Some(part(20))], 1, None);
+        assert_eq!(times(&history), [(Some(5), false), (Some(10), true), (Some(10), false), (Some(10), true), (Some(20), false)]);
+    }
+
+    #[test]
+    fn a_step_that_changed_nothing_has_no_layer() {
+        let mut history = vec![entry(None, false), entry(None, false)];
+        fill_history(&mut history, &[Some(part(10)), None], 0, None);
+        assert_eq!(times(&history), [(Some(10), false), (Some(10), true)]);
+    }
+
+    #[test]
+    fn an_epoch_is_the_time_of_all_that_is_new() {
+        let mut history = vec![entry(Some(5), false), entry(None, true), entry(None, false)];
+        fill_history(&mut history, &[Some(part(5)), Some(part(99))], 1, Some(7));
+        assert_eq!(times(&history), [(Some(5), false), (Some(7), true), (Some(7), false)]);
+    }
+}

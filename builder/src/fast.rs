@@ -1,0 +1,87 @@
+//! The build that changes nothing: stat, look up, answer.
+
+use graph::{Edge, Op, Source};
+use store::Store;
+
+use crate::build::unix_now;
+use crate::cache::content::{Contexts, DefineError, Definitions, define};
+use crate::cache::key::Chain;
+use crate::cache::record::{Lookup, Records};
+use crate::export::image;
+use crate::layers::Layers;
+use crate::op::source;
+use crate::solver::state::V;
+use crate::{Built, Cached, Error, Output, Request, build};
+
+/// See [`crate::cached`].
+pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
+    let contexts = contexts(request, store)?;
+    let definitions = definitions(request, &contexts)?;
+    contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
+    let records = Records::new(store).map_err(|error| Error::other("open the cache", error))?;
+    let miss = |error| Error::other("look up the cache", error);
+    let Some(chain) = root(request, store, &records, &definitions).map_err(miss)? else {
+        return Ok(Cached::Miss { needs_sandbox: needs_sandbox(request, store, &records, &definitions) });
+    };
+    let layers = Layers::new(store, &records, None);
+    let composed = image::compose(request, store, &layers, &chain).map_err(miss)?;
+    if let Some(composed) = composed
+        && request.outputs.iter().all(|output| matches!(output, Output::Image | Output::CacheOnly))
+    {
+        let wanted = request.outputs.contains(&Output::Image);
+        if !wanted || image::is_committed(store, &composed, &request.tags).map_err(miss)? {
+            let steps = definitions.order.iter().filter(|edge| !matches!(request.graph.vertex(**edge).op(), Op::Source(_)));
+            let count = u32::try_from(steps.count()).unwrap_or(u32::MAX);
+            return Ok(Cached::Hit(Built {
+                manifest: wanted.then(|| composed.descriptor(request)),
+                config_digest: wanted.then(|| composed.config.digest()),
+                tags: if wanted { request.tags.clone() } else { Vec::new() },
+                cached: (count, count),
+            }));
+        }
+    }
+    Ok(Cached::Miss { needs_sandbox: needs_sandbox(request, store, &records, &definitions) })
+}
+
+/// Opens a request's contexts.
+pub(crate) fn contexts(request: &Request, store: &Store) -> Result<Contexts, Error> {
+    Contexts::open(&request.contexts, store).map_err(|error| Error::other("open the build context", error))
+}
+
+/// Makes a request's keys; what is wrong with a context is said of the step that reads it.
+pub(crate) fn definitions(request: &Request, contexts: &Contexts) -> Result<Definitions, Error> {
+    let blame = |(edge, error): (Edge, DefineError)| build::vertex_error(request.graph.vertex(edge).meta(), None, None, error);
+    define(&request.graph, request.root, contexts).map_err(blame)
+}
+
+/// The root's result, if the cache has it.
+fn root(request: &Request, store: &Store, records: &Records<'_>, definitions: &Definitions) -> Result<Option<Chain>, Box<dyn std::error::Error + Send + Sync>> {
+    let root: V = definitions.order.len() - 1;
+    match request.graph.vertex(request.root).op() {
+        Op::Source(Source::Image { manifest, .. }) => Ok(Some(source::image::chain(store, records, None, manifest, unix_now())?)),
+        Op::Source(Source::Scratch) => Ok(Some(Chain::default())),
+        Op::Source(Source::Local { .. } | Source::Http(_) | Source::Git(_)) => Ok(None),
+        Op::Exec(_) | Op::File(_) | Op::Merge(_) => {
+            if !definitions.usable[root] {
+                return Ok(None);
+            }
+            match records.find(definitions.keyed[root].key.digest(), None)? {
+                Lookup::Hit(chain) => Ok(Some(chain)),
+                Lookup::Dead | Lookup::Miss => Ok(None),
+            }
+        }
+    }
+}
+
+/// Whether the rest of the build takes namespaces: a RUN, or a tree below that may hold other owners' files.
+fn needs_sandbox(request: &Request, store: &Store, records: &Records<'_>, definitions: &Definitions) -> bool {
+    definitions.order.iter().any(|edge| match request.graph.vertex(*edge).op() {
+        Op::Exec(_) => true,
+        Op::Source(Source::Image { manifest, .. }) => match source::image::chain(store, records, None, manifest, unix_now()) {
+            Ok(chain) => chain.layers().any(|id| records.layer(id).is_ok_and(|row| row.is_some_and(|row| row.blob.is_none()))),
+            // The build will say what is wrong.
+            Err(_) => false,
+        },
+        Op::Source(Source::Scratch | Source::Local { .. } | Source::Http(_) | Source::Git(_)) | Op::File(_) | Op::Merge(_) => false,
+    })
+}

@@ -1,0 +1,129 @@
+//! Cache mounts: directories of the store that outlive builds.
+//!
+//! `<mounts>/<hash of the id>/<n>` is an instance, `<n>.lock` beside it says who uses it: many who share, one who locked
+//! it. `private` takes the first instance that nobody uses. Locks are taken in the order of their paths, so that
+//! two RUNs with the same two caches never wait for each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use graph::{Exec, FileAction, FileOp, MountKind, Sharing};
+use runtime::ladder::Rung;
+use runtime::tree::LayerBuilder;
+use runtime::tree::view::TreeView;
+use sys::Root;
+use sys::lock::Lock;
+
+use super::MountError;
+use crate::build::Build;
+use crate::cache::content;
+use crate::op::file;
+use crate::solver::state::V;
+
+/// How often a RUN that waits for a locked cache looks again.
+const POLL: Duration = Duration::from_millis(15);
+/// More private instances of one cache than RUNs that could be at work.
+const MAX_INSTANCES: usize = 1024;
+
+/// Takes all cache mounts of a RUN: their locks, and their directories by the mount's number.
+pub(super) fn take(build: &Build<'_>, v: V, exec: &Exec) -> Result<(Vec<Lock>, HashMap<usize, PathBuf>), MountError> {
+    let mut wanted = BTreeMap::new();
+    for (number, mount) in exec.mounts.iter().enumerate() {
+        if let MountKind::Cache { id, sharing, .. } = &mount.kind {
+            wanted.entry((build.store.layout().cache_mount(id), *sharing as u8)).or_insert_with(Vec::new).push(number);
+        }
+    }
+    let (mut held, mut paths) = (Vec::new(), HashMap::new());
+    for ((home, _), numbers) in wanted {
+        let Some(MountKind::Cache { sharing, .. }) = numbers.first().map(|number| &exec.mounts[*number].kind) else { continue };
+        let (lock, path) = instance(build, &home, *sharing)?;
+        fill(build, v, exec, numbers[0], &path)?;
+        held.push(lock);
+        paths.extend(numbers.into_iter().map(|number| (number, path.clone())));
+    }
+    Ok((held, paths))
+}
+
+fn io(call: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MountError + use<> {
+    let path = path.to_path_buf();
+    move |source| MountError::Io { call, path, source }
+}
+
+/// An instance that may be used now.
+fn instance(build: &Build<'_>, home: &Path, sharing: Sharing) -> Result<(Lock, PathBuf), MountError> {
+    fs::create_dir_all(home).map_err(io("mkdir", home))?;
+    let open = |number: usize| {
+        let path = home.join(format!("{number}.lock"));
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io("open", &path))
+    };
+    let path = |number: usize| home.join(number.to_string());
+    loop {
+        let taken = match sharing {
+            Sharing::Shared => Lock::try_shared(open(0)?)?.ok().map(|lock| (lock, path(0))),
+            Sharing::Locked => Lock::try_exclusive(open(0)?)?.ok().map(|lock| (lock, path(0))),
+            Sharing::Private => {
+                let mut free = None;
+                for number in 0..MAX_INSTANCES {
+                    if let Ok(lock) = Lock::try_exclusive(open(number)?)? {
+                        free = Some((lock, path(number)));
+                        break;
+                    }
+                }
+                free
+            }
+        };
+        if let Some(taken) = taken {
+            return Ok(taken);
+        }
+        if build.stop.is_cancelled() {
+            return Err(MountError::Cancelled);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Makes a new instance: its seed, permissions and owner. It appears whole, so that those who share see all of it.
+fn fill(build: &Build<'_>, v: V, exec: &Exec, number: usize, path: &Path) -> Result<(), MountError> {
+    let MountKind::Cache { seed, mode, uid, gid, .. } = &exec.mounts[number].kind else { return Ok(()) };
+    if path.exists() {
+        return Ok(());
+    }
+    let name = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let _making = build.store.lock_key(&format!("mount-{name}"))?;
+    if path.exists() {
+        return Ok(());
+    }
+    let partial = path.with_extension("new");
+    crate::layers::remove(&partial)?;
+    fs::create_dir(&partial).map_err(io("mkdir", &partial))?;
+    if let Some((input, source)) = seed {
+        let copy_error = |source| MountError::Copy { target: exec.mounts[number].target.clone(), source };
+        sow(build, v, *input, source, &partial).map_err(copy_error)?;
+    }
+    fs::set_permissions(&partial, fs::Permissions::from_mode(*mode)).map_err(io("chmod", &partial))?;
+    let single = build.sandbox.is_some_and(|sandbox| matches!(sandbox.probe.rung, Rung::SingleId));
+    if (*uid, *gid) != (0, 0) && !single {
+        std::os::unix::fs::chown(&partial, Some(*uid), Some(*gid)).map_err(io("chown", &partial))?;
+    }
+    fs::rename(&partial, path).map_err(io("rename", &partial))
+}
+
+/// Copies the seed.
+fn sow(build: &Build<'_>, v: V, input: usize, source: &str, into: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let from = build.input(v, input)?;
+    let mut copy = content::bind(1, source);
+    "/".clone_into(&mut copy.dest);
+    copy.dest_is_dir = true;
+    let scratch = Arc::new(TreeView::new(Vec::new())?);
+    let operation = FileOp { actions: vec![FileAction::Copy(copy)] };
+    let laid = file::lay(&operation, &scratch, &[None, Some(from)], build.now, file::result::scratch_file(build)?)?;
+    if let Some(laid) = laid {
+        let builder = LayerBuilder::new(std::io::sink(), Some((Root::open(into)?, build.layers.ids(into))));
+        file::write(laid, builder, &build.stop, &mut |_, _| {})?;
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! `ADD` of a local tar: unpacked by content, whatever its name, through the reader that trusts nothing.
+//!
+//! The archive's files go to a scratch file first, since a layer is written in its own order and an archive has another.
+//! Names are resolved inside the destination: neither `..` nor a link, in the archive or in the target, leads out of it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use layer::{Compression, Entry, Kind, TarReader, WhiteoutNames};
+
+use super::draft::{Content, Draft, NewDir, Planned, join, shown};
+use super::{FileError, Taken};
+
+/// Unpacks a member into the directory `dest`, if it is an archive; tells whether it was.
+pub(crate) fn unpack(draft: &mut Draft<'_>, dest: &[u8], taken: &Taken, index: usize, new: NewDir, spool: &mut File) -> Result<bool, FileError> {
+    let path = taken.shown(index);
+    let damaged = |source: layer::ReadError| FileError::Archive { path: path.clone(), source };
+    // What cannot even be decompressed is a file like any other.
+    let Ok((_, reader)) = Compression::detecting(taken.open(index)?) else { return Ok(false) };
+    let mut reader = TarReader::new(reader).whiteout_names(WhiteoutNames::Plain);
+    let mut first = true;
+    loop {
+        let (entry, mut content) = match reader.next_entry() {
+            Err(_) | Ok(None) if first => return Ok(false),
+            Err(error) => return Err(damaged(error)),
+            Ok(None) => break,
+            Ok(Some(found)) => found,
+        };
+        if first {
+            draft.make_dirs(dest, new)?;
+            first = false;
+        }
+        let mut stored = Content::None;
+        if entry.kind == Kind::File {
+            let offset = spool.seek(SeekFrom::End(0)).map_err(FileError::Spool)?;
+            io::copy(&mut content, spool).map_err(|source| FileError::Read { path: path.clone(), source })?;
+            stored = Content::Spool { offset };
+        }
+        member(draft, dest, entry, stored, new, &path)?;
+    }
+    let mut rest = reader.finish().map_err(damaged)?;
+    // Damage at the end of a compressed stream shows only there.
+    io::copy(&mut rest.by_ref(), &mut io::sink()).map_err(|source| FileError::Read { path: path.clone(), source })?;
+    Ok(true)
+}
+
+/// Places one member of an archive, in place of whatever is there; directories merge.
+fn member(draft: &mut Draft<'_>, dest: &[u8], mut entry: Entry, content: Content, new: NewDir, archive: &str) -> Result<(), FileError> {
+    let path = std::mem::take(&mut entry.path);
+    let (parent, name) = path.iter().rposition(|&b| b == b'/').map_or((&b""[..], &path[..]), |slash| (&path[..slash], &path[slash + 1..]));
+    let parent = draft.resolve(dest, parent)?;
+    draft.make_dirs(&parent, NewDir { owner: (0, 0), ..new })?;
+    let full = join(&parent, name);
+    if entry.kind == Kind::Hardlink {
+        return hard_link(draft, dest, entry, &full, archive);
+    }
+    let there = draft.stat(&full)?;
+    if entry.kind == Kind::Dir && there.as_ref().is_some_and(|seen| seen.kind == Kind::Dir) {
+        return match draft.planned(&full) {
+            Some(planned) => {
+                planned.entry = entry;
+                Ok(())
+            }
+            None => draft.put(&full, Planned::new(entry)),
+        };
+    }
+    let hides = there.is_some() && draft.clear(&full)?;
+    let fresh = entry.kind == Kind::Dir;
+    draft.put(&full, Planned { content, fresh, opaque: hides, ..Planned::new(entry) })
+}
+
+fn hard_link(draft: &mut Draft<'_>, dest: &[u8], entry: Entry, full: &[u8], archive: &str) -> Result<(), FileError> {
+    let (parent, name) = entry.link.iter().rposition(|&b| b == b'/').map_or((&b""[..], &entry.link[..]), |slash| (&entry.link[..slash], &entry.link[slash + 1..]));
+    let parent = draft.resolve(dest, parent)?;
+    let first = join(&parent, name);
+    let group = draft.new_group();
+    if draft.planned(&first).is_none() {
+        from_target(draft, &first)?;
+    }
+    let twin = draft.planned(&first).filter(|planned| planned.entry.kind != Kind::Dir).map(|planned| {
+        planned.links.get_or_insert(group);
+        planned.clone()
+    });
+    let Some(twin) = twin else {
+        return Err(FileError::DanglingLink { path: archive.to_owned(), name: shown(full), link: shown(&first) });
+    };
+    if full == first {
+        return Ok(());
+    }
+    draft.clear(full)?;
+    draft.put(full, twin)
+}
+
+/// A file below that gains a name is copied up: a layer's hard links stay in the layer.
+fn from_target(draft: &mut Draft<'_>, path: &[u8]) -> Result<(), FileError> {
+    if draft.stat(path)?.is_none() {
+        return Ok(());
+    }
+    let node = draft.target().lookup(path, false).map_err(FileError::target)?;
+    let Some(node) = node.filter(|node| node.entry().kind != Kind::Dir) else { return Ok(()) };
+    let mut entry = node.entry().clone();
+    entry.path = Vec::new();
+    let content = if entry.kind == Kind::File { Content::Target(path.into()) } else { Content::None };
+    draft.put(path, Planned { content, ..Planned::new(entry) })
+}

@@ -1,0 +1,92 @@
+//! An image of the store as a chain of layers.
+
+use oci::{Digest, ImageConfig, Manifest, Raw, media_type};
+use store::{BlobForm, Blobs, LayerId, LayerRow, Lease, Store};
+
+use crate::cache::key::Chain;
+use crate::cache::record::Records;
+
+/// A manifest or configuration is kilobytes; past this it is something else.
+const MAX_DOCUMENT: u64 = 8 << 20;
+
+/// Why an image cannot be built on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ImageError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A document is not what it should be.
+    #[error("{what} {digest}: {source}")]
+    Document {
+        /// `manifest` or `configuration`.
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: oci::RawError,
+    },
+    /// The documents contradict each other.
+    #[error("image {manifest} lists {layers} layers, its configuration {diff_ids}")]
+    Count {
+        /// The manifest.
+        manifest: Digest,
+        /// Layers there.
+        layers: usize,
+        /// Layers in the configuration.
+        diff_ids: usize,
+    },
+    /// A layer is neither in the store as a tree nor as a blob.
+    #[error("layer {layer} of image {manifest} is not in the store")]
+    Layer {
+        /// The manifest.
+        manifest: Digest,
+        /// The layer.
+        layer: Digest,
+    },
+}
+
+/// The image's layers, base first.
+pub(crate) fn chain(store: &Store, records: &Records<'_>, lease: Option<&Lease>, digest: &Digest, now: i64) -> Result<Chain, ImageError> {
+    let fail = |what, digest: &Digest| {
+        let digest = *digest;
+        move |source| ImageError::Document { what, digest, source }
+    };
+    let read = |digest: &Digest| store.blobs().read_bytes(digest, MAX_DOCUMENT).map_err(store::Error::from);
+    let manifest: Raw<Manifest> = Raw::parse(read(digest)?).map_err(fail("manifest", digest))?;
+    let config_digest = manifest.value().config.digest;
+    let config: Raw<ImageConfig> = Raw::parse(read(&config_digest)?).map_err(fail("configuration", &config_digest))?;
+    let (layers, diff_ids) = (&manifest.value().layers, &config.value().rootfs.diff_ids);
+    if layers.len() != diff_ids.len() {
+        return Err(ImageError::Count { manifest: *digest, layers: layers.len(), diff_ids: diff_ids.len() });
+    }
+    let mut chain = Vec::with_capacity(layers.len());
+    for (descriptor, diff_id) in layers.iter().zip(diff_ids) {
+        let known = store.index().layers_by_diff_id(diff_id).map_err(store::Error::from)?;
+        if let Some(id) = alive(records, lease, known)? {
+            chain.push(id);
+            continue;
+        }
+        let Some(size) = store.blobs().size(&descriptor.digest).map_err(store::Error::from)? else {
+            return Err(ImageError::Layer { manifest: *digest, layer: descriptor.digest });
+        };
+        let id = LayerId::mint();
+        let plain = matches!(descriptor.media_type.as_str(), media_type::OCI_LAYER | media_type::DOCKER_LAYER);
+        let blob = BlobForm { digest: descriptor.digest, media_type: descriptor.media_type.clone(), size };
+        let row = LayerRow { id: id.clone(), tree: None, blob: Some(blob), size: if plain { size } else { 0 }, created: now };
+        store.index().put_layer_with_diff_id(&row, diff_id).map_err(store::Error::from)?;
+        chain.push(id);
+    }
+    Ok(Chain(chain))
+}
+
+fn alive(records: &Records<'_>, lease: Option<&Lease>, ids: Vec<LayerId>) -> Result<Option<LayerId>, ImageError> {
+    for id in ids {
+        if let Some(lease) = lease {
+            lease.pin(&[&id])?;
+        }
+        if records.layer(&id)?.is_some() {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}
