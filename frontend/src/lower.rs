@@ -38,7 +38,8 @@ pub struct Lowered {
     pub used_args: BTreeMap<String, String>,
     /// Build arguments that were given and that no ARG declares.
     pub unused_args: Vec<String>,
-    /// The vertex of the base image that `root` stands on; `None` for scratch.
+    /// The vertex of the base image that `root` stands on; `None` for scratch,
+    /// for an image without layers and for a directory.
     pub base: Option<Edge>,
     /// `SOURCE_DATE_EPOCH`, as the caller, a build argument or a global ARG
     /// says.
@@ -172,7 +173,7 @@ pub(crate) struct Start<'a> {
 impl<'a> StageBuild<'a> {
     /// Begins a stage; `None` if its base could not be made.
     pub(crate) fn begin(shared: &'a Shared<'a>, making: &'a mut Making, start: Start<'a>) -> Option<StageBuild<'a>> {
-        let scratch = making.graph.add(Op::Source(Source::Scratch), Vec::new(), Meta::default());
+        let scratch = making.graph.add(Op::Source(Source::Scratch), Vec::new(), Meta { name: "scratch".to_owned(), ..Meta::default() });
         let state = State {
             root: scratch,
             base: None,
@@ -206,7 +207,6 @@ impl<'a> StageBuild<'a> {
             Origin::Scratch => "/".clone_into(&mut self.state.config.config.working_dir),
             Origin::Directory(name) => {
                 self.state.root = self.source(Source::Local { name: name.clone() });
-                self.state.base = Some(self.state.root);
             }
             Origin::Stage(number) => {
                 let state = self.making.finished.get(*number).and_then(Option::as_ref)?.clone();
@@ -216,9 +216,9 @@ impl<'a> StageBuild<'a> {
             Origin::Image(reference) => {
                 let image = self.shared.images.answer(reference, &self.state.platform)?;
                 let name = format!("FROM {}", image.full_name(reference));
-                let name = self.number(&name);
                 self.state.config = image.config.clone();
                 if !image.is_empty() {
+                    let name = self.number(&name);
                     self.state.root = self.image(reference, &self.state.platform.clone(), name)?;
                     self.state.base = Some(self.state.root);
                 }

@@ -180,10 +180,9 @@ impl Plan {
             wanted: Vec::new(),
             warnings: Vec::new(),
         };
-        if findings.errors() == 0 {
-            plan.read_inherited_triggers(&mut findings);
-            plan.survey(&mut findings);
-        }
+        // Even where something is wrong already: all errors are told at once.
+        plan.read_inherited_triggers(&mut findings);
+        plan.survey(&mut findings);
         plan.keep(findings)?;
         Ok(plan)
     }

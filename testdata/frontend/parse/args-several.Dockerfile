@@ -1,0 +1,2 @@
+FROM x
+ARG G=1 H=2

@@ -1,0 +1,4 @@
+ARG A
+ARG B=c
+FROM x
+ARG D="e f"

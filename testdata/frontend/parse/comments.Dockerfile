@@ -1,0 +1,6 @@
+# syntax=docker/dockerfile:1
+# a comment
+FROM a
+
+# another
+RUN x # not a comment

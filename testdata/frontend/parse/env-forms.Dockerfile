@@ -1,0 +1,4 @@
+FROM a
+ENV K some value
+ENV Q="a b" R='c d'
+ENV E=a\ b

@@ -1,0 +1,4 @@
+FROM a
+LABEL k v
+LABEL "quoted key"="value"
+LABEL a=1 b=2

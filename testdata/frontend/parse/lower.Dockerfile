@@ -1,0 +1,4 @@
+from a as b
+run x
+env K=v
+copy a b
