@@ -10,6 +10,7 @@ mod error;
 pub mod export;
 mod fast;
 pub mod gc;
+pub mod import;
 mod layers;
 mod mount;
 mod op;

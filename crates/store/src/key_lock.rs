@@ -58,7 +58,7 @@ impl Drop for KeyLock {
     fn drop(&mut self) {
         // Removed while locked: whoever waits on the old file sees that its name is gone and tries anew.
         drop(std::fs::remove_file(&self.path));
-        drop(flock(&self.file, FlockOperation::Unlock));
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

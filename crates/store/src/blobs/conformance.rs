@@ -1,5 +1,6 @@
 //! What every blob backend must do. A backend's own test calls [`run`] with a fresh place.
 
+#![expect(clippy::unwrap_used, reason = "a suite for tests says what broke by panicking")]
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use oci::{Algorithm, Digest, Hasher};
