@@ -25,7 +25,7 @@ mod user;
 pub use caps::CapSet;
 pub use error::StartError;
 pub use run::{ExitStatus, Finished, Running, Stdio, Usage, run};
-pub(crate) use run::{Progress, Starting};
+pub(crate) use run::{Progress, Starting, prepare};
 pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};
 

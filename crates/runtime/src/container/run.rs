@@ -1,6 +1,6 @@
 //! The outer side of a container.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -100,6 +100,11 @@ fn trampoline() -> Result<&'static Trampoline, StartError> {
             Ok(TRAMPOLINE.get_or_init(|| made))
         }
     }
+}
+
+/// Makes beforehand what all containers share, and gives the number of the descriptor that must stay open for it.
+pub(crate) fn prepare() -> Result<RawFd, StartError> {
+    Ok(trampoline()?.as_fd().as_raw_fd())
 }
 
 /// A container between its birth and its program. Dropping it kills it.
