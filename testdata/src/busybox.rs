@@ -31,18 +31,10 @@ pub fn busybox() -> Option<PathBuf> {
 
 fn find() -> Result<PathBuf, String> {
     let script = testdata().join("base/busybox.sh");
-    let output = Command::new("sh")
-        .arg(&script)
-        .arg("--binary")
-        .output()
-        .map_err(|error| format!("sh: {error}"))?;
+    let output = Command::new("sh").arg(&script).arg("--binary").output().map_err(|error| format!("sh: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(said
-            .lines()
-            .last()
-            .unwrap_or("the script failed")
-            .to_owned());
+        return Err(said.lines().last().unwrap_or("the script failed").to_owned());
     }
     let path = String::from_utf8_lossy(&output.stdout);
     Ok(PathBuf::from(path.trim_end_matches('\n')))
@@ -63,10 +55,7 @@ pub(crate) const FOLDERS: [(&str, u32); 9] = [
 
 /// The files of `/etc`.
 pub(crate) const FILES: [(&str, &str); 2] = [
-    (
-        "etc/group",
-        "root:x:0:\ndaemon:x:1:\nwww-data:x:33:\nnogroup:x:65534:\napp:x:1000:\n",
-    ),
+    ("etc/group", "root:x:0:\ndaemon:x:1:\nwww-data:x:33:\nnogroup:x:65534:\napp:x:1000:\n"),
     (
         "etc/passwd",
         "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\n\

@@ -19,9 +19,7 @@ impl Layer {
     /// An empty layer.
     #[must_use]
     pub fn new() -> Layer {
-        Layer {
-            tar: tar::Builder::new(Vec::new()),
-        }
+        Layer { tar: tar::Builder::new(Vec::new()) }
     }
 
     /// The tree of [`crate::write_rootfs`], owned by root, all times 0.
@@ -118,19 +116,13 @@ impl Image {
     #[must_use]
     pub fn empty() -> Image {
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        Image {
-            layers: Vec::new(),
-            config: BTreeMap::new(),
-            env: vec![path.to_owned()],
-        }
+        Image { layers: Vec::new(), config: BTreeMap::new(), env: vec![path.to_owned()] }
     }
 
     /// One layer of busybox, `CMD ["sh"]`.
     #[must_use]
     pub fn busybox(busybox: &Path) -> Image {
-        Image::empty()
-            .layer(Layer::busybox(busybox))
-            .config("Cmd", json!(["sh"]))
+        Image::empty().layer(Layer::busybox(busybox)).config("Cmd", json!(["sh"]))
     }
 
     /// Adds a layer on top.
@@ -176,14 +168,9 @@ impl Image {
             "created": EPOCH, "architecture": architecture(), "os": "linux", "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
         });
-        let config = blob(
-            dir,
-            "application/vnd.oci.image.config.v1+json",
-            &json_bytes(&config),
-        )?;
+        let config = blob(dir, "application/vnd.oci.image.config.v1+json", &json_bytes(&config))?;
         let kind = "application/vnd.oci.image.manifest.v1+json";
-        let manifest =
-            json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
+        let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
         let mut manifest = blob(dir, kind, &json_bytes(&manifest))?;
         let digest = manifest["digest"].as_str().unwrap_or_default().to_owned();
         manifest["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
@@ -228,10 +215,7 @@ fn blob(dir: &Path, media_type: &str, bytes: &[u8]) -> io::Result<Value> {
 
 /// By `sha256sum`, so that the fixtures do not lean on the digests under test.
 fn sha256(bytes: &[u8]) -> io::Result<String> {
-    let mut child = Command::new("sha256sum")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(bytes)?;
     }
@@ -254,10 +238,7 @@ mod tests {
     fn a_layout_names_what_it_holds() {
         let dir = tempfile::tempdir().unwrap();
         let layer = Layer::new().dir("etc", 0o755).file("etc/x", 0o644, b"x\n");
-        let digest = Image::empty()
-            .layer(layer)
-            .write_layout(dir.path(), "t")
-            .unwrap();
+        let digest = Image::empty().layer(layer).write_layout(dir.path(), "t").unwrap();
         let hex = digest.strip_prefix("sha256:").unwrap();
         let manifest = fs::read(dir.path().join("blobs/sha256").join(hex)).unwrap();
         let manifest: Value = serde_json::from_slice(&manifest).unwrap();

@@ -83,9 +83,7 @@ impl User {
     /// # Errors
     /// The folder cannot be made or given away.
     pub fn temp_dir(&self) -> io::Result<TempDir> {
-        let dir = tempfile::Builder::new()
-            .prefix("estiba-test-")
-            .tempdir_in(reachable())?;
+        let dir = tempfile::Builder::new().prefix("estiba-test-").tempdir_in(reachable())?;
         self.own(dir.path())?;
         Ok(dir)
     }
@@ -114,27 +112,15 @@ impl User {
 /// `$TMPDIR` may lie below a folder that others cannot enter.
 fn reachable() -> PathBuf {
     let wanted = std::env::temp_dir();
-    let open = wanted
-        .ancestors()
-        .all(|dir| fs::metadata(dir).is_ok_and(|own| own.mode() & 0o001 != 0));
-    if open {
-        wanted
-    } else {
-        PathBuf::from("/var/tmp")
-    }
+    let open = wanted.ancestors().all(|dir| fs::metadata(dir).is_ok_and(|own| own.mode() & 0o001 != 0));
+    if open { wanted } else { PathBuf::from("/var/tmp") }
 }
 
 fn lookup(name: &str) -> Option<User> {
     let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').next() == Some(name))?;
+    let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
     let fields: Vec<&str> = line.split(':').collect();
-    Some(User {
-        name: name.to_owned(),
-        uid: fields.get(2)?.parse().ok()?,
-        gid: fields.get(3)?.parse().ok()?,
-    })
+    Some(User { name: name.to_owned(), uid: fields.get(2)?.parse().ok()?, gid: fields.get(3)?.parse().ok()? })
 }
 
 /// Tries again while another process edits the same files; the caller looks at the outcome.
@@ -155,11 +141,7 @@ mod tests {
     #[test]
     fn commands_run_as_an_ordinary_user() {
         let Some(user) = User::plain() else { return };
-        let output = user
-            .command("sh")
-            .args(["-c", "id -u; grep ^CapEff /proc/self/status"])
-            .output()
-            .unwrap();
+        let output = user.command("sh").args(["-c", "id -u; grep ^CapEff /proc/self/status"]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
         assert_eq!(said, format!("{}\nCapEff:\t0000000000000000\n", user.uid));
         let subordinate = fs::read_to_string("/etc/subuid").unwrap_or_default();
@@ -172,11 +154,7 @@ mod tests {
             return;
         };
         let dir = user.temp_dir().unwrap();
-        let made = user
-            .command("touch")
-            .arg(dir.path().join("x"))
-            .status()
-            .unwrap();
+        let made = user.command("touch").arg(dir.path().join("x")).status().unwrap();
         assert!(made.success());
         let subordinate = fs::read_to_string("/etc/subuid").unwrap_or_default();
         assert!(subordinate.contains("estiba-sub:"));
