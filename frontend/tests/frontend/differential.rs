@@ -75,8 +75,13 @@ fn our_node(statement: &Statement, oracle: Oracle) -> Node {
         ),
         Instruction::Run(run) => {
             let bodies = run.heredocs.iter().map(|heredoc| heredoc.text());
-            let flags = flags(place);
-            node("RUN", flags.into_iter().chain(our_command(&run.command)).chain(bodies))
+            let mut command = our_command(&run.command);
+            if !run.heredocs.is_empty() {
+                // parse-dockerfile takes the words that announce them out of the text.
+                let plain = |text: &str| text.split(' ').filter(|word| !word.contains("<<")).collect::<Vec<_>>().join(" ");
+                command.iter_mut().for_each(|text| *text = plain(text).trim().to_owned());
+            }
+            node("RUN", flags(place).into_iter().chain(command).chain(bodies))
         }
         Instruction::Cmd(cmd) => node("CMD", our_command(&cmd.command)),
         Instruction::Entrypoint(entrypoint) => node("ENTRYPOINT", our_command(&entrypoint.command)),
@@ -174,7 +179,7 @@ fn pd_flags(flags: &[pd::Flag<'_>]) -> Vec<String> {
 fn pd_command(command: &pd::Command<'_>) -> Vec<String> {
     match command {
         pd::Command::Exec(list) => list.value.iter().map(|word| format!("exec {}", word.value)).collect(),
-        pd::Command::Shell(text) => vec![format!("shell {}", joined(text.value))],
+        pd::Command::Shell(text) => vec![format!("shell {}", joined(text.value)).trim().to_owned()],
         other => panic!("{other:?}"),
     }
 }

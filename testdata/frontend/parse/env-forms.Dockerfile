@@ -1,4 +1,3 @@
 FROM a
 ENV K some value
 ENV Q="a b" R='c d'
-ENV E=a\ b
