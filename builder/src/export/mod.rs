@@ -1,17 +1,192 @@
 //! Where a result goes.
 
+mod bundle;
 pub(crate) mod image;
+mod layers;
+mod local;
+mod oci_layout;
+mod tar;
 
-use oci::Descriptor;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use crate::Output;
+use oci::{Descriptor, DiffId, Digest, Reference};
+use store::Store;
+
 use crate::build::Build;
 use crate::cache::key::Chain;
+use crate::{Compress, Destination, Output};
+use bundle::Bundle;
+
+/// What can go wrong while an image is written out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A kernel call failed.
+    #[error("{call} {path}: {source}")]
+    Io {
+        /// The call.
+        call: &'static str,
+        /// What it was applied to.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A kernel call on a tree failed.
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+    /// A tar could not be written.
+    #[error(transparent)]
+    Tar(#[from] layer::WriteError),
+    /// The image's tree could not be read.
+    #[error(transparent)]
+    View(#[from] runtime::tree::view::ViewError),
+    /// A document of the image is not what it should be.
+    #[error("{name}: {source}")]
+    Document {
+        /// Its digest or path.
+        name: String,
+        /// Why.
+        source: oci::RawError,
+    },
+    /// A document could not be written.
+    #[error("encode JSON: {source}")]
+    Json {
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The manifest lists more or fewer layers than the configuration.
+    #[error("the manifest lists {manifest} layers, the configuration {config}")]
+    LayerCount {
+        /// In the manifest.
+        manifest: usize,
+        /// In the configuration.
+        config: usize,
+    },
+    /// A layer is in the store in no form.
+    #[error("layer {layer} is gone from the store")]
+    Gone {
+        /// The blob that the manifest names.
+        layer: Digest,
+    },
+    /// A layer's record is damaged.
+    #[error("record of layer {layer}: {source}")]
+    Record {
+        /// The layer.
+        layer: Digest,
+        /// Why.
+        source: layer::TocError,
+    },
+    /// A layer's tree could not be streamed.
+    #[error("layer {layer}: {source}")]
+    Tree {
+        /// The layer.
+        layer: Digest,
+        /// Why.
+        source: Box<runtime::tree::StreamError>,
+    },
+    /// A layer's tree is no longer what its record says.
+    #[error("the tree of layer {layer} now gives {actual}: it was changed in the store")]
+    Changed {
+        /// What it should be.
+        layer: DiffId,
+        /// What it is.
+        actual: DiffId,
+    },
+    /// A layer's bytes could not be copied.
+    #[error("copy layer {layer}: {source}")]
+    Copy {
+        /// The layer.
+        layer: Digest,
+        /// Why.
+        source: io::Error,
+    },
+    /// A layer could not be compressed.
+    #[error("compress: {source}")]
+    Compress {
+        /// Why.
+        source: io::Error,
+    },
+    /// A layer's compression failed.
+    #[error(transparent)]
+    Compression(#[from] layer::CompressionError),
+    /// A name for the image is not one.
+    #[error(transparent)]
+    Reference(#[from] oci::ReferenceError),
+    /// An OCI layout as a folder cannot go to a stream.
+    #[error("an OCI layout as a folder cannot go to standard output: ask for a tar")]
+    FolderToStream,
+    /// This output is not made of a stored image.
+    #[error("a stored image is saved as an OCI layout or a docker archive")]
+    NotAnArchive,
+}
+
+impl ExportError {
+    fn io(call: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { call, path: path.to_path_buf(), source }
+    }
+}
+
+impl From<store::blobs::Error> for ExportError {
+    fn from(error: store::blobs::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<store::index::Error> for ExportError {
+    fn from(error: store::index::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Writes stored images, each with the names it goes out under, as an OCI layout or a docker archive.
+///
+/// # Errors
+/// When a layer is gone, or the destination cannot be written; a file is replaced only by a whole one.
+pub fn save(store: &Store, images: &[(Vec<Reference>, Digest)], output: &Output) -> Result<(), ExportError> {
+    let _lease = store.lease()?;
+    let archive = |dest: &Destination, tar: bool| match (tar, dest) {
+        (true, dest) => Bundle::tar(dest),
+        (false, Destination::Path(dir)) => Bundle::folder(dir),
+        (false, Destination::Stdout) => Err(ExportError::FolderToStream),
+    };
+    match output {
+        Output::Oci { dest, tar, compression } => {
+            oci_layout::write(store, images, compression, false, archive(dest, *tar)?)
+        }
+        Output::Docker { dest, compression } => docker(store, images, dest, compression),
+        Output::Image | Output::CacheOnly | Output::Tar { .. } | Output::Local { .. } => Err(ExportError::NotAnArchive),
+    }
+}
+
+fn docker(
+    store: &Store,
+    images: &[(Vec<Reference>, Digest)],
+    dest: &Destination,
+    compression: &Compress,
+) -> Result<(), ExportError> {
+    oci_layout::write(store, images, compression, true, Bundle::tar(dest)?)
+}
 
 /// Writes one output; the image is in the store already.
-pub(crate) fn write(_build: &Build<'_>, _chain: &Chain, output: &Output, _manifest: Option<&Descriptor>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) fn write(
+    build: &Build<'_>,
+    chain: &Chain,
+    output: &Output,
+    manifest: Option<&Descriptor>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let epoch = build.request.options.epoch;
     match output {
         Output::Image | Output::CacheOnly => Ok(()),
-        Output::Oci { .. } | Output::Docker { .. } | Output::Tar { .. } | Output::Local { .. } => Err("this exporter is being laid".into()),
+        Output::Oci { .. } | Output::Docker { .. } => {
+            let names: Result<Vec<Reference>, _> = build.request.tags.iter().map(|tag| tag.parse()).collect();
+            let digest = manifest.ok_or("the image was not made")?.digest;
+            Ok(save(build.store, &[(names?, digest)], output)?)
+        }
+        Output::Tar { dest } => Ok(tar::write(&build.layers.view(chain)?, dest, epoch)?),
+        Output::Local { dest } => Ok(local::write(&build.layers.view(chain)?, dest, epoch)?),
     }
 }
