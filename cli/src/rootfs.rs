@@ -34,7 +34,7 @@ impl Prepared {
 
     /// Where the owners that the kernel refuses to record are kept.
     pub(crate) fn owners(&self) -> PathBuf {
-        self.active.changed()
+        self.active.owners()
     }
 }
 

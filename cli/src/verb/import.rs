@@ -46,6 +46,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let comment = args.message.clone().unwrap_or_else(|| format!("Imported from {}", args.file));
     config.history.push(History { created: Some(now), comment, ..History::default() });
     let store = context.store()?;
+    // Until it is named, only the lease keeps a collector away from the image.
+    let _lease = store.lease()?;
     let stream: Box<dyn Read + Send> = match args.file.as_str() {
         "-" if io::stdin().is_terminal() => return Err(Error::usage("standard input is a terminal").hint("name the tar file")),
         "-" => Box::new(io::stdin()),

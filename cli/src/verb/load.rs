@@ -39,6 +39,8 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let store = context.store()?;
+    // Until they are named, only the lease keeps a collector away from the images.
+    let _lease = store.lease()?;
     let loaded = match args.input.as_deref() {
         Some(path) if path.is_dir() => load_folder(&store, path, &args)?,
         Some(path) => {
