@@ -19,6 +19,7 @@ mod request;
 mod solver;
 mod whole;
 
+use std::borrow::Borrow;
 use std::sync::mpsc::Sender;
 
 use oci::{Descriptor, Digest};
@@ -82,6 +83,6 @@ pub fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
 ///
 /// # Errors
 /// [`Error::Vertex`] for the step that failed first; what others finished is kept.
-pub fn run(request: Request, store: &Store, sandbox: Option<Sandbox>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
-    whole::run(&request, store, sandbox.as_ref(), events, cancel)
+pub fn run(request: Request, store: &Store, sandbox: Option<impl Borrow<Sandbox>>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
+    whole::run(&request, store, sandbox.as_ref().map(Borrow::borrow), events, cancel)
 }

@@ -196,7 +196,7 @@ fn clamp(store: &Store, layers: &Layers<'_>, id: &LayerId, epoch: i64, now: i64)
     let (built, writer) = match row.tree {
         Some(_) => replay(&toc, &Root::open(store.layout().tree(id))?, Some(epoch), writer)?,
         None => {
-            let mut builder = LayerBuilder::new(writer, None);
+            let mut builder = LayerBuilder::new(writer);
             let mut reader = layer::TarReader::new(std::io::BufReader::with_capacity(1 << 17, layers.tar(&row)?));
             while let Some((mut entry, mut content)) = reader.next_entry()? {
                 entry.mtime = entry.mtime.min(epoch);

@@ -122,7 +122,7 @@ fn sow(build: &Build<'_>, v: V, input: usize, source: &str, into: &Path) -> Resu
     let operation = FileOp { actions: vec![FileAction::Copy(copy)] };
     let laid = file::lay(&operation, &scratch, &[None, Some(from)], build.now, file::result::scratch_file(build)?)?;
     if let Some(laid) = laid {
-        let builder = LayerBuilder::new(std::io::sink(), Some((Root::open(into)?, build.layers.ids(into))));
+        let builder = LayerBuilder::new(std::io::sink()).tree(&Root::open(into)?, build.layers.ids(into))?;
         file::write(laid, builder, &build.stop, &mut |_, _| {})?;
     }
     Ok(())

@@ -52,7 +52,7 @@ pub(crate) fn store_tree(build: &Build<'_>, v: V, laid: Laid) -> Result<LayerId,
 
 fn as_blob(build: &Build<'_>, v: V, laid: Laid, layer: &LayerId) -> Result<(), Failure> {
     let writer = build.store.blobs().writer()?;
-    let (built, writer) = write(laid, LayerBuilder::new(writer, None), &build.stop, &mut progress(build, v))?;
+    let (built, writer) = write(laid, LayerBuilder::new(writer), &build.stop, &mut progress(build, v))?;
     let (digest, size) = writer.commit(Expected::exactly(*built.diff_id.digest(), built.size))?;
     let blob = BlobForm { digest, media_type: media_type::OCI_LAYER.to_owned(), size };
     let row = LayerRow { id: layer.clone(), tree: None, blob: Some(blob), size, created: build.now };
@@ -66,7 +66,7 @@ fn as_tree(build: &Build<'_>, v: V, laid: Laid, layer: &LayerId) -> Result<(), F
         .map_err(|source| LayerError::Io { call: "mkdir", path: tree.clone(), source }.into())
         .and_then(|()| {
             let root = Root::open(&tree)?;
-            let builder = LayerBuilder::new(io::sink(), Some((root, build.layers.ids(&tree))));
+            let builder = LayerBuilder::new(io::sink()).tree(&root, build.layers.ids(&tree))?;
             Ok(write(laid, builder, &build.stop, &mut progress(build, v))?.0)
         });
     match made {
