@@ -96,7 +96,7 @@ impl Compression {
                 Box::new(decoder)
             }
             Compression::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(buffered)),
-            Compression::Xz => Box::new(xz(buffered)?),
+            Compression::Xz => xz(buffered)?,
         };
         Ok(Box::new(Named { name: self.name(), inner: decoder }))
     }
@@ -131,7 +131,7 @@ impl Compression {
 }
 
 /// An xz decoder, unless the first block asks for a dictionary beyond the limit: the crate would allocate it unasked.
-fn xz<R: Read>(mut inner: R) -> Result<lzma_rust2::XzReader<io::Chain<io::Cursor<Vec<u8>>, R>>, CompressionError> {
+fn xz<'a>(mut inner: impl Read + Send + 'a) -> Result<Box<dyn Read + Send + 'a>, CompressionError> {
     // The stream header, then a block header of at most 1,024 bytes.
     const HEAD: u64 = 12 + 1024;
     let mut head = Vec::new();
@@ -139,7 +139,7 @@ fn xz<R: Read>(mut inner: R) -> Result<lzma_rust2::XzReader<io::Chain<io::Cursor
     read.map_err(|source| CompressionError::Io { name: "xz", source })?;
     match xz_dictionary(&head) {
         Some(size) if size > XZ_DICTIONARY => Err(CompressionError::Dictionary(size)),
-        _ => Ok(lzma_rust2::XzReader::new(io::Cursor::new(head).chain(inner), true)),
+        _ => Ok(Box::new(lzma_rust2::XzReader::new(io::Cursor::new(head).chain(inner), true))),
     }
 }
 
