@@ -282,45 +282,45 @@ impl Tokens {
         FAILED.with_borrow_mut(|bits| {
             bits.clear();
             bits.resize((self.tokens.len() * (path.len() + 1)).div_ceil(64), 0);
-            walk(&self.tokens, path, &mut Bits { bits, width: path.len() + 1, end: path.len() })
+            walk(&self.tokens, path, &mut Bits { bits, width: path.len() + 1 })
         })
     }
 
     /// Walks the tokens along `dir/`: whatever is left unmatched may match something below.
     fn reaches_below(&self, dir: &[u8]) -> bool {
-        // Every state that can be reached after `dir/`, as a set of token indices.
-        let mut states = vec![false; self.tokens.len() + 1];
         let mut path = dir.to_vec();
         if !path.is_empty() {
             path.push(b'/');
         }
-        reach(&self.tokens, 0, &path, &mut states)
+        let mut bits = vec![0; (self.tokens.len() * (path.len() + 1)).div_ceil(64)];
+        reach(&self.tokens, &path, &mut Bits { bits: &mut bits, width: path.len() + 1 })
     }
 }
 
-/// Whether tokens from `at` on can consume all of `path` with at least one of them left over to go on with.
-fn reach(tokens: &[Token], at: usize, path: &[u8], tried: &mut [bool]) -> bool {
+/// Whether tokens can consume all of `path` with at least one of them left over to go on with.
+fn reach(tokens: &[Token], path: &[u8], memory: &mut Bits<'_>) -> bool {
+    let Some((token, rest)) = tokens.split_first() else { return false };
     if path.is_empty() {
-        return at < tokens.len();
+        return true;
     }
-    let Some(token) = tokens.get(at) else { return false };
     match token {
         // What spans directories may stop anywhere below.
         Token::Directories | Token::All => true,
         Token::Literal(bytes) => {
             let common = bytes.len().min(path.len());
-            if bytes[..common] != path[..common] {
-                return false;
-            }
-            bytes.len() > path.len() || reach(tokens, at + 1, &path[common..], tried)
+            bytes[..common] == path[..common]
+                && (bytes.len() > path.len() || reach(rest, &path[common..], memory))
         }
         Token::Star => {
+            if memory.visited(tokens.len(), path.len()) {
+                return false;
+            }
             let stop = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
-            (0..=stop).any(|taken| reach(tokens, at + 1, &path[taken..], tried))
+            (0..=stop).any(|taken| reach(rest, &path[taken..], memory))
         }
         Token::One | Token::Class { .. } => {
             let (character, length) = decode(path);
-            token.accepts(character) && reach(tokens, at + 1, &path[length..], tried)
+            token.accepts(character) && reach(rest, &path[length..], memory)
         }
     }
 }
@@ -355,12 +355,10 @@ impl Memory for NoMemory {
 struct Bits<'a> {
     bits: &'a mut Vec<u64>,
     width: usize,
-    end: usize,
 }
 
 impl Memory for Bits<'_> {
     fn visited(&mut self, tokens: usize, path: usize) -> bool {
-        debug_assert!(path <= self.end);
         let bit = (tokens - 1) * self.width + path;
         let word = &mut self.bits[bit / 64];
         let mask = 1 << (bit % 64);
