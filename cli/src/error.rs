@@ -163,9 +163,24 @@ fn advice(error: &(dyn std::error::Error + 'static)) -> Option<String> {
                 _ => None,
             };
         }
+        if let Some(error) = error.downcast_ref::<store::Error>()
+            && let Some(hint) = about_store(error)
+        {
+            return Some(hint.to_owned());
+        }
         next = error.source();
     }
     None
+}
+
+/// What to do about a store that cannot be used.
+fn about_store(error: &store::Error) -> Option<&'static str> {
+    match error {
+        store::Error::Owner { .. } => Some("run as its owner, or set --root or $ESTIBA_ROOT to a folder of yours"),
+        store::Error::Newer { .. } => Some("upgrade estiba, or set --root or $ESTIBA_ROOT to another folder"),
+        store::Error::NotAStore { .. } => Some("set --root or $ESTIBA_ROOT to an empty folder, or one that is not there yet"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ impl Prepared {
     /// Lays a writable tree over the image's layers; those that were never unpacked are now.
     pub(crate) fn new(store: &Store, image: &Image, probe: &Probe, id: &str) -> Result<Self> {
         let lease = store.lease()?;
+        // Before it is there: a collector must not take it for litter.
+        lease.pin(&[id])?;
         let trees = builder::image_trees(store, &image.manifest, &image.config, &lease, probe)?;
         let snapshotter = runtime::snapshot::for_overlay(&probe.overlay, &store.layout().snapshots());
         let active = snapshotter.prepare(id, &trees)?;

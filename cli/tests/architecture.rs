@@ -63,13 +63,18 @@ fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
     while let Some(path) = todo.pop() {
         if path.is_dir() {
             todo.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test(&path) {
             let text = fs::read_to_string(&path).unwrap();
             all.push((path, text));
         }
     }
     assert!(!all.is_empty(), "{folders:?} hold no source");
     all
+}
+
+/// Tests may read corpora and print.
+fn is_test(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "tests.rs") || path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "fuzz" || part.as_os_str() == "benches")
 }
 
 /// The lines of a file before its tests.

@@ -17,6 +17,7 @@ mod man;
 mod prune;
 mod rmi;
 mod run;
+mod rungs;
 mod runner;
 mod save;
 mod tag;

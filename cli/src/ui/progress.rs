@@ -11,6 +11,9 @@ use super::{json, plain, style, tty};
 /// How often a live display moves without an event.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How the names of vertices begin that no instruction stands for.
+pub(crate) const INTERNAL: &str = "[internal]";
+
 /// How a build shows its progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 pub(crate) enum Mode {

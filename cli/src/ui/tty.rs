@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use builder::{Event, VertexId};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::progress::{Display, last_state, take_lines};
+use super::progress::{Display, INTERNAL, last_state, take_lines};
 use super::style;
 
 /// Log lines shown under a running step.
@@ -54,7 +54,9 @@ impl Tree {
 
     fn show_head(&self) {
         let elapsed = self.started.elapsed().as_secs_f64();
-        let counts = format!("[+] building {elapsed:.1}s ({}/{})", self.over, self.steps.len());
+        // What a build reads of its own accord is no step, and never reported as one.
+        let steps = self.steps.values().filter(|step| !step.name.starts_with(INTERNAL)).count();
+        let counts = format!("[+] building {elapsed:.1}s ({}/{steps})", self.over);
         self.head.set_message(counts);
     }
 

@@ -14,7 +14,7 @@ use super::Args;
 use super::dockerfile::Source;
 use crate::error::{Error, Result, While, code};
 use crate::image::{anonymous_name, familiar};
-use crate::ui::progress::Mode;
+use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
 use crate::duration;
 
@@ -68,6 +68,9 @@ impl Report {
         let mut out = String::new();
         for edge in request.graph.reachable(&[request.root]) {
             let name = style::harmless(&request.graph.vertex(edge).meta().name);
+            if name.starts_with(INTERNAL) {
+                continue;
+            }
             match self.mode {
                 Mode::Tty => out.push_str(&format!(" {} {name}\n", style::dim("= cached"))),
                 Mode::Plain => out.push_str(&format!("CACHED {name}\n")),

@@ -1,0 +1,97 @@
+//! The same build and run as the users there are: root, one with subordinate ids, one with a single id.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use fixtures::User;
+use tempfile::TempDir;
+
+/// A user's own folder, with the binary and a base image.
+struct Home {
+    user: User,
+    dir: TempDir,
+    binary: PathBuf,
+}
+
+impl Home {
+    fn new(user: User, busybox: &Path) -> Self {
+        let dir = user.temp_dir().unwrap();
+        let binary = user.install(Path::new(env!("CARGO_BIN_EXE_estiba")), dir.path()).unwrap();
+        fixtures::Image::busybox(busybox).layout_in(dir.path(), "layout").unwrap();
+        fs::create_dir(dir.path().join("context")).unwrap();
+        fs::write(dir.path().join("context/a"), "a\n").unwrap();
+        let home = Self { user, dir, binary };
+        home.ok(&["load", "-q", "--tag", "busybox", "-i", &home.path("layout")]);
+        home
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command: Command = self.user.command("env");
+        command.arg(format!("ESTIBA_ROOT={}", self.path("store"))).arg(&self.binary).args(arguments);
+        command.output().unwrap()
+    }
+
+    fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{} {arguments:?}: {output:#?}", self.user.name);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn build(&self, dockerfile: &str, arguments: &[&str]) -> String {
+        fs::write(self.dir.path().join("context/Dockerfile"), dockerfile).unwrap();
+        self.ok(&[&["build", "-q"], arguments, &[&self.path("context")]].concat())
+    }
+}
+
+const DOCKERFILE: &str = "FROM busybox\nCOPY --chown=33:33 a /a\nRUN cat /a > /b && chown 33:33 /b && mkdir /d && touch /d/x\n";
+
+/// The owners that an image's own archive gives to `/a` and `/b`, whatever the disk could record.
+fn owners(home: &Home) -> Vec<String> {
+    let archive = home.path("out.tar");
+    home.build(DOCKERFILE, &["-o", &format!("type=tar,dest={archive}")]);
+    let output = Command::new("tar").args(["--numeric-owner", "-tvf", &archive]).output().unwrap();
+    let listing = String::from_utf8(output.stdout).unwrap();
+    let is_ours = |line: &&str| line.ends_with(" a") || line.ends_with(" b") || line.ends_with(" ./a") || line.ends_with(" ./b");
+    listing.lines().filter(is_ours).map(|line| line.split_whitespace().nth(1).unwrap_or_default().to_owned()).collect()
+}
+
+fn whole_road(home: &Home, rung: &str) {
+    assert_eq!(home.ok(&["info", "--format", "{{.Rung}}"]), format!("{rung}\n"));
+    let first = home.build(DOCKERFILE, &["-t", "app", "--reproducible"]);
+    assert_eq!(home.build(DOCKERFILE, &["-t", "app", "--reproducible"]), first, "the second comes from the cache");
+    assert_eq!(home.ok(&["run", "--rm", "app", "cat", "/b"]), "a\n");
+    assert_eq!(owners(home), ["33/33", "33/33"], "{rung}");
+    home.ok(&["rmi", "app"]);
+}
+
+#[test]
+fn subordinate_ids() {
+    let (Some(user), Some(busybox)) = (User::subordinate(), fixtures::busybox()) else { return };
+    let home = Home::new(user, &busybox);
+    whole_road(&home, "subordinate-ids");
+    assert_eq!(home.ok(&["run", "--rm", "-u", "33", "busybox", "id", "-u"]), "33\n");
+    let store = fs::metadata(home.path("store")).unwrap();
+    assert_eq!((store.uid(), store.mode() & 0o077), (home.user.uid, 0), "a store is its owner's alone");
+}
+
+#[test]
+fn a_single_id() {
+    let (Some(user), Some(busybox)) = (User::plain(), fixtures::busybox()) else { return };
+    let home = Home::new(user, &busybox);
+    whole_road(&home, "single-id");
+    let doctor = home.ok(&["doctor"]);
+    assert!(doctor.contains("usermod --add-subuids"), "{doctor}");
+}
+
+#[test]
+fn every_rung_gives_the_same_digest() {
+    let (Some(plain), Some(subordinate), Some(busybox)) = (User::plain(), User::subordinate(), fixtures::busybox()) else { return };
+    let [one, other] = [plain, subordinate].map(|user| Home::new(user, &busybox));
+    assert_eq!(one.build(DOCKERFILE, &["--reproducible"]), other.build(DOCKERFILE, &["--reproducible"]));
+}
