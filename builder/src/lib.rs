@@ -17,9 +17,9 @@ mod op;
 mod progress;
 mod request;
 mod solver;
+mod trees;
 mod whole;
 
-use std::borrow::Borrow;
 use std::sync::mpsc::Sender;
 
 use oci::{Descriptor, Digest};
@@ -31,6 +31,7 @@ use store::Store;
 pub use cancel::{Cancel, CancelGuard};
 pub use error::Error;
 pub use progress::{Event, Stream, VertexId, VertexInfo};
+pub use trees::image_trees;
 pub use request::{Compress, CompressForm, Destination, LocalContext, Options, Output, Request};
 
 /// A finished build.
@@ -83,6 +84,14 @@ pub fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
 ///
 /// # Errors
 /// [`Error::Vertex`] for the step that failed first; what others finished is kept.
-pub fn run(request: Request, store: &Store, sandbox: Option<impl Borrow<Sandbox>>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
-    whole::run(&request, store, sandbox.as_ref().map(Borrow::borrow), events, cancel)
+pub fn run(request: Request, store: &Store, sandbox: Option<Sandbox>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
+    run_in(&request, store, sandbox.as_ref(), events, cancel)
+}
+
+/// As [`run`], in a sandbox that outlives the build.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(request: &Request, store: &Store, sandbox: Option<&Sandbox>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
+    whole::run(request, store, sandbox, events, cancel)
 }

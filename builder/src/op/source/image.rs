@@ -55,7 +55,24 @@ pub(crate) fn chain(store: &Store, records: &Records<'_>, lease: Option<&Lease>,
     let manifest: Raw<Manifest> = Raw::parse(read(digest)?).map_err(fail("manifest", digest))?;
     let config_digest = manifest.value().config.digest;
     let config: Raw<ImageConfig> = Raw::parse(read(&config_digest)?).map_err(fail("configuration", &config_digest))?;
-    let (layers, diff_ids) = (&manifest.value().layers, &config.value().rootfs.diff_ids);
+    let documents = Documents { digest: *digest, manifest: manifest.value(), config: config.value() };
+    chain_of(store, records, lease, &documents, now)
+}
+
+/// What says which layers an image has.
+pub(crate) struct Documents<'d> {
+    /// The manifest's digest.
+    pub(crate) digest: Digest,
+    /// The manifest.
+    pub(crate) manifest: &'d Manifest,
+    /// The configuration.
+    pub(crate) config: &'d ImageConfig,
+}
+
+/// As [`chain`], of documents that were read already.
+pub(crate) fn chain_of(store: &Store, records: &Records<'_>, lease: Option<&Lease>, documents: &Documents<'_>, now: i64) -> Result<Chain, ImageError> {
+    let digest = &documents.digest;
+    let (layers, diff_ids) = (&documents.manifest.layers, &documents.config.rootfs.diff_ids);
     if layers.len() != diff_ids.len() {
         return Err(ImageError::Count { manifest: *digest, layers: layers.len(), diff_ids: diff_ids.len() });
     }

@@ -1,4 +1,13 @@
 //! Local garbage collection: marks over the store's edges, then sweeps.
+//!
+//! Roots are the images' names, the cache's records, and what live processes pinned. An image names a manifest, a manifest its
+//! config and layers; a layer is its row, its tree, its record of headers and its blob. What is younger than the oldest
+//! live lease is spared: a running build may have made it and named it nowhere yet. Rows go before files, so that a
+//! collection that dies leaves files that the next one finds, and never a name for nothing.
+
+mod mark;
+mod sweep;
+mod usage;
 
 use std::time::Duration;
 
@@ -55,12 +64,42 @@ pub struct UsageRow {
     pub reclaimable: u64,
 }
 
+/// Why a collection failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GcError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A tree.
+    #[error(transparent)]
+    Layer(#[from] crate::layers::LayerError),
+    /// A kernel call.
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+    /// A file or directory.
+    #[error("{call} {path}: {source}")]
+    Io {
+        /// The call.
+        call: &'static str,
+        /// The path.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
 /// Takes away what nothing needs. Safe beside running builds.
-pub fn prune(_store: &Store, _options: &PruneOptions) -> Result<Pruned, Error> {
-    todo!()
+///
+/// # Errors
+/// When the store fails; what was taken away until then is gone, and nothing is half there.
+pub fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, Error> {
+    sweep::prune(store, options).map_err(|error| Error::other("prune", error))
 }
 
 /// Counts what the store holds.
-pub fn usage(_store: &Store) -> Result<Usage, Error> {
-    todo!()
+///
+/// # Errors
+/// When the store fails.
+pub fn usage(store: &Store) -> Result<Usage, Error> {
+    usage::usage(store).map_err(|error| Error::other("count what the store holds", error))
 }

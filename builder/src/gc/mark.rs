@@ -1,0 +1,92 @@
+//! What is needed, by whom.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::SystemTime;
+
+use oci::Digest;
+use store::{LayerId, LayerRow, Pins, Store};
+
+use super::GcError;
+use crate::cache::key::Chain;
+
+/// Everything that the index says, and what images and live processes need of it.
+pub(super) struct Marks {
+    /// Digests that an image's name leads to.
+    pub(super) of_images: HashSet<Digest>,
+    /// Parents of edges.
+    pub(super) parents: Vec<Digest>,
+    /// All layers, with their own DiffIds.
+    pub(super) layers: HashMap<LayerId, (LayerRow, Option<Digest>)>,
+    /// All records: key, chain, last use.
+    pub(super) records: Vec<(Digest, Chain, i64)>,
+    /// This boot.
+    boot: String,
+    pins: Pins,
+}
+
+impl Marks {
+    /// Reads the index.
+    pub(super) fn read(store: &Store, pins: Pins) -> Result<Self, GcError> {
+        let index = store.index();
+        let mut children: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
+        for (parent, child) in index.all_edges().map_err(store::Error::from)? {
+            children.entry(parent).or_default().push(child);
+        }
+        let named = index.images().map_err(store::Error::from)?.into_iter().map(|row| row.manifest);
+        // What a process pinned by digest counts as an image: it is about to be one, or is being exported.
+        let pinned = pins.names.iter().filter_map(|name| name.parse().ok());
+        let mut open: Vec<Digest> = named.chain(pinned).collect();
+        let mut of_images = HashSet::new();
+        while let Some(digest) = open.pop() {
+            if of_images.insert(digest) {
+                open.extend(children.get(&digest).into_iter().flatten().copied());
+            }
+        }
+        let mut layers = HashMap::new();
+        for row in index.layers().map_err(store::Error::from)? {
+            let diff_id = index.diff_id(&row.id, None).map_err(store::Error::from)?;
+            layers.insert(row.id.clone(), (row, diff_id.map(|(diff_id, _)| *diff_id.digest())));
+        }
+        let records = index.records().map_err(store::Error::from)?;
+        let records = records.into_iter().map(|(key, layers, used)| (key, Chain(layers), used)).collect();
+        let boot = store::boot_id().map_err(store::Error::from)?;
+        Ok(Self { of_images, parents: children.into_keys().collect(), layers, records, boot, pins })
+    }
+
+    /// Whether a layer can be used.
+    pub(super) fn is_alive(&self, id: &LayerId) -> bool {
+        self.layers.get(id).is_some_and(|(row, _)| row.clone().alive(&self.boot).is_some())
+    }
+
+    /// Whether an image has this layer.
+    pub(super) fn is_of_image(&self, id: &LayerId) -> bool {
+        let Some((row, diff_id)) = self.layers.get(id) else { return false };
+        let blob = row.blob.as_ref().is_some_and(|blob| self.of_images.contains(&blob.digest));
+        blob || diff_id.is_some_and(|diff_id| self.of_images.contains(&diff_id))
+    }
+
+    /// Whether a live process uses something by this name.
+    pub(super) fn is_pinned(&self, name: &str) -> bool {
+        self.pins.names.contains(name)
+    }
+
+    /// Whether something made at `time` may be of a running build that named it nowhere yet.
+    pub(super) fn is_young(&self, time: SystemTime) -> bool {
+        self.pins.oldest.is_some_and(|oldest| time >= oldest - std::time::Duration::from_secs(1))
+    }
+
+    /// Whether a live process may be making or using this layer.
+    pub(super) fn is_in_use(&self, row: &LayerRow) -> bool {
+        let made = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(row.created.try_into().unwrap_or(0));
+        self.is_pinned(row.id.as_str()) || self.is_young(made)
+    }
+
+    /// Layers that images, these records or live processes need.
+    pub(super) fn needed<'m>(&'m self, records: impl Iterator<Item = &'m Chain>) -> HashSet<LayerId> {
+        let mut needed: HashSet<LayerId> = records.flat_map(Chain::layers).cloned().collect();
+        let others = self.layers.iter().filter(|(id, (row, _))| self.is_of_image(id) || self.is_in_use(row));
+        needed.extend(others.map(|(id, _)| id.clone()));
+        needed.retain(|id| self.is_alive(id));
+        needed
+    }
+}
