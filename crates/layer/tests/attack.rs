@@ -1,4 +1,5 @@
 //! Archives that lie: each is an error or harmless, and never a panic, an endless loop or much memory.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::io::Read;
 
@@ -316,8 +317,11 @@ fn a_reader_may_take_a_file_byte_by_byte() {
     let mut bytes = member(b'0', b"a", b"content");
     bytes.resize(bytes.len() + 2 * BLOCK, 0);
     let mut reader = TarReader::new(&bytes[..]);
-    let (_, content) = reader.next_entry().unwrap().unwrap();
-    let read: Result<Vec<u8>, _> = content.bytes().collect();
-    assert_eq!(read.unwrap(), b"content");
+    let (_, mut content) = reader.next_entry().unwrap().unwrap();
+    for expected in b"content" {
+        let mut byte = [0];
+        content.read_exact(&mut byte).unwrap();
+        assert_eq!(byte[0], *expected);
+    }
     assert!(reader.next_entry().unwrap().is_none());
 }
