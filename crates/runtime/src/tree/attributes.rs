@@ -47,6 +47,15 @@ impl Attributes {
         Ok(Attributes { ids, umask: umask(), creator, acls, refused_xattrs: 0 })
     }
 
+    /// Who owns what no archive names: root, as far as we may say so.
+    pub(super) fn default_owner(&self) -> (u32, u32) {
+        match self.ids {
+            Ids::Recorded { .. } => (0, 0),
+            Ids::Keep if rustix::process::geteuid().is_root() => (0, 0),
+            Ids::Keep => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
+        }
+    }
+
     /// The mode to make a file with: with write access for us, where attributes are to be set that need it.
     pub(super) fn initial_mode(&self, entry: &Entry) -> u32 {
         let records = matches!(self.ids, Ids::Recorded { .. }) || !entry.xattrs.is_empty();

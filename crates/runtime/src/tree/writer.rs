@@ -164,6 +164,7 @@ impl<'a> TreeWriter<'a> {
     /// A directory that is only implied looks as the one below it, or as nothing special.
     fn implied(&self, path: &[u8]) -> Result<Entry> {
         let mut entry = Entry::new(path, Kind::Dir);
+        (entry.uid, entry.gid) = self.attributes.default_owner();
         for lower in self.lowers {
             match lower.stat(name(path)) {
                 Ok(stat) if stat.is_dir() => {
