@@ -204,6 +204,16 @@ impl Findings {
         self.errors
     }
 
+    /// Whether another warning would be dropped: then it need not be made.
+    pub(crate) fn is_full_of_warnings(&self) -> bool {
+        self.warnings >= MAX_REPORTED
+    }
+
+    /// Whether another error would only be counted.
+    pub(crate) fn is_full_of_errors(&self) -> bool {
+        self.errors >= MAX_REPORTED
+    }
+
     /// The findings, and one more that says how many were left out.
     pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
         let left_out = self.errors.saturating_sub(MAX_REPORTED);

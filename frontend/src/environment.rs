@@ -14,11 +14,12 @@ pub(crate) struct Environment {
 
 impl Environment {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
-        self.bytes += name.len() + value.len();
         if let Some(&place) = self.places.get(name) {
-            self.pairs[place].1 = value.to_owned();
+            let old = std::mem::replace(&mut self.pairs[place].1, value.to_owned());
+            self.bytes = self.bytes + value.len() - old.len();
             return;
         }
+        self.bytes += name.len() + value.len();
         self.places.insert(name.to_owned(), self.pairs.len());
         self.pairs.push((name.to_owned(), value.to_owned()));
     }
@@ -48,12 +49,32 @@ pub(crate) fn split_pair(text: &str) -> (&str, &str) {
     text.split_once('=').unwrap_or((text, ""))
 }
 
-/// Sets a variable in an image configuration's list, keeping its place.
-pub(crate) fn set_in_list(list: &mut Vec<String>, name: &str, value: &str) {
-    let pair = format!("{name}={value}");
-    match list.iter_mut().find(|entry| split_pair(entry).0 == name) {
-        Some(entry) => *entry = pair,
-        None => list.push(pair),
+/// Where each variable of an image configuration's list stands; of a name in
+/// use twice the first counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ListIndex {
+    places: HashMap<String, usize>,
+}
+
+impl ListIndex {
+    pub(crate) fn new(list: &[String]) -> ListIndex {
+        let mut index = ListIndex::default();
+        for (place, pair) in list.iter().enumerate() {
+            index.places.entry(split_pair(pair).0.to_owned()).or_insert(place);
+        }
+        index
+    }
+
+    /// Sets a variable in the list, keeping its place.
+    pub(crate) fn set(&mut self, list: &mut Vec<String>, name: &str, value: &str) {
+        let pair = format!("{name}={value}");
+        match self.places.get(name) {
+            Some(&place) => list[place] = pair,
+            None => {
+                self.places.insert(name.to_owned(), list.len());
+                list.push(pair);
+            }
+        }
     }
 }
 
@@ -73,9 +94,10 @@ mod tests {
     #[test]
     fn lists_replace_the_first_of_a_name() {
         let mut list = vec!["K".to_owned(), "A=1".to_owned(), "A=2".to_owned()];
-        set_in_list(&mut list, "A", "3");
-        set_in_list(&mut list, "K", "v");
-        set_in_list(&mut list, "N", "");
+        let mut index = ListIndex::new(&list);
+        for (name, value) in [("A", "3"), ("K", "v"), ("N", "1"), ("N", "")] {
+            index.set(&mut list, name, value);
+        }
         assert_eq!(list, ["K=v", "A=3", "A=2", "N="]);
     }
 }

@@ -79,7 +79,8 @@ impl Flags {
         let mut seen: Vec<&str> = Vec::new();
         self.list.retain(|flag| {
             let Some(spec) = specs.iter().find(|spec| spec.name == flag.name) else {
-                findings.push(unknown(flag, keyword, specs));
+                let full = findings.is_full_of_errors();
+                findings.push(unknown(flag, keyword, if full { &[] } else { specs }));
                 return false;
             };
             let twice = seen.contains(&spec.name) && spec.kind != FlagKind::Repeated;

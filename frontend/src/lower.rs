@@ -6,7 +6,7 @@ use graph::{Edge, Graph, Location, Meta, Op, Source};
 use oci::{History, ImageConfig, Platform};
 
 use crate::diagnostic::{Diagnostic, Findings};
-use crate::environment::{Environment, split_pair};
+use crate::environment::{Environment, ListIndex, split_pair};
 use crate::instruction::command_line::CommandLine;
 use crate::limit::{MAX_PLAN_BYTES, MAX_SHOWN};
 use crate::plan::{Images, Options, Origin, StageNames};
@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub(crate) config: ImageConfig,
     /// The variables that instructions see: the image's, and ARGs.
     pub(crate) env: Environment,
+    /// Where the variables stand in the configuration's list.
+    pub(crate) env_index: ListIndex,
     pub(crate) platform: Platform,
     /// Whether a WORKDIR was seen.
     pub(crate) workdir_set: bool,
@@ -87,7 +89,7 @@ impl State {
     fn weight(&self) -> usize {
         let history: usize = self.config.history.iter().map(|entry| entry.created_by.len() + 128).sum();
         let labels: usize = self.config.config.labels.iter().map(|(name, value)| name.len() + value.len() + 64).sum();
-        self.env.weight() * 2 + history + labels + self.config.config.exposed_ports.len() * 64
+        self.env.weight() * 3 + history + labels + self.config.config.exposed_ports.len() * 64
     }
 }
 
@@ -179,6 +181,7 @@ impl<'a> StageBuild<'a> {
             base: None,
             config: ImageConfig::empty(start.platform),
             env: Environment::default(),
+            env_index: ListIndex::default(),
             platform: start.platform.clone(),
             workdir_set: false,
             declared: Vec::new(),
@@ -245,6 +248,7 @@ impl<'a> StageBuild<'a> {
             let (name, value) = split_pair(pair);
             self.state.env.set(name, value);
         }
+        self.state.env_index = ListIndex::new(&config.env);
         if !config.working_dir.is_empty() {
             config.working_dir = absolute("/", &config.working_dir);
         }
@@ -301,6 +305,9 @@ impl<'a> StageBuild<'a> {
             Ok(expanded) => {
                 self.spend(expanded.text.len());
                 for name in &expanded.missing {
+                    if self.making.findings.is_full_of_warnings() {
+                        break;
+                    }
                     self.warn_undefined(name, word.span);
                 }
                 Some(expanded)

@@ -1,7 +1,6 @@
 //! `ENV NAME=value …`, or the legacy `ENV NAME value`.
 
 use super::{Instruction, Request, Spec, pair};
-use crate::environment::set_in_list;
 use crate::instruction::pair::Pair;
 use crate::lint;
 use crate::lower::StageBuild;
@@ -29,7 +28,7 @@ impl Env {
         let Some(pairs) = pair::expand(&self.pairs, stage) else { return };
         for (name, value) in &pairs {
             stage.state.env.set(name, value);
-            set_in_list(&mut stage.state.config.config.env, name, value);
+            stage.state.env_index.set(&mut stage.state.config.config.env, name, value);
         }
         stage.history(pair::shown("ENV", &pairs), false);
     }

@@ -7,6 +7,7 @@ use super::command_line::CommandLine;
 use super::{Instruction, Request, Spec};
 use crate::flag::{FlagKind, FlagSpec};
 use crate::heredoc::Heredoc;
+use crate::limit::MAX_MOUNTS;
 use crate::lower::StageBuild;
 use crate::run_mount::RunMount;
 use crate::word::Word;
@@ -46,6 +47,9 @@ pub struct Run {
 
 fn parse(request: &mut Request<'_>) -> Option<Instruction> {
     let mounts: Vec<Word> = request.flags.texts("mount").collect();
+    if mounts.len() > MAX_MOUNTS {
+        return request.fail(format!("{} mounts; a RUN may have at most {MAX_MOUNTS}", mounts.len()));
+    }
     let mounts: Vec<Option<RunMount>> =
         mounts.into_iter().map(|word| RunMount::parse(word, request.escape, request.findings)).collect();
     let network = match request.flags.text("network") {

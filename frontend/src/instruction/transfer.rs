@@ -1,5 +1,7 @@
 //! What COPY and ADD share: sources, a destination, owners and permissions.
 
+use std::collections::HashMap;
+
 use graph::{Copy, Edge, FileAction, FileOp, Id, Merge, ModeChange, Op, Owner, Source, Unpack};
 
 use super::command_line::Json;
@@ -45,9 +47,11 @@ pub(crate) fn parse(request: &mut Request<'_>) -> Option<Transfer> {
         return request.fail_at(dest.span, format!("the destination of {keyword} cannot be a heredoc"));
     }
     let mut files = Vec::new();
+    // Of a delimiter in use twice the last body counts, as in BuildKit.
+    let bodies: HashMap<&str, &Heredoc> =
+        request.heredocs.iter().map(|heredoc| (heredoc.name.as_str(), heredoc)).collect();
     words.retain(|word| {
-        let Some(announced) = Heredoc::from_word(&word.text) else { return true };
-        let body = request.heredocs.iter().rfind(|heredoc| heredoc.name == announced.name);
+        let body = Heredoc::from_word(&word.text).and_then(|announced| bodies.get(announced.name.as_str()).copied());
         files.extend(body.cloned());
         body.is_none()
     });
@@ -114,14 +118,18 @@ impl Transfer {
             unpack: plan.unpack,
             keep_owner: false,
         };
-        let mut writing = Writing { inputs: vec![stage.state.root], actions: Vec::new() };
+        let mut writing = Writing { inputs: vec![stage.state.root], actions: Vec::new(), patterns: None };
         for (word, source) in self.sources.iter().zip(&sources) {
             shown.extend([" ", source]);
             match (plan.read)(stage, word, source)? {
-                Origin::Pattern(pattern) => writing.copy(plan.tree, pattern, &like, plan.unpack),
+                Origin::Pattern(pattern) => {
+                    let input = writing.patterns.unwrap_or_else(|| writing.input(plan.tree));
+                    writing.patterns = Some(input);
+                    writing.copy(input, pattern, &like, plan.unpack);
+                }
                 Origin::Tree(tree, pattern, unpack) => {
-                    let tree = stage.source(*tree);
-                    writing.copy(tree, pattern, &like, unpack);
+                    let input = writing.input(stage.source(*tree));
+                    writing.copy(input, pattern, &like, unpack);
                 }
             }
         }
@@ -178,16 +186,19 @@ impl Transfer {
 struct Writing {
     inputs: Vec<Edge>,
     actions: Vec<FileAction>,
+    /// The input that patterns select from, once there is one.
+    patterns: Option<usize>,
 }
 
 impl Writing {
-    fn copy(&mut self, tree: Edge, pattern: String, like: &Copy, unpack: Unpack) {
-        // Input 0 is what is written onto, even where it is copied from too.
-        let known = self.inputs.iter().skip(1).position(|&edge| edge == tree).map(|at| at + 1);
-        let input = known.unwrap_or_else(|| {
-            self.inputs.push(tree);
-            self.inputs.len() - 1
-        });
+    /// Adds an input. Input 0 is what is written onto, even where it is copied
+    /// from too.
+    fn input(&mut self, tree: Edge) -> usize {
+        self.inputs.push(tree);
+        self.inputs.len() - 1
+    }
+
+    fn copy(&mut self, input: usize, pattern: String, like: &Copy, unpack: Unpack) {
         if let Some(FileAction::Copy(last)) = self.actions.last_mut()
             && last.input == input
             && last.unpack == unpack

@@ -79,6 +79,9 @@ impl FromWords<'_> {
         match Expander::new(self.escape).expand(&word.text, self.globals) {
             Ok(expanded) => {
                 for name in &expanded.missing {
+                    if self.findings.is_full_of_warnings() {
+                        break;
+                    }
                     let message = format!("FROM uses `${name}`, which no ARG before the first FROM declares");
                     let warning = Diagnostic::warning("UndefinedArgInFrom", message).at(word.span);
                     self.findings.push(warning.suggest(name, self.names()));
