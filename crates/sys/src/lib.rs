@@ -11,6 +11,7 @@ pub mod exec;
 pub mod fork;
 pub mod lock;
 pub mod mapped;
+pub mod mark;
 pub mod memfd;
 pub mod mount;
 pub mod netif;

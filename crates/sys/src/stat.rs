@@ -1,6 +1,6 @@
 //! What the kernel knows of a file, by statx.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Statx, StatxFlags};
@@ -143,6 +143,38 @@ pub fn of(fd: impl AsFd) -> Result<Stat> {
 /// `name` is one component: this call doesn't confine what stands before it. [`crate::Root::stat`] does.
 pub fn at(dir: impl AsFd, name: &Path) -> Result<Stat> {
     statx(dir, name, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// What fstat(2) on `fd` would write for a caller of this architecture, with other owners.
+pub fn bytes_for_fstat(fd: impl AsFd, uid: u32, gid: u32) -> Result<Vec<u8>> {
+    // SAFETY: `stat` is plain numbers, for which zero is a value.
+    let mut raw: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one `stat`.
+    if unsafe { libc::fstat(fd.as_fd().as_raw_fd(), &raw mut raw) } != 0 {
+        return Err(Error::last("fstat", ""));
+    }
+    raw.st_uid = uid;
+    raw.st_gid = gid;
+    Ok(bytes_of(&raw))
+}
+
+/// What statx(2) on `fd` would write for this mask, with other owners.
+pub fn bytes_for_statx(fd: impl AsFd, mask: u32, uid: u32, gid: u32) -> Result<Vec<u8>> {
+    // SAFETY: `statx` is plain numbers, for which zero is a value.
+    let mut raw: libc::statx = unsafe { std::mem::zeroed() };
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: the path is an empty C string, and the kernel writes one `statx`.
+    if unsafe { libc::statx(fd, c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut raw) } != 0 {
+        return Err(Error::last("statx", ""));
+    }
+    raw.stx_uid = uid;
+    raw.stx_gid = gid;
+    Ok(bytes_of(&raw))
+}
+
+fn bytes_of<T>(value: &T) -> Vec<u8> {
+    // SAFETY: the callers' structs were zeroed as a whole, so that no byte of theirs is uninitialised.
+    unsafe { std::slice::from_raw_parts(std::ptr::from_ref(value).cast::<u8>(), size_of::<T>()) }.to_vec()
 }
 
 fn statx(dir: impl AsFd, name: &Path, flags: AtFlags) -> Result<Stat> {

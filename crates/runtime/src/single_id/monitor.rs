@@ -34,7 +34,7 @@ pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf) -> u8 {
         // Nobody may be left waiting: closing the listener fails all calls with ENOSYS.
         Err(_) => return FAILED,
     };
-    let mut monitor = Monitor { listener, processes: Processes::new(first), recorder, native: user != Owner::ROOT };
+    let mut monitor = Monitor { listener, processes: Processes::new(), recorder, native: user != Owner::ROOT };
     let served = monitor.serve();
     let recorded =
         monitor.recorder.finish().and_then(|()| if user == Owner::ROOT { Ok(()) } else { adopt(&changed, user) });
@@ -104,6 +104,9 @@ impl Monitor {
             libc::SYS_lchown => self.chown(call, path(libc::AT_FDCWD, a, libc::AT_SYMLINK_NOFOLLOW)?, (low(b), low(c))),
             libc::SYS_fchown => self.chown(call, Named::Descriptor(number(a)), (low(b), low(c))),
             libc::SYS_fchownat => self.chown(call, path(number(a), b, number(e))?, (low(c), low(d))),
+            libc::SYS_fstat => self.tell_owner(call, None, b, Told::Stat),
+            libc::SYS_newfstatat => self.tell_owner(call, Some(b), c, Told::Stat),
+            libc::SYS_statx => self.tell_owner(call, Some(b), e, Told::Statx(low(d))),
             _ => Ok(Answer::Continue),
         }
     }
@@ -170,6 +173,32 @@ impl Monitor {
         self.change(call, |who| who.set_groups(groups))
     }
 
+    /// Tells the recorded owner of an open file, if it has one; the kernel tells everything else.
+    fn tell_owner(
+        &mut self,
+        call: &Notification,
+        path: Option<u64>,
+        address: u64,
+        told: Told,
+    ) -> Result<Answer, Errno> {
+        let number = call.arguments[0] as u32 as i32;
+        let Some(owner) = target::recorded_owner(call.pid, number) else { return Ok(Answer::Continue) };
+        // Only an empty path means the descriptor itself.
+        let mut first = [1];
+        if path.is_some_and(|path| path != 0 && (read_memory(call.pid, path, &mut first).is_err() || first != [0])) {
+            return Ok(Answer::Continue);
+        }
+        let fd = target::open(call, Named::Descriptor(number))?;
+        let bytes = match told {
+            Told::Stat => sys::stat::bytes_for_fstat(&fd, owner.uid, owner.gid),
+            Told::Statx(mask) => sys::stat::bytes_for_statx(&fd, mask, owner.uid, owner.gid),
+        };
+        let bytes = bytes.map_err(|error| error.errno())?;
+        self.check(call)?;
+        write_memory(call.pid, address, &bytes).map_err(|_| Errno::FAULT)?;
+        Ok(Answer::Value(0))
+    }
+
     fn chown(&mut self, call: &Notification, named: Named, to: (u32, u32)) -> Result<Answer, Errno> {
         let fd = target::open(call, named)?;
         self.check(call)?;
@@ -179,6 +208,14 @@ impl Monitor {
         }
         Ok(Answer::Value(0))
     }
+}
+
+/// The struct that a caller wants to be told in.
+#[derive(Debug, Clone, Copy)]
+enum Told {
+    Stat,
+    /// With this mask.
+    Statx(u32),
 }
 
 /// A path as fchownat takes it.

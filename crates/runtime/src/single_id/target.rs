@@ -10,6 +10,8 @@ use rustix::io::Errno;
 use sys::notify::{Notification, read_c_string};
 use sys::{OpenFlags, Root};
 
+use super::owner::{Owner, XATTR};
+
 /// `PATH_MAX`, with its terminator.
 const PATH_MAX: usize = 4096;
 
@@ -53,6 +55,13 @@ pub(super) fn open(call: &Notification, named: Named) -> Result<OwnedFd, Errno> 
     resolve(thread, from, path, follow)
 }
 
+/// The owner recorded for what a thread has open, by one call.
+pub(super) fn recorded_owner(thread: u32, number: i32) -> Option<Owner> {
+    let mut value = [0; 32];
+    let length = rustix::fs::getxattr(format!("/proc/{thread}/fd/{number}"), XATTR, &mut value).ok()?;
+    Owner::decode(&value[..length])
+}
+
 /// Follows the path from the root that the thread has, which no link leads out of.
 fn resolve(thread: u32, from: i32, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
     let root_link = format!("/proc/{thread}/root");
@@ -62,6 +71,10 @@ fn resolve(thread: u32, from: i32, path: &Path, follow: bool) -> Result<OwnedFd,
         Ok(file) => Ok(OwnedFd::from(file)),
         Err(error) => Err(error.errno()),
     };
+    if let Ok(rest) = path.strip_prefix("/proc/self") {
+        // To the monitor, which isn't in the container's pid namespace, this link leads nowhere.
+        return open(&root, &Path::new("/proc").join(number_inside(thread)?).join(rest));
+    }
     if path.is_absolute() {
         return open(&root, path);
     }
@@ -89,6 +102,13 @@ fn own_descriptor(path: &Path) -> Option<i32> {
             number.parse().ok()
         }
     }
+}
+
+/// The number of a thread's process in the innermost pid namespace that it is in.
+fn number_inside(thread: u32) -> Result<String, Errno> {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).map_err(|_| Errno::SRCH)?;
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NStgid:")).ok_or(Errno::NOENT)?;
+    numbers.split_whitespace().last().map(str::to_owned).ok_or(Errno::NOENT)
 }
 
 fn open_descriptor(thread: u32, number: i32) -> Result<OwnedFd, Errno> {
