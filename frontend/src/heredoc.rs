@@ -77,7 +77,8 @@ pub(crate) fn read_bodies(logical: &mut Logical, lines: &mut Lines<'_>, findings
             heredoc.content.push_str(line);
         }
         if !ended {
-            let error = Diagnostic::error("UnterminatedHeredoc", format!("the heredoc `{}` does not end", heredoc.name));
+            let error =
+                Diagnostic::error("UnterminatedHeredoc", format!("the heredoc `{}` does not end", heredoc.name));
             let help = format!("a line with nothing but `{}` ends it", heredoc.name);
             findings.push(error.at(logical.span).help(help));
         }

@@ -112,9 +112,10 @@ fn is_upper(text: &str) -> bool {
 
 fn keyword_casing(dockerfile: &Dockerfile, source: &SourceText, findings: &mut Findings) {
     let places = || -> Box<dyn Iterator<Item = &Place>> {
-        let stages = dockerfile.stages.iter().flat_map(|stage| {
-            std::iter::once(&stage.place).chain(stage.body.iter().map(|statement| &statement.place))
-        });
+        let stages = dockerfile
+            .stages
+            .iter()
+            .flat_map(|stage| std::iter::once(&stage.place).chain(stage.body.iter().map(|statement| &statement.place)));
         Box::new(dockerfile.global_args.iter().map(|statement| &statement.place).chain(stages))
     };
     let (mut lower, mut upper) = (0, 0);

@@ -204,7 +204,8 @@ impl Plan {
         self.images.answers.insert((reference.clone(), platform.clone()), image);
         let mut findings = Findings::default();
         if !triggers.is_empty() {
-            let starts = |stage: &Planned| stage.origin == Origin::Image(reference.clone()) && stage.platform == platform;
+            let starts =
+                |stage: &Planned| stage.origin == Origin::Image(reference.clone()) && stage.platform == platform;
             let begun: Vec<usize> = (0..self.stages.len()).filter(|&number| starts(&self.stages[number])).collect();
             for number in begun {
                 if self.stages[number].reachable {
@@ -235,9 +236,11 @@ impl Plan {
             names: &self.names,
             images: &self.images,
             proxies: args::proxies(&self.options),
-            hostname: self.options.hostname.clone().or_else(|| {
-                self.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME").cloned()
-            }),
+            hostname: self
+                .options
+                .hostname
+                .clone()
+                .or_else(|| self.options.build_args.get("BUILDKIT_SANDBOX_HOSTNAME").cloned()),
         };
         for number in 0..self.stages.len() {
             if self.stages[number].reachable && !making.exhausted {
@@ -251,7 +254,8 @@ impl Plan {
         let planned = &self.stages[number];
         let stage = &self.dockerfile.stages[number];
         let body = if planned.replaced { &[][..] } else { &stage.body[..] };
-        let counted = planned.triggers.iter().chain(body).filter(|statement| statement.instruction.is_counted()).count();
+        let counted =
+            planned.triggers.iter().chain(body).filter(|statement| statement.instruction.is_counted()).count();
         let from_image = matches!(planned.origin, Origin::Image(_));
         let start = Start {
             number,

@@ -2,10 +2,10 @@
 
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::directive::Directives;
+use crate::flag::Flags;
 use crate::heredoc;
 use crate::instruction::from::From;
 use crate::instruction::{self, Instruction, Request, Spec};
-use crate::flag::Flags;
 use crate::limit::{MAX_INSTRUCTIONS, MAX_STAGES};
 use crate::line::{Lines, Logical};
 use crate::lint;

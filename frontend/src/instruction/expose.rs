@@ -80,11 +80,13 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 fn warn(text: &str, span: Span, stage: &mut StageBuild<'_>) {
     if text.contains(':') {
-        let warning = Diagnostic::warning("ExposeInvalidFormat", format!("`{text}`: EXPOSE takes no address and no host port"));
+        let warning =
+            Diagnostic::warning("ExposeInvalidFormat", format!("`{text}`: EXPOSE takes no address and no host port"));
         stage.report(warning.at(span));
     }
     if text.split_once('/').is_some_and(|(_, protocol)| protocol.bytes().any(|b| b.is_ascii_uppercase())) {
-        let warning = Diagnostic::warning("ExposeProtoCasing", format!("`{text}`: protocols are written in lower case"));
+        let warning =
+            Diagnostic::warning("ExposeProtoCasing", format!("`{text}`: protocols are written in lower case"));
         stage.report(warning.at(span));
     }
 }

@@ -5,13 +5,8 @@ use crate::diagnostic::Diagnostic;
 use crate::flag::{FlagKind, FlagSpec};
 use crate::word::Word;
 
-pub(super) const SPEC: Spec = Spec {
-    name: "FROM",
-    flags: &[FlagSpec::new("platform", FlagKind::Text)],
-    heredocs: false,
-    trigger: false,
-    parse,
-};
+pub(super) const SPEC: Spec =
+    Spec { name: "FROM", flags: &[FlagSpec::new("platform", FlagKind::Text)], heredocs: false, trigger: false, parse };
 
 /// Begins a stage. [`crate::Plan`] resolves it; it lowers to nothing itself.
 #[derive(Clone, Debug)]

@@ -163,10 +163,7 @@ impl Instruction {
 
     /// Whether it can make a vertex, which progress counts.
     pub(crate) fn is_counted(&self) -> bool {
-        matches!(
-            self,
-            Instruction::Add(_) | Instruction::Copy(_) | Instruction::Run(_) | Instruction::Workdir(_)
-        )
+        matches!(self, Instruction::Add(_) | Instruction::Copy(_) | Instruction::Run(_) | Instruction::Workdir(_))
     }
 
     /// Names of stages, images or contexts that it reads from.
@@ -194,9 +191,8 @@ pub(crate) fn takes_heredocs(spec: &Spec, logical: &Logical, args: usize) -> boo
     if spec.name == onbuild::SPEC.name {
         let (end, rest) = split_keyword(&logical.text, args);
         let inner = find(&logical.text[args..end]);
-        return inner.is_some_and(|inner| {
-            inner.trigger && takes_heredocs(inner, logical, Flags::split(logical, rest).1)
-        });
+        return inner
+            .is_some_and(|inner| inner.trigger && takes_heredocs(inner, logical, Flags::split(logical, rest).1));
     }
     spec.heredocs && !matches!(command_line::Json::read(&logical.text[args..]), command_line::Json::Strings(_))
 }

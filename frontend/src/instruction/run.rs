@@ -88,8 +88,7 @@ impl Run {
             stage.fail(device.span, "`--device` is not in this version; `--security=insecure` shows a RUN the devices");
         }
         let mut inputs = vec![stage.state.root];
-        let mounts: Vec<Option<Mount>> =
-            self.mounts.iter().map(|mount| mount.lower(stage, &mut inputs)).collect();
+        let mounts: Vec<Option<Mount>> = self.mounts.iter().map(|mount| mount.lower(stage, &mut inputs)).collect();
         let Some(mut mounts) = mounts.into_iter().collect::<Option<Vec<_>>>() else { return };
         let args = self.args(stage, &mut mounts);
         let env = stage.state.env.pairs().to_vec();
@@ -102,7 +101,10 @@ impl Run {
             cwd: stage.workdir().to_owned(),
             user: stage.state.config.config.user.clone(),
             hostname: stage.shared.hostname.clone(),
-            network: self.network.filter(|network| *network != Network::Default).unwrap_or(stage.shared.options.network),
+            network: self
+                .network
+                .filter(|network| *network != Network::Default)
+                .unwrap_or(stage.shared.options.network),
             security: self.security,
             mounts,
         };

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use graph::{Copy, Edge, FileAction, FileOp, Id, Merge, ModeChange, Op, Owner, Source, Unpack};
 
-use super::command_line::Json;
 use super::Request;
+use super::command_line::Json;
 use crate::heredoc::Heredoc;
 use crate::lower::{StageBuild, absolute, clean};
 use crate::word::{Expander, Word};
@@ -176,7 +176,8 @@ impl Transfer {
         let (Some(text), Some(word)) = (text.filter(|text| !text.is_empty()), &self.chmod) else { return Some(None) };
         let mode = read_mode(text);
         if mode.is_none() {
-            stage.fail(word.span, format!("`{text}` is no mode: an octal number up to 07777, or such as `u=rwX,go=rX`"));
+            stage
+                .fail(word.span, format!("`{text}` is no mode: an octal number up to 07777, or such as `u=rwX,go=rX`"));
         }
         mode.map(Some)
     }
@@ -212,11 +213,8 @@ impl Writing {
 
 fn write_file(stage: &mut StageBuild<'_>, dest: &Word, heredoc: &Heredoc, like: &Copy) -> Option<FileAction> {
     let text = heredoc.text();
-    let data = if heredoc.expand {
-        stage.expand_with(Expander::body(), &Word { text, span: dest.span })?.text
-    } else {
-        text
-    };
+    let data =
+        if heredoc.expand { stage.expand_with(Expander::body(), &Word { text, span: dest.span })?.text } else { text };
     stage.spend(data.len());
     let name = clean(&heredoc.name);
     let path = if like.dest_is_dir { absolute(&like.dest, &name) } else { like.dest.clone() };

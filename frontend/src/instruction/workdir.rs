@@ -25,7 +25,8 @@ impl Workdir {
     pub(super) fn lower(&self, stage: &mut StageBuild<'_>) {
         let Some(path) = stage.expand(&self.path) else { return };
         if !stage.state.workdir_set && !path.starts_with('/') {
-            let warning = Diagnostic::warning("WorkdirRelativePath", format!("`{path}` is relative to what the base image says"));
+            let warning =
+                Diagnostic::warning("WorkdirRelativePath", format!("`{path}` is relative to what the base image says"));
             stage.report(warning.at(self.path.span).help("begin it with `/`"));
         }
         stage.state.workdir_set = true;

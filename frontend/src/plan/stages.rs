@@ -2,8 +2,8 @@
 
 use oci::Platform;
 
-use super::names::{self, Origin, StageNames};
 use super::Options;
+use super::names::{self, Origin, StageNames};
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::environment::Environment;
 use crate::instruction::Instruction;
@@ -207,13 +207,7 @@ fn stage_of(need: &Need) -> Option<usize> {
 }
 
 /// What a stage needs; the base first.
-fn needs(
-    stage: &Stage,
-    planned: &Planned,
-    names: &StageNames,
-    options: &Options,
-    errors: &mut Findings,
-) -> Vec<Need> {
+fn needs(stage: &Stage, planned: &Planned, names: &StageNames, options: &Options, errors: &mut Findings) -> Vec<Need> {
     let mut needs = vec![Need { origin: planned.origin.clone(), span: stage.from.base.span }];
     if planned.replaced {
         return needs;

@@ -9,8 +9,21 @@ use crate::lower::clean;
 pub(super) const KIND: Kind = Kind {
     name: "cache",
     options: &[
-        "target", "dst", "destination", "id", "sharing", "from", "source", "src", "mode", "uid", "gid", "readonly",
-        "ro", "readwrite", "rw",
+        "target",
+        "dst",
+        "destination",
+        "id",
+        "sharing",
+        "from",
+        "source",
+        "src",
+        "mode",
+        "uid",
+        "gid",
+        "readonly",
+        "ro",
+        "readwrite",
+        "rw",
     ],
     lower,
 };

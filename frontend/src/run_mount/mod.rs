@@ -58,9 +58,10 @@ impl RunMount {
             return None;
         }
         let mount = RunMount { word, fields, from };
-        let constant = mount.fields.iter().all(|field| {
-            field.value.as_ref().is_none_or(|value| !value.contains(['$', '\'', '"', escape]))
-        });
+        let constant = mount
+            .fields
+            .iter()
+            .all(|field| field.value.as_ref().is_none_or(|value| !value.contains(['$', '\'', '"', escape])));
         if constant && let Err(error) = Options::read(&mount.fields, mount.word.span) {
             findings.push(error);
             return None;
@@ -83,7 +84,9 @@ impl RunMount {
             }
         }
         match Options::read(&fields, span) {
-            Ok((kind, options)) => (kind.lower)(&options, &mut Lowering { stage, inputs, from: self.from.as_ref(), span }),
+            Ok((kind, options)) => {
+                (kind.lower)(&options, &mut Lowering { stage, inputs, from: self.from.as_ref(), span })
+            }
             Err(error) => {
                 stage.report(error);
                 None

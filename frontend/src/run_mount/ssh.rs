@@ -6,11 +6,8 @@ use super::{Kind, Lowering, Options};
 use crate::diagnostic::Diagnostic;
 use crate::lower::absolute;
 
-pub(super) const KIND: Kind = Kind {
-    name: "ssh",
-    options: &["id", "target", "dst", "destination", "required", "mode", "uid", "gid"],
-    lower,
-};
+pub(super) const KIND: Kind =
+    Kind { name: "ssh", options: &["id", "target", "dst", "destination", "required", "mode", "uid", "gid"], lower };
 
 /// The socket of an agent. The graph can say it; no version of the builder
 /// runs it yet.

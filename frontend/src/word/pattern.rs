@@ -48,7 +48,11 @@ fn tokens(pattern: &str) -> Result<Vec<Token>, String> {
 
 fn check_cost(pattern: &[Token], value: &str) -> Result<(), String> {
     if (pattern.len() + 1).saturating_mul(value.len() + 1) > MAX_STEPS {
-        return Err(format!("a pattern of {} characters on a value of {} bytes is too much", pattern.len(), value.len()));
+        return Err(format!(
+            "a pattern of {} characters on a value of {} bytes is too much",
+            pattern.len(),
+            value.len()
+        ));
     }
     Ok(())
 }
@@ -157,13 +161,7 @@ fn beginnings(pattern: &[Token], value: &[char]) -> Vec<bool> {
 }
 
 /// `${v/p/r}` and `${v//p/r}`: leftmost, longest matches.
-pub(super) fn replace(
-    pattern: &str,
-    value: &str,
-    replacement: &str,
-    all: bool,
-    room: usize,
-) -> Result<String, String> {
+pub(super) fn replace(pattern: &str, value: &str, replacement: &str, all: bool, room: usize) -> Result<String, String> {
     let pattern = tokens(pattern)?;
     check_cost(&pattern, value)?;
     let value: Vec<char> = value.chars().collect();

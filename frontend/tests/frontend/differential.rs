@@ -78,7 +78,8 @@ fn our_node(statement: &Statement, oracle: Oracle) -> Node {
             let mut command = our_command(&run.command);
             if !run.heredocs.is_empty() {
                 // parse-dockerfile takes the words that announce them out of the text.
-                let plain = |text: &str| text.split(' ').filter(|word| !word.contains("<<")).collect::<Vec<_>>().join(" ");
+                let plain =
+                    |text: &str| text.split(' ').filter(|word| !word.contains("<<")).collect::<Vec<_>>().join(" ");
                 command.iter_mut().for_each(|text| *text = plain(text).trim().to_owned());
             }
             node("RUN", flags(place).into_iter().chain(command).chain(bodies))

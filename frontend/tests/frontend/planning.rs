@@ -13,7 +13,8 @@ fn asked(text: &str, target: Option<&str>) -> Vec<String> {
     asked.into_iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
-const STAGES: &str = "FROM one AS a\nFROM two AS b\nCOPY --from=a /x /y\nFROM three AS c\nRUN --mount=from=four,target=/m x\n";
+const STAGES: &str =
+    "FROM one AS a\nFROM two AS b\nCOPY --from=a /x /y\nFROM three AS c\nRUN --mount=from=four,target=/m x\n";
 
 #[test]
 fn only_what_the_target_reaches_is_asked_for() {
