@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::Root;
 use sys::exec::REPORT_FD;
@@ -191,6 +191,8 @@ pub(super) fn keep_only_kill() -> Result<(), StartError> {
 fn map_one_id(becoming: &Becoming<'_>, user: &User) -> Result<(), StartError> {
     let proc = becoming.proc.as_ref().ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
     sys::ns::unshare(sys::ns::Namespaces::NEWUSER)?;
+    // The files of a process that isn't dumpable are the machine's root's. Nobody else is inside yet to profit.
+    set_dumpable(DumpableBehavior::Dumpable)?;
     let one = |id: u32| format!("{id} 0 1\n");
     let files = [("setgroups", "deny".to_owned()), ("uid_map", one(user.uid)), ("gid_map", one(user.gid))];
     for (name, text) in files {
@@ -199,7 +201,11 @@ fn map_one_id(becoming: &Becoming<'_>, user: &User) -> Result<(), StartError> {
         let file = rustix::fs::openat(proc, format!("self/{name}"), flags, Mode::empty()).map_err(failed)?;
         rustix::io::write(&file, text.as_bytes()).map_err(failed)?;
     }
-    Ok(())
+    set_dumpable(DumpableBehavior::NotDumpable)
+}
+
+fn set_dumpable(how: DumpableBehavior) -> Result<(), StartError> {
+    rustix::process::set_dumpable_behavior(how).map_err(|errno| StartError::setup("prctl", errno))
 }
 
 /// Both filters go on while we still may: without no_new_privs that takes CAP_SYS_ADMIN, which changing ids gives up.
@@ -222,7 +228,9 @@ fn change_ids(user: &User) -> Result<(), StartError> {
     let failed = |what: &str, id: u32| {
         let what = format!("{what} {id}");
         move |errno| match errno {
-            Errno::INVAL => StartError::Invalid(format!("{what}: this id is not among those mapped into the container")),
+            Errno::INVAL => {
+                StartError::Invalid(format!("{what}: this id is not among those mapped into the container"))
+            }
             errno => StartError::setup(what, errno),
         }
     };
@@ -230,4 +238,3 @@ fn change_ids(user: &User) -> Result<(), StartError> {
     set_thread_res_gid(gid, gid, gid).map_err(failed("setgid", user.gid))?;
     set_thread_res_uid(uid, uid, uid).map_err(failed("setuid", user.uid))
 }
-
