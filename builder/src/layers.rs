@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -246,9 +246,4 @@ pub(crate) fn remove(home: &Path) -> Result<(), LayerError> {
         Err(error) if !error.is_not_found() => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// Reads a stream to its end into nothing.
-pub(crate) fn drain(mut reader: impl Read) -> io::Result<u64> {
-    io::copy(&mut reader, &mut io::sink())
 }

@@ -37,7 +37,9 @@ async fn steps<'scope, 'env, E: Executor>(
     let (sender, mut inbox) = mpsc::unbounded_channel();
     let canceller = sender.clone();
     // Nobody listens after the end.
-    let _guard = cancel.on_cancel(move || drop(canceller.send(Event::Cancel)));
+    let _guard = cancel.on_cancel(move || {
+        let _ = canceller.send(Event::Cancel);
+    });
     let mut queue = VecDeque::from([Event::Start]);
     loop {
         let event = match queue.pop_front() {
@@ -78,6 +80,6 @@ struct Answer {
 impl Drop for Answer {
     fn drop(&mut self) {
         // Nobody listens after the end.
-        drop(self.sender.send(self.event));
+        let _ = self.sender.send(self.event);
     }
 }

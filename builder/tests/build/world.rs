@@ -15,14 +15,14 @@ use runtime::tree::view::{LayerSource, TreeView};
 use store::{Blobs, Store};
 
 /// What all cases share.
-pub struct World {
+pub(crate) struct World {
     busybox: PathBuf,
     sandbox: Sandbox,
 }
 
 impl World {
     /// `None` where there is no busybox, or nothing may be run.
-    pub fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let busybox = fixtures::busybox()?;
         let dir = tempfile::tempdir().unwrap();
         let probe = ladder::probe(dir.path());
@@ -32,7 +32,7 @@ impl World {
     }
 
     /// A place of its own for one case.
-    pub fn bench(&self) -> Bench<'_> {
+    pub(crate) fn bench(&self) -> Bench<'_> {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("store")).unwrap();
         fs::create_dir(dir.path().join("context")).unwrap();
@@ -44,22 +44,22 @@ impl World {
 }
 
 /// One case's store and context.
-pub struct Bench<'w> {
+pub(crate) struct Bench<'w> {
     world: &'w World,
     dir: tempfile::TempDir,
-    pub store: Store,
+    pub(crate) store: Store,
     base: Option<(Digest, ImageConfig)>,
 }
 
 /// What a build did.
-pub struct Told {
-    pub result: Result<Built, Error>,
-    pub events: Vec<Event>,
+pub(crate) struct Told {
+    pub(crate) result: Result<Built, Error>,
+    pub(crate) events: Vec<Event>,
 }
 
 impl Told {
     /// Names of steps that ran.
-    pub fn ran(&self) -> Vec<String> {
+    pub(crate) fn ran(&self) -> Vec<String> {
         let names = self.names();
         let started = self.events.iter().filter_map(|event| match event {
             Event::Started { vertex, .. } => Some(names[vertex.0 as usize].clone()),
@@ -69,7 +69,7 @@ impl Told {
     }
 
     /// Why steps missed.
-    pub fn whys(&self) -> Vec<String> {
+    pub(crate) fn whys(&self) -> Vec<String> {
         self.events.iter().filter_map(|event| match event {
             Event::Missed { why, .. } => Some(why.clone()),
             _ => None,
@@ -77,7 +77,7 @@ impl Told {
     }
 
     /// All that was written.
-    pub fn output(&self) -> String {
+    pub(crate) fn output(&self) -> String {
         self.events.iter().filter_map(|event| match event {
             Event::Log { text, .. } => Some(text.as_str()),
             _ => None,
@@ -91,14 +91,14 @@ impl Told {
         }).unwrap_or_default()
     }
 
-    pub fn built(&self) -> &Built {
+    pub(crate) fn built(&self) -> &Built {
         match &self.result {
             Ok(built) => built,
             Err(error) => panic!("{}: {}", chain(error), self.output()),
         }
     }
 
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         chain(self.result.as_ref().err().unwrap())
     }
 }
@@ -115,7 +115,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl Bench<'_> {
     /// Puts an image of these layer tars into the store.
-    pub fn image(&self, tars: &[Vec<u8>]) -> (Digest, ImageConfig) {
+    pub(crate) fn image(&self, tars: &[Vec<u8>]) -> (Digest, ImageConfig) {
         let blobs = self.store.blobs();
         let layers: Vec<Descriptor> = tars.iter().map(|tar| Descriptor::new(media_type::OCI_LAYER, blobs.put_bytes(tar).unwrap(), tar.len() as u64)).collect();
         let mut config = ImageConfig::empty(&Platform::host());
@@ -124,22 +124,26 @@ impl Bench<'_> {
         config.config = ContainerConfig { env: vec!["PATH=/bin".into()], ..ContainerConfig::default() };
         let raw = Raw::encode(config.clone()).unwrap();
         let digest = blobs.put_bytes(raw.bytes()).unwrap();
+        let children: Vec<Digest> = layers.iter().map(|layer| layer.digest).chain([digest]).collect();
         let manifest = Manifest::new(Descriptor::new(media_type::OCI_CONFIG, digest, raw.bytes().len() as u64), layers);
-        (blobs.put_bytes(Raw::encode(manifest).unwrap().bytes()).unwrap(), config)
+        let manifest = blobs.put_bytes(Raw::encode(manifest).unwrap().bytes()).unwrap();
+        self.store.index().put_edges(&manifest, &children).unwrap();
+        self.store.index().put_image("docker.io/library/base:latest", &manifest, 0).unwrap();
+        (manifest, config)
     }
 
-    pub fn context(&self) -> PathBuf {
+    pub(crate) fn context(&self) -> PathBuf {
         self.dir.path().join("context")
     }
 
     /// Writes a file of the context.
-    pub fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.context().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    pub fn plan(&self) -> Plan {
+    pub(crate) fn plan(&self) -> Plan {
         let (manifest, config) = self.base.clone().unwrap();
         let mut graph = Graph::new();
         let image = Source::Image { reference: "busybox".into(), manifest, platform: Platform::host() };
@@ -149,7 +153,7 @@ impl Bench<'_> {
         Plan { graph, base, context, scratch, config, steps: 0 }
     }
 
-    pub fn request(&self, plan: &Plan, root: Edge) -> Request {
+    pub(crate) fn request(&self, plan: &Plan, root: Edge) -> Request {
         Request {
             graph: plan.graph.clone(),
             root,
@@ -162,15 +166,15 @@ impl Bench<'_> {
         }
     }
 
-    pub fn build(&self, plan: &Plan, root: Edge) -> Told {
+    pub(crate) fn build(&self, plan: &Plan, root: Edge) -> Told {
         self.run(self.request(plan, root))
     }
 
-    pub fn run(&self, request: Request) -> Told {
+    pub(crate) fn run(&self, request: Request) -> Told {
         self.run_with(request, &Cancel::new())
     }
 
-    pub fn run_with(&self, request: Request, cancel: &Cancel) -> Told {
+    pub(crate) fn run_with(&self, request: Request, cancel: &Cancel) -> Told {
         let (sender, receiver) = mpsc::channel();
         // A request crosses a memfd in real life.
         let request: Request = serde_json::from_slice(&serde_json::to_vec(&request).unwrap()).unwrap();
@@ -178,12 +182,12 @@ impl Bench<'_> {
         Told { result, events: receiver.into_iter().collect() }
     }
 
-    pub fn cached(&self, plan: &Plan, root: Edge) -> Cached {
+    pub(crate) fn cached(&self, plan: &Plan, root: Edge) -> Cached {
         builder::cached(&self.request(plan, root), &self.store).unwrap()
     }
 
     /// The tree of a built image.
-    pub fn view(&self, built: &Built) -> TreeView {
+    pub(crate) fn view(&self, built: &Built) -> TreeView {
         let manifest = built.manifest.as_ref().unwrap().digest;
         let manifest: Raw<Manifest> = Raw::parse(self.store.blobs().read_bytes(&manifest, 1 << 20).unwrap()).unwrap();
         let config = self.config(built);
@@ -204,18 +208,18 @@ impl Bench<'_> {
         LayerSource::Blob { toc: toc.into(), tar }
     }
 
-    pub fn config(&self, built: &Built) -> ImageConfig {
+    pub(crate) fn config(&self, built: &Built) -> ImageConfig {
         let digest = built.config_digest.unwrap();
         Raw::parse(self.store.blobs().read_bytes(&digest, 1 << 20).unwrap()).unwrap().into_value()
     }
 
     /// The content of a file of a built image.
-    pub fn read(&self, built: &Built, path: &str) -> String {
+    pub(crate) fn read(&self, built: &Built, path: &str) -> String {
         read(&self.view(built), path)
     }
 }
 
-pub fn read(view: &TreeView, path: &str) -> String {
+pub(crate) fn read(view: &TreeView, path: &str) -> String {
     use std::io::Read as _;
     let node = view.lookup(path.as_bytes(), true).unwrap().unwrap_or_else(|| panic!("{path} is not in the image"));
     let mut text = String::new();
@@ -228,12 +232,12 @@ fn named(name: &str) -> Meta {
 }
 
 /// A Dockerfile in the making.
-pub struct Plan {
-    pub graph: Graph,
-    pub base: Edge,
-    pub context: Edge,
-    pub scratch: Edge,
-    pub config: ImageConfig,
+pub(crate) struct Plan {
+    pub(crate) graph: Graph,
+    pub(crate) base: Edge,
+    pub(crate) context: Edge,
+    pub(crate) scratch: Edge,
+    pub(crate) config: ImageConfig,
     steps: usize,
 }
 
@@ -243,26 +247,26 @@ impl Plan {
         named(&format!("[{}/9] {text}", self.steps))
     }
 
-    pub fn layer(&mut self, by: &str) {
+    pub(crate) fn layer(&mut self, by: &str) {
         self.config.history.push(History { created_by: by.into(), ..History::default() });
     }
 
-    pub fn run(&mut self, on: Edge, command: &str) -> Edge {
+    pub(crate) fn run(&mut self, on: Edge, command: &str) -> Edge {
         self.exec(on, vec![], exec(command))
     }
 
-    pub fn exec(&mut self, on: Edge, others: Vec<Edge>, exec: Exec) -> Edge {
+    pub(crate) fn exec(&mut self, on: Edge, others: Vec<Edge>, exec: Exec) -> Edge {
         let text = format!("RUN {}", exec.args.last().unwrap());
         let meta = self.meta(&text);
         self.layer(&text);
         self.graph.add(Op::Exec(exec), [vec![on], others].concat(), meta)
     }
 
-    pub fn copy(&mut self, on: Edge, from: Edge, sources: &[&str], dest: &str) -> Edge {
+    pub(crate) fn copy(&mut self, on: Edge, from: Edge, sources: &[&str], dest: &str) -> Edge {
         self.file(on, vec![from], vec![FileAction::Copy(copy(sources, dest))])
     }
 
-    pub fn file(&mut self, on: Edge, others: Vec<Edge>, actions: Vec<FileAction>) -> Edge {
+    pub(crate) fn file(&mut self, on: Edge, others: Vec<Edge>, actions: Vec<FileAction>) -> Edge {
         let text = match &actions[0] {
             FileAction::Copy(copy) => format!("COPY {} {}", copy.sources.join(" "), copy.dest),
             FileAction::WriteFile { path, .. } => format!("COPY <<EOF {path}"),
@@ -274,7 +278,7 @@ impl Plan {
     }
 }
 
-pub fn exec(command: &str) -> Exec {
+pub(crate) fn exec(command: &str) -> Exec {
     Exec {
         args: vec!["/bin/sh".into(), "-c".into(), command.into()],
         env: vec![("PATH".into(), "/bin".into())],
@@ -283,7 +287,7 @@ pub fn exec(command: &str) -> Exec {
     }
 }
 
-pub fn copy(sources: &[&str], dest: &str) -> Copy {
+pub(crate) fn copy(sources: &[&str], dest: &str) -> Copy {
     Copy {
         input: 1,
         sources: sources.iter().map(|source| (*source).to_owned()).collect(),
@@ -299,6 +303,6 @@ pub fn copy(sources: &[&str], dest: &str) -> Copy {
 }
 
 /// Whether a path exists on the host.
-pub fn exists(path: &Path) -> bool {
+pub(crate) fn exists(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }

@@ -105,11 +105,6 @@ impl<'t> Draft<'t> {
         self.entries.is_empty()
     }
 
-    /// How many entries there are.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// What is written at `path`.
     pub(crate) fn planned(&mut self, path: &[u8]) -> Option<&mut Planned> {
         self.entries.get_mut(path)
