@@ -69,7 +69,20 @@ type Loaded = Vec<(Vec<Reference>, Digest)>;
 fn load_folder(store: &Store, path: &Path, args: &Args) -> Result<Loaded> {
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
     let manifest = builder::import::layout(store, path, None, &platform).during(path.display())?;
-    Ok(vec![(Vec::new(), manifest)])
+    Ok(vec![(names_in(path, &manifest)?, manifest)])
+}
+
+/// The references that a layout's index gives an image, as containerd, docker and our own scripts write them.
+///
+/// `org.opencontainers.image.ref.name` is no reference but a tag of whatever the folder is called.
+fn names_in(layout: &Path, manifest: &Digest) -> Result<Vec<Reference>> {
+    let path = layout.join("index.json");
+    // The image was just imported through this file: it is there, and no larger than a document may be.
+    let index: oci::Index = serde_json::from_slice(&std::fs::read(&path).during(path.display())?)?;
+    let alone = index.manifests.len() == 1;
+    let ours = index.manifests.iter().filter(|descriptor| alone || descriptor.digest == *manifest);
+    let names = ours.filter_map(|descriptor| descriptor.annotations.get("io.containerd.image.name")?.parse().ok());
+    Ok(names.collect())
 }
 
 fn load_stream(store: &Store, stream: Box<dyn Read + Send>) -> Result<Loaded> {
