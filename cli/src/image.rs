@@ -172,10 +172,10 @@ pub(crate) enum Meant {
 
 /// Finds the image that `text` means: a name, an id, its beginning, or a manifest's digest.
 pub(crate) fn find(store: &Store, text: &str, platform: Option<&Platform>) -> Result<(Image, Meant)> {
-    if let Ok(reference) = text.parse::<Reference>() {
-        if let Some(row) = named_row(store, &reference)? {
-            return Ok((read(store, &row.manifest, platform)?, Meant::Name(row.name)));
-        }
+    if let Ok(reference) = text.parse::<Reference>()
+        && let Some(row) = named_row(store, &reference)?
+    {
+        return Ok((read(store, &row.manifest, platform)?, Meant::Name(row.name)));
     }
     if let Some(image) = by_id(store, text)? {
         return Ok((image, Meant::Id));

@@ -99,25 +99,23 @@ pub(crate) fn build(plan: Plan, store: &Store, sandbox: Option<Sandbox>, note: O
     }
     let result = thread::scope(|scope| {
         let display = thread::Builder::new().name("display".to_owned()).spawn_scoped(scope, move || progress::follow(mode, &events));
-        let result = builder::run(request, store, sandbox, sender, &cancel);
+        let result = builder::run(request, store, sandbox, sender, &cancel).map_err(|error| report.fail(error));
         // A display that could not start shows nothing; the build is worth more.
         drop(display.map(thread::ScopedJoinHandle::join));
         result
     });
     match result {
         Ok(built) => report.finish(keeps_image, store, &built),
-        Err(error) => {
-            let failed = report.fail(error);
-            match signal.load(Ordering::SeqCst) {
-                number if number > 0 && failed.exit_code() == code::INTERRUPTED => Err(failed.code(128 + u8::try_from(number).unwrap_or(2))),
-                _ => Err(failed),
-            }
-        }
+        Err(failed) => match signal.load(Ordering::SeqCst) {
+            number if number > 0 && failed.exit_code() == code::INTERRUPTED => Err(failed.code(128 + u8::try_from(number).unwrap_or(2))),
+            _ => Err(failed),
+        },
     }
 }
 
 /// Throws the switch at the first signal, and gives up at the second. Gives the place where the
 /// signal's number will be.
+#[expect(clippy::disallowed_methods, reason = "the second signal means now: the build's own ending is what takes too long")]
 fn listen(cancel: &Cancel) -> Result<Arc<AtomicI32>> {
     let signal = Arc::new(AtomicI32::new(0));
     let set = SignalSet::of(&ENDING);

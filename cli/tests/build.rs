@@ -95,7 +95,8 @@ fn arguments_labels_and_targets() {
     let mut command = env.command(&["build", "-q", "--target", "one", "--build-arg", "V", "--label", "l=1", "-t", "one", "."]);
     let output = command.env("V", "from-env").output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(env.ok(&["inspect", "-f", "{{json .Config.Env}} {{.Config.Labels.l}}", "one"]).contains("V=from-env"), true);
+    let inspected = env.ok(&["inspect", "-f", "{{json .Config.Env}} {{.Config.Labels.l}}", "one"]);
+    assert!(inspected.contains("V=from-env") && inspected.ends_with(" 1\n"), "{inspected}");
     let said = env.build("FROM busybox\n", &["--target", "tow"]);
     assert_eq!(said.code, 1, "{said:#?}");
 }

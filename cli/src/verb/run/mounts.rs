@@ -58,7 +58,7 @@ fn host_path(written: &str, whole: &str) -> Result<PathBuf> {
 }
 
 fn absolute_target(target: &str, option: &str, whole: &str) -> Result {
-    if target.starts_with('/') && target.trim_matches('/') != "" {
+    if target.starts_with('/') && !target.trim_matches('/').is_empty() {
         return Ok(());
     }
     Err(Error::usage(format!("{option} {whole}: `{target}` is not an absolute path inside the container")))
