@@ -14,6 +14,7 @@ mod member;
 mod pax;
 pub mod plan;
 mod read;
+mod read_error;
 mod selection;
 mod sparse;
 mod toc;
@@ -23,7 +24,8 @@ mod write;
 
 pub use compression::{Compression, CompressionError, Encoder};
 pub use entry::{Entry, Kind, compare_paths, is_private_xattr};
-pub use read::{Chunk, Limits, ReadError, TarEntryReader, TarReader, WhiteoutNames};
+pub use read::{Chunk, Limits, TarEntryReader, TarReader, WhiteoutNames};
+pub use read_error::ReadError;
 pub use selection::SelectionHasher;
 pub use sparse::Extent;
 pub use toc::{Toc, TocEntry};

@@ -4,7 +4,8 @@ use crate::entry::is_private_xattr;
 use crate::header::{self, BLOCK, Header};
 use crate::pax::Records;
 use crate::plan::{self, Place, shown};
-use crate::read::{ReadError, WhiteoutNames};
+use crate::read::WhiteoutNames;
+use crate::read_error::ReadError;
 use crate::sparse::{Extent, checked, header_runs, pairs};
 use crate::{Entry, Kind};
 
