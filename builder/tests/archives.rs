@@ -436,7 +436,12 @@ fn skopeo_reads_ours_and_we_read_skopeos() {
     assert_eq!(config(&other, &images[0].1).rootfs, config(&world.store, &image).rootfs);
     let made = world.path("made-oci.tar");
     skopeo(&["copy", &format!("oci:{}:app:v1", dir.display()), &format!("oci-archive:{}:back:2", made.display())]);
-    assert_eq!(import::archive(&world.other(), open(&made)).unwrap(), [(vec![name("back:2")], image)]);
+    // It compresses layers on the way.
+    let other = world.other();
+    let images = import::archive(&other, open(&made)).unwrap();
+    assert_eq!(images[0].0, [name("back:2")]);
+    check(&other, &images[0].1);
+    assert_eq!(manifest(&other, &images[0].1).config.digest, manifest(&world.store, &image).config.digest);
     let made = world.path("made-gzip");
     skopeo(&["copy", "--dest-compress", &format!("docker-archive:{}", docker_tar.display()), &format!("oci:{}:x", made.display())]);
     let other = world.other();
