@@ -58,6 +58,7 @@ pub struct Sandbox {
 
 /// What the fast path found.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 pub enum Cached {
     /// Nothing is left to do.
     Hit(Built),

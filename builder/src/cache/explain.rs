@@ -17,7 +17,7 @@ pub(crate) struct Step<'a> {
 pub(crate) fn differences(old: &str, new: &str, step: &Step<'_>) -> String {
     let (old, new) = (lines(old), lines(new));
     let changed = |name: &&str| old.get(*name) != new.get(*name);
-    let names: Vec<&str> = new.keys().chain(old.keys().filter(|name| !new.contains_key(*name))).copied().filter(|n| changed(&n)).collect();
+    let names: Vec<&str> = new.keys().chain(old.keys().filter(|name| !new.contains_key(*name))).copied().filter(changed).collect();
     let mut telling: Vec<String> = Vec::new();
     telling.extend(names.iter().filter_map(|name| of_operation(name, &old, &new, step)));
     telling.extend(files(&names, &old, &new));

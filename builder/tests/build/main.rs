@@ -13,9 +13,9 @@ use world::World;
 type Case = (&'static str, fn(&World));
 
 /// Prints what the usual harness prints, since people and tools read that.
-fn main() {
+fn main() -> std::process::ExitCode {
     let filter = std::env::args().nth(1).filter(|argument| !argument.starts_with('-')).unwrap_or_default();
-    let Some(world) = World::new() else { return };
+    let Some(world) = World::new() else { return std::process::ExitCode::SUCCESS };
     let cases: Vec<Case> = [files::CASES, cache::CASES, runs::CASES, collect::CASES].concat();
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, case) in cases.iter().filter(|(name, _)| name.contains(&filter)) {
@@ -25,5 +25,5 @@ fn main() {
     }
     let word = if failed.is_empty() { "ok" } else { "FAILED" };
     println!("\ntest result: {word}. {passed} passed; {} failed; 0 ignored; 0 measured; 0 filtered out", failed.len());
-    std::process::exit(i32::from(!failed.is_empty()));
+    std::process::ExitCode::from(u8::from(!failed.is_empty()))
 }
