@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use runtime::container::{Network, RootFs, Spec, Stdio, run};
+use estiba_runtime::container::{Network, RootFs, Spec, Stdio, run};
 
 #[expect(clippy::print_stdout, reason = "an example is there to print")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,6 +37,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (whole, _) = times[times.len() / 2];
     let mut starts: Vec<_> = times.iter().map(|(_, started)| *started).collect();
     starts.sort_unstable();
-    println!("{count} runs {modes:?}: median {whole:?}, of which start {:?}; fastest {:?}", starts[count / 2], times[0].0);
+    println!(
+        "{count} runs {modes:?}: median {whole:?}, of which start {:?}; fastest {:?}",
+        starts[count / 2],
+        times[0].0
+    );
     Ok(())
 }

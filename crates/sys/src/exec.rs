@@ -4,7 +4,8 @@
 //! way to reach its file: an entry point of `/proc/self/exe`, or a script whose first line names it, would run *our*
 //! binary inside the container, where root can then open and overwrite it (CVE-2019-5736). So our binary never executes
 //! the program itself. It becomes a [`Trampoline`] first: a sealed file in memory, of one page, that only marks
-//! descriptor 3 as closed on exec and executes its arguments. `/proc/self/exe` is then the trampoline.
+//! descriptor 3 as closed on exec and executes its arguments. `/proc/self/exe` is then the trampoline, which ends with
+//! 126 when it finds no descriptor 3: executed a second time, it would go on executing itself for ever.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -40,6 +41,8 @@ std::arch::global_asm!(
     "mov edx, 1",
     "mov eax, 72",
     "syscall",
+    "test eax, eax",
+    "jnz 2f",
     // execve(argv[0], argv + 1, envp)
     "mov rdi, [rsp + 8]",
     "lea rsi, [rsp + 16]",
@@ -55,8 +58,9 @@ std::arch::global_asm!(
     "mov edx, 4",
     "mov eax, 1",
     "syscall",
-    // exit_group(127)
-    "mov edi, 127",
+    // exit_group(126)
+    "2:",
+    "mov edi, 126",
     "mov eax, 231",
     "syscall",
     "ud2",
@@ -78,6 +82,7 @@ std::arch::global_asm!(
     "mov x2, #1",
     "mov x8, #25",
     "svc #0",
+    "cbnz x0, 2f",
     "ldr x0, [sp, #8]",
     "add x1, sp, #16",
     "ldr x3, [sp]",
@@ -92,7 +97,8 @@ std::arch::global_asm!(
     "mov x2, #4",
     "mov x8, #64",
     "svc #0",
-    "mov x0, #127",
+    "2:",
+    "mov x0, #126",
     "mov x8, #94",
     "svc #0",
     "brk #1",

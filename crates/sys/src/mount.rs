@@ -77,7 +77,8 @@ pub fn attach_path(mount: impl AsFd, over: &Path) -> Result<()> {
 
 /// Adds attributes to a mount; `recursive` to those below it too.
 pub fn restrict(mount: impl AsFd, attributes: Attributes, recursive: bool) -> Result<()> {
-    let request = libc::mount_attr { attr_set: u64::from(attributes.bits()), attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let request =
+        libc::mount_attr { attr_set: u64::from(attributes.bits()), attr_clr: 0, propagation: 0, userns_fd: 0 };
     change(mount.as_fd(), &request, recursive)
 }
 

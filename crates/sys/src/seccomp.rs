@@ -31,8 +31,7 @@ fn load(program: &[Instruction], flags: libc::c_ulong) -> Result<i32> {
     let length = u16::try_from(program.len()).map_err(|_| Error::new("seccomp", "", Errno::INVAL))?;
     let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: `filter` names `length` instructions that outlive the call; the kernel only reads and checks them.
-    let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&filter))
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, std::ptr::from_ref(&filter)) };
     if result >= 0 { Ok(result as i32) } else { Err(Error::last("seccomp", "")) }
 }

@@ -101,11 +101,7 @@ fn write_oom_score(proc: &OwnedFd, adjustment: i32) {
 
 type Entered = (MountPoints, Option<Attached>, Option<OwnedFd>);
 
-fn enter_mounts(
-    launch: &mut Launch<'_>,
-    host_proc: Option<OwnedFd>,
-    stubs: &mut Stubs,
-) -> Result<Entered, StartError> {
+fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut Stubs) -> Result<Entered, StartError> {
     let spec = launch.spec;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|errno| StartError::setup("make mounts private", errno))?;
@@ -268,4 +264,3 @@ impl Workshop {
         Ok(sys::mount::copy(&found, false)?)
     }
 }
-

@@ -36,7 +36,7 @@ pub(super) fn apply(limits: &[Rlimit]) -> Result<(), StartError> {
             return Err(StartError::Invalid(format!("unknown limit {:?}", limit.name)));
         };
         let wanted = rustix::process::Rlimit { current: limit.soft, maximum: limit.hard };
-        if setrlimit(*resource, wanted.clone()).is_err() {
+        if setrlimit(*resource, wanted).is_err() {
             let ours = getrlimit(*resource).maximum;
             let clamp = |value: Option<u64>| match (value, ours) {
                 (Some(value), Some(ours)) => Some(value.min(ours)),

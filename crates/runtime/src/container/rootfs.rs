@@ -110,9 +110,14 @@ fn by_path(lowers: &[PathBuf], writable: Writable<'_>, at: &Path) -> Result<(), 
         data.extend(relative(work));
     }
     if data.len() > sys::mount::LEGACY_DATA_LIMIT {
-        return Err(StartError::Invalid(format!("{} layers are more than this kernel can mount at once", lowers.len())));
+        return Err(StartError::Invalid(format!(
+            "{} layers are more than this kernel can mount at once",
+            lowers.len()
+        )));
     }
-    Ok(sys::mount::legacy("overlay", at, MountFlags::empty(), &data)?)
+    let named = writable.map_or(&lowers[lowers.len() - 1], |(upper, _)| upper);
+    sys::mount::legacy("overlay", at, MountFlags::empty(), &data)
+        .map_err(|error| StartError::setup(format!("mount overlay {}", named.display()), error.errno()))
 }
 
 fn common_folder<'a>(mut paths: impl Iterator<Item = &'a PathBuf>) -> PathBuf {

@@ -136,9 +136,8 @@ fn leaf(verdict: &Verdict) -> Vec<Instruction> {
         Verdict::Rules(rules, otherwise) => {
             let mut code = Vec::new();
             for (conditions, answer) in rules {
-                let mut body = Vec::new();
                 // From the last condition back: each one that fails jumps over all that follows it, and the answer.
-                body.push(statement(RETURN, *answer));
+                let mut body = vec![statement(RETURN, *answer)];
                 for (arg, test) in conditions.iter().rev() {
                     let mut checked = check(*arg, *test, body.len() as u8);
                     checked.extend(body);
@@ -212,7 +211,7 @@ pub(super) fn simulate(program: &[Instruction], arch: u32, number: u32, args: [u
         OFFSET_ARCH => arch,
         _ => {
             let arg = args[(offset - OFFSET_ARGS) as usize / 8];
-            if offset % 8 == 0 { arg as u32 } else { (arg >> 32) as u32 }
+            if offset.is_multiple_of(8) { arg as u32 } else { (arg >> 32) as u32 }
         }
     };
     let (mut at, mut accumulator) = (0usize, 0u32);
@@ -251,9 +250,10 @@ mod tests {
 
     #[test]
     fn every_test_compares_64_bits_as_integers_do() {
+        type Expected = fn(u64, u64) -> bool;
         const VALUES: [u64; 7] = [0, 1, 5, u32::MAX as u64, 1 << 32, (1 << 32) + 5, u64::MAX];
         for value in VALUES {
-            let tests: [(Test, fn(u64, u64) -> bool); 6] = [
+            let tests: [(Test, Expected); 6] = [
                 (Test::Equal(value), |a, b| a == b),
                 (Test::NotEqual(value), |a, b| a != b),
                 (Test::Greater(value), |a, b| a > b),

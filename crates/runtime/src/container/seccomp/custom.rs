@@ -109,10 +109,8 @@ impl Group {
         let has = |name: &String| CapSet::named(name).is_ok_and(|cap| caps.contains(cap));
         let arch = if cfg!(target_arch = "x86_64") { ["amd64", "x86"] } else { ["arm64", "aarch64"] };
         let here = |arches: &[String]| arches.iter().any(|name| arch.contains(&name.as_str()));
-        let included = self
-            .includes
-            .as_ref()
-            .is_none_or(|f| f.caps.iter().all(has) && (f.arches.is_empty() || here(&f.arches)));
+        let included =
+            self.includes.as_ref().is_none_or(|f| f.caps.iter().all(has) && (f.arches.is_empty() || here(&f.arches)));
         let excluded = self.excludes.as_ref().is_some_and(|f| f.caps.iter().any(has) || here(&f.arches));
         included && !excluded
     }
@@ -152,7 +150,8 @@ fn action(name: &str, errno_ret: Option<u32>) -> Result<u32, String> {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod tests {
     use super::super::compile::simulate;
     use super::*;

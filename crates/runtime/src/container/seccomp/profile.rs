@@ -1,7 +1,7 @@
 //! docker's default profile, for a set of capabilities.
 
 use super::compile::{ALLOW, Calls, NATIVE, Test, Verdict, X86, compile, errno};
-use super::table::{Grant, SYS_ADMIN, TABLE, X};
+use super::table::{Grant, Row, SYS_ADMIN, TABLE, X};
 use crate::container::caps::CapSet;
 use sys::seccomp::Instruction;
 
@@ -17,7 +17,7 @@ const NAMESPACE_FLAGS: u32 = 0x7e02_0000;
 
 /// The program for a container with these capabilities.
 pub(super) fn default_program(caps: CapSet) -> Vec<Instruction> {
-    let calls = |arch, number: fn(&(&str, i16, i16, i16, Grant)) -> i16| Calls {
+    let calls = |arch, number: fn(&Row) -> i16| Calls {
         arch,
         verdicts: TABLE
             .iter()
@@ -49,7 +49,9 @@ fn verdict(grant: Grant, caps: CapSet) -> Verdict {
             Verdict::Rules(PERSONALITIES.iter().map(rule).collect(), errno(EPERM))
         }
         Grant::CloneFlags | Grant::Clone3 if caps.contains(SYS_ADMIN) => allowed,
-        Grant::CloneFlags => Verdict::Rules(vec![(vec![(0, Test::LowMasked(NAMESPACE_FLAGS, 0))], ALLOW)], errno(EPERM)),
+        Grant::CloneFlags => {
+            Verdict::Rules(vec![(vec![(0, Test::LowMasked(NAMESPACE_FLAGS, 0))], ALLOW)], errno(EPERM))
+        }
         Grant::Clone3 => Verdict::Always(errno(ENOSYS)),
     }
 }
@@ -60,7 +62,8 @@ pub(super) fn numbers(name: &str) -> Option<[(u32, i16); 2]> {
     Some(if cfg!(target_arch = "x86_64") { [(NATIVE, row.1), (X86, row.2)] } else { [(NATIVE, row.3), (X86, X)] })
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
+#[cfg(target_arch = "x86_64")]
 mod tests {
     use super::super::compile::simulate;
     use super::*;

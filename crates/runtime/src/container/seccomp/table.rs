@@ -52,9 +52,12 @@ const ADMIN_OR_SYSLOG: CapSet = CapSet(1 << 21 | 1 << 34);
 const ADMIN_OR_PERFMON: CapSet = CapSet(1 << 21 | 1 << 38);
 const ADMIN_OR_BPF: CapSet = CapSet(1 << 21 | 1 << 39);
 
+/// One line of the table.
+pub(super) type Row = (&'static str, i16, i16, i16, Grant);
+
 /// Name; number on x86_64, x86, aarch64; the default profile's word.
 #[rustfmt::skip]
-pub(super) const TABLE: &[(&str, i16, i16, i16, Grant)] = &[
+pub(super) const TABLE: &[Row] = &[
     ("_llseek", X, 140, X, Always),
     ("_newselect", X, 142, X, Always),
     ("_sysctl", 156, 149, X, Never),
@@ -530,7 +533,7 @@ mod tests {
     #[test]
     fn names_are_sorted_and_numbers_unique() {
         assert!(TABLE.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        let columns: [fn(&(&str, i16, i16, i16, Grant)) -> i16; 3] = [|row| row.1, |row| row.2, |row| row.3];
+        let columns: [fn(&Row) -> i16; 3] = [|row| row.1, |row| row.2, |row| row.3];
         for column in columns {
             let mut numbers: Vec<i16> = TABLE.iter().map(column).filter(|number| *number != X).collect();
             numbers.sort_unstable();
