@@ -110,6 +110,14 @@ fn privileges_once_dropped_stay_dropped() {
     assert!(ran.err.contains("Operation not permitted"), "{ran:?}");
 }
 
+/// PAM sets all limits anew at each su, and one of them carries who a process is.
+#[test]
+fn limits_are_set_without_forgetting_who_is_who() {
+    let Some(snapshot) = Snapshot::new() else { return };
+    let ran = snapshot.run("su app -c 'ulimit -n 50; ulimit -R 7; (id -u; ulimit -n)'");
+    assert_eq!(ran.out, "1000\n50", "{ran:?}");
+}
+
 #[test]
 fn a_set_user_id_file_gives_its_owner() {
     let Some(snapshot) = Snapshot::new() else { return };

@@ -22,6 +22,10 @@ pub(super) struct Credentials {
     pub(super) user: Ids,
     pub(super) group: Ids,
     pub(super) groups: Vec<u32>,
+    /// PR_SET_KEEPCAPS: whether the next step from root to another user takes no capabilities away.
+    pub(super) keeps_capabilities: bool,
+    /// Whether such a step was made.
+    pub(super) kept_capabilities: bool,
 }
 
 /// Which of the two kinds of ids a call is about.
@@ -49,18 +53,26 @@ impl Ids {
 impl Credentials {
     /// Root's, in no group but its own.
     pub(super) fn root() -> Self {
-        Self { user: Ids::all(0), group: Ids::all(0), groups: vec![0] }
+        let (user, group, groups) = (Ids::all(0), Ids::all(0), vec![0]);
+        Self { user, group, groups, keeps_capabilities: false, kept_capabilities: false }
     }
 
     /// Whether it has CAP_SETUID, CAP_SETGID and CAP_CHOWN: with effective id 0 a process has what it had, without it
-    /// nothing (capabilities(7), "effect of user ID changes"; SECBIT_KEEP_CAPS isn't followed).
+    /// nothing, unless it asked to keep them (capabilities(7), "effect of user ID changes").
     pub(super) fn is_privileged(&self) -> bool {
-        self.user.effective == 0
+        self.user.effective == 0 || self.kept_capabilities
     }
 
-    /// Whether anything about it isn't root.
-    pub(super) fn is_plain_root(&self) -> bool {
-        self.user == Ids::all(0)
+    /// Whether executing a file makes no difference to it, set-user-id files of others than root aside.
+    pub(super) fn executes_as_root(&self) -> bool {
+        self.user == Ids::all(0) && !self.keeps_capabilities
+    }
+
+    /// What a change of user ids does to capabilities.
+    fn user_changed(&mut self, before: Ids) {
+        if before.has(0) && !self.user.has(0) {
+            self.kept_capabilities = self.keeps_capabilities;
+        }
     }
 
     pub(super) fn ids(&self, kind: Kind) -> &Ids {
@@ -82,7 +94,7 @@ impl Credentials {
         if id == KEEP {
             return Err(Errno::INVAL);
         }
-        let privileged = self.is_privileged();
+        let (privileged, user) = (self.is_privileged(), self.user);
         let ids = self.ids_mut(kind);
         if privileged {
             *ids = Ids::all(id);
@@ -91,12 +103,13 @@ impl Credentials {
         } else {
             return Err(Errno::PERM);
         }
+        self.user_changed(user);
         Ok(())
     }
 
     /// setreuid, setregid.
     pub(super) fn set_real_effective(&mut self, kind: Kind, real: u32, effective: u32) -> Result<(), Errno> {
-        let privileged = self.is_privileged();
+        let (privileged, user) = (self.is_privileged(), self.user);
         let ids = self.ids_mut(kind);
         let old = *ids;
         if real != KEEP && !privileged && real != old.real && real != old.effective {
@@ -115,12 +128,13 @@ impl Credentials {
             ids.saved = ids.effective;
         }
         ids.fs = ids.effective;
+        self.user_changed(user);
         Ok(())
     }
 
     /// setresuid, setresgid: real, effective, saved.
     pub(super) fn set_three(&mut self, kind: Kind, three: [u32; 3]) -> Result<(), Errno> {
-        let privileged = self.is_privileged();
+        let (privileged, user) = (self.is_privileged(), self.user);
         let ids = self.ids_mut(kind);
         let allowed = |id: u32| id == KEEP || privileged || ids.has(id);
         if !three.iter().all(|id| allowed(*id)) {
@@ -137,6 +151,7 @@ impl Credentials {
             ids.saved = saved;
         }
         ids.fs = ids.effective;
+        self.user_changed(user);
         Ok(())
     }
 
@@ -174,6 +189,8 @@ impl Credentials {
             ids.saved = ids.effective;
             ids.fs = ids.effective;
         }
+        self.keeps_capabilities = false;
+        self.kept_capabilities = false;
     }
 
     /// Whether it may give a file that `owner` has (user, group) to (user, group); [`KEEP`] leaves one.
@@ -252,6 +269,19 @@ mod tests {
         assert_eq!(three(&user), [1000, 0, 0]);
         assert_eq!(user.set(Kind::User, 0), Ok(()));
         assert_eq!(three(&user), [0, 0, 0]);
+    }
+
+    /// What setpriv does: the user first, the group with the capabilities it kept.
+    #[test]
+    fn capabilities_kept_outlive_the_user_until_something_is_executed() {
+        let mut one = Credentials::root();
+        one.keeps_capabilities = true;
+        one.set_three(Kind::User, [33; 3]).unwrap();
+        one.set_three(Kind::Group, [33; 3]).unwrap();
+        one.set_groups(vec![]).unwrap();
+        one.execute(None, None);
+        assert_eq!(one.set(Kind::User, 0), Err(Errno::PERM));
+        assert_eq!(one.set_groups(vec![0]), Err(Errno::PERM));
     }
 
     #[test]

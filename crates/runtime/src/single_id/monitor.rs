@@ -104,6 +104,7 @@ impl Monitor {
             libc::SYS_lchown => self.chown(call, path(libc::AT_FDCWD, a, libc::AT_SYMLINK_NOFOLLOW)?, (low(b), low(c))),
             libc::SYS_fchown => self.chown(call, Named::Descriptor(number(a)), (low(b), low(c))),
             libc::SYS_fchownat => self.chown(call, path(number(a), b, number(e))?, (low(c), low(d))),
+            libc::SYS_prctl => self.keep_capabilities(call, b == 1),
             libc::SYS_fstat => self.tell_owner(call, None, b, Told::Stat),
             libc::SYS_newfstatat => self.tell_owner(call, Some(b), c, Told::Stat),
             libc::SYS_statx => self.tell_owner(call, Some(b), e, Told::Statx(low(d))),
@@ -160,6 +161,15 @@ impl Monitor {
     fn change_fs(&mut self, call: &Notification, kind: Kind, id: u32) -> Result<Answer, Errno> {
         let before = self.processes.change(call.pid, |who| Ok(who.set_fs(kind, id)))?;
         Ok(Answer::Value(i64::from(before)))
+    }
+
+    /// PR_SET_KEEPCAPS, which the kernel does as well.
+    fn keep_capabilities(&mut self, call: &Notification, keep: bool) -> Result<Answer, Errno> {
+        self.change(call, |who| {
+            who.keeps_capabilities = keep;
+            Ok(())
+        })?;
+        Ok(Answer::Continue)
     }
 
     fn set_groups(&mut self, call: &Notification, size: i32, address: u64) -> Result<Answer, Errno> {

@@ -14,6 +14,8 @@ use super::owner::{Owner, XATTR};
 
 const SET_USER: u32 = 0o4000;
 const SET_GROUP: u32 = 0o2000;
+/// CAP_SETGID and CAP_SETUID.
+const SET_IDS: u64 = 1 << 6 | 1 << 7;
 /// How many different identities to number; a container that wants more can't change them any further.
 const MOST: usize = 1 << 20;
 
@@ -51,6 +53,8 @@ impl Processes {
     ) -> Result<T, Errno> {
         let number = self.number(thread)?;
         let mut credentials = self.identities[number].credentials.clone();
+        // What was kept may have been dropped since, and the kernel knows.
+        credentials.kept_capabilities &= may_set_ids(thread);
         let result = change(&mut credentials)?;
         if credentials != self.identities[number].credentials {
             self.mark(thread, credentials)?;
@@ -66,7 +70,7 @@ impl Processes {
         let mark = sys::mark::read(thread).map_err(|error| error.errno())?.unwrap_or_default();
         let number = usize::try_from(mark).ok().filter(|number| *number < self.identities.len()).unwrap_or_default();
         let Identity { credentials, program } = &self.identities[number];
-        if credentials.is_plain_root() {
+        if credentials.executes_as_root() {
             return Ok(number);
         }
         let now = program_of(thread);
@@ -94,6 +98,14 @@ impl Processes {
         sys::mark::write(thread, mark).map_err(|error| error.errno())?;
         Ok(number)
     }
+}
+
+/// Whether a thread has CAP_SETUID and CAP_SETGID in earnest.
+fn may_set_ids(thread: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let set = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+    let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or_default();
+    set & SET_IDS == SET_IDS
 }
 
 fn program_of(thread: u32) -> Option<(u64, u64)> {
