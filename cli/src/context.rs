@@ -16,9 +16,11 @@ pub(crate) struct Context {
 impl Context {
     /// Settles the store's place: `--root`, else what the environment says.
     pub(crate) fn new(root: Option<PathBuf>) -> Result<Self> {
-        let chosen = root.or_else(|| store::default_root(|name| std::env::var_os(name), rustix::process::geteuid().as_raw()));
+        let chosen =
+            root.or_else(|| store::default_root(|name| std::env::var_os(name), rustix::process::geteuid().as_raw()));
         let Some(chosen) = chosen else {
-            return Err(Error::failed("there is no place for the store: $HOME is not set").hint("set $ESTIBA_ROOT, or give --root DIR"));
+            return Err(Error::failed("there is no place for the store: $HOME is not set")
+                .hint("set $ESTIBA_ROOT, or give --root DIR"));
         };
         let root = std::path::absolute(&chosen)?;
         Ok(Self { root })

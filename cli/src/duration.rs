@@ -84,7 +84,13 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// Go's `%.3g` for values below 1000.
 fn three_digits(value: f64) -> String {
-    let decimals = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let decimals = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     let shown = format!("{value:.decimals$}");
     if shown.contains('.') { shown.trim_end_matches('0').trim_end_matches('.').to_owned() } else { shown }
 }
@@ -135,7 +141,14 @@ mod tests {
         assert_eq!(parse("7d"), Some(Duration::from_secs(604_800)));
         assert_eq!(parse("x"), None);
         assert_eq!(parse("5"), None);
-        let cases = [(0, "0B"), (999, "999B"), (72_812_345, "72.8MB"), (4_260_000, "4.26MB"), (1_200_000_000, "1.2GB"), (1000, "1kB")];
+        let cases = [
+            (0, "0B"),
+            (999, "999B"),
+            (72_812_345, "72.8MB"),
+            (4_260_000, "4.26MB"),
+            (1_200_000_000, "1.2GB"),
+            (1000, "1kB"),
+        ];
         for (bytes, expected) in cases {
             assert_eq!(size(bytes), expected);
         }

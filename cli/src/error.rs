@@ -158,8 +158,12 @@ fn advice(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return match error.kind() {
-                io::ErrorKind::StorageFull => Some("the disk is full: `estiba prune` frees what nothing needs".to_owned()),
-                io::ErrorKind::ReadOnlyFilesystem => Some("set --root or $ESTIBA_ROOT to a folder you may write".to_owned()),
+                io::ErrorKind::StorageFull => {
+                    Some("the disk is full: `estiba prune` frees what nothing needs".to_owned())
+                }
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("set --root or $ESTIBA_ROOT to a folder you may write".to_owned())
+                }
                 _ => None,
             };
         }
@@ -178,7 +182,9 @@ fn about_store(error: &store::Error) -> Option<&'static str> {
     match error {
         store::Error::Owner { .. } => Some("run as its owner, or set --root or $ESTIBA_ROOT to a folder of yours"),
         store::Error::Newer { .. } => Some("upgrade estiba, or set --root or $ESTIBA_ROOT to another folder"),
-        store::Error::NotAStore { .. } => Some("set --root or $ESTIBA_ROOT to an empty folder, or one that is not there yet"),
+        store::Error::NotAStore { .. } => {
+            Some("set --root or $ESTIBA_ROOT to an empty folder, or one that is not there yet")
+        }
         _ => None,
     }
 }

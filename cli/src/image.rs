@@ -108,13 +108,16 @@ fn choose(index: &Index, digest: &Digest, platform: Option<&Platform>) -> Result
         (Some(found), _) => Ok(found.digest),
         (None, [only]) if only.platform.is_none() => Ok(only.digest),
         (None, []) => Err(Error::failed(format!("index {digest} lists no image"))),
-        (None, some) => Err(wrong_platform(wanted, &some.iter().filter_map(|one| one.platform.clone()).collect::<Vec<_>>())),
+        (None, some) => {
+            Err(wrong_platform(wanted, &some.iter().filter_map(|one| one.platform.clone()).collect::<Vec<_>>()))
+        }
     }
 }
 
 fn wrong_platform(wanted: &Platform, there: &[Platform]) -> Error {
     let there: Vec<_> = there.iter().map(ToString::to_string).collect();
-    Error::failed(format!("the image is not there for {wanted}, only for {}", there.join(", "))).hint("`--platform` chooses another")
+    Error::failed(format!("the image is not there for {wanted}, only for {}", there.join(", ")))
+        .hint("`--platform` chooses another")
 }
 
 fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>> {
@@ -122,7 +125,9 @@ fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes).during(format!("read {digest}"))?;
     if bytes.len() as u64 > MAX_DOCUMENT {
-        return Err(Error::failed(format!("{digest} is longer than {MAX_DOCUMENT} bytes: it is not a manifest or config")));
+        return Err(Error::failed(format!(
+            "{digest} is longer than {MAX_DOCUMENT} bytes: it is not a manifest or config"
+        )));
     }
     Ok(bytes)
 }
@@ -187,7 +192,9 @@ pub(crate) fn find(store: &Store, text: &str, platform: Option<&Platform>) -> Re
 fn named_row(store: &Store, reference: &Reference) -> Result<Option<ImageRow>> {
     let Some(digest) = reference.digest() else { return Ok(store.index().image(&reference.to_string())?) };
     let rows = store.index().images()?;
-    Ok(rows.into_iter().find(|row| row.manifest == *digest && familiar(&row.name).is_some_and(|own| own.name() == reference.name())))
+    Ok(rows
+        .into_iter()
+        .find(|row| row.manifest == *digest && familiar(&row.name).is_some_and(|own| own.name() == reference.name())))
 }
 
 fn by_id(store: &Store, text: &str) -> Result<Option<Image>> {
@@ -233,7 +240,10 @@ fn absent(error: Error, text: &str, names: &[String]) -> Error {
     close.dedup();
     let error = match close.as_slice() {
         [] => error,
-        close => error.hint(format!("did you mean {}?", close.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or "))),
+        close => error.hint(format!(
+            "did you mean {}?",
+            close.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
+        )),
     };
     error.hint(
         "registries come in a later version of estiba; until then:\n\

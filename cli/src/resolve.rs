@@ -32,7 +32,8 @@ pub(crate) fn from_layout(store: &Store, layout: &str, platform: &Platform) -> R
         let error = Error::failed(format!("{} is not an OCI layout: it has no index.json", dir.display()));
         return Err(error.hint("`skopeo copy … oci:DIR` and `estiba build -o type=oci,tar=false,dest=DIR` write one"));
     }
-    let manifest = builder::import::layout(store, &dir, reference.as_deref(), platform).during(format!("{LAYOUT}{layout}"))?;
+    let manifest =
+        builder::import::layout(store, &dir, reference.as_deref(), platform).during(format!("{LAYOUT}{layout}"))?;
     image::read(store, &manifest, Some(platform))
 }
 

@@ -24,9 +24,9 @@ use store::Store;
 use sys::signal::SignalSet;
 
 use crate::error::{Error, Result, While, code};
+use crate::sandbox;
 use crate::ui::progress;
 use crate::verb::Report;
-use crate::sandbox;
 
 /// The first argument of a worker, which no user types.
 const MARK: &str = "\u{1}estiba-worker";
@@ -98,7 +98,9 @@ pub(crate) fn build(plan: Plan, store: &Store, sandbox: Option<Sandbox>, note: O
         drop(sender.send(Event::Note { message }));
     }
     let result = thread::scope(|scope| {
-        let display = thread::Builder::new().name("display".to_owned()).spawn_scoped(scope, move || progress::follow(mode, &events));
+        let display = thread::Builder::new()
+            .name("display".to_owned())
+            .spawn_scoped(scope, move || progress::follow(mode, &events));
         let result = builder::run(request, store, sandbox, sender, &cancel).map_err(|error| report.fail(error));
         // A display that could not start shows nothing; the build is worth more.
         drop(display.map(thread::ScopedJoinHandle::join));
@@ -107,7 +109,9 @@ pub(crate) fn build(plan: Plan, store: &Store, sandbox: Option<Sandbox>, note: O
     match result {
         Ok(built) => report.finish(keeps_image, store, &built),
         Err(failed) => match signal.load(Ordering::SeqCst) {
-            number if number > 0 && failed.exit_code() == code::INTERRUPTED => Err(failed.code(128 + u8::try_from(number).unwrap_or(2))),
+            number if number > 0 && failed.exit_code() == code::INTERRUPTED => {
+                Err(failed.code(128 + u8::try_from(number).unwrap_or(2)))
+            }
             _ => Err(failed),
         },
     }
@@ -115,7 +119,10 @@ pub(crate) fn build(plan: Plan, store: &Store, sandbox: Option<Sandbox>, note: O
 
 /// Throws the switch at the first signal, and gives up at the second. Gives the place where the
 /// signal's number will be.
-#[expect(clippy::disallowed_methods, reason = "the second signal means now: the build's own ending is what takes too long")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the second signal means now: the build's own ending is what takes too long"
+)]
 fn listen(cancel: &Cancel) -> Result<Arc<AtomicI32>> {
     let signal = Arc::new(AtomicI32::new(0));
     let set = SignalSet::of(&ENDING);

@@ -17,7 +17,16 @@ const MAY: &[(&str, &[&str])] = &[
     ("estiba-builder", &["estiba-graph", "estiba-layer", "estiba-oci", "estiba-runtime", "estiba-store", "estiba-sys"]),
     (
         "estiba",
-        &["estiba-builder", "estiba-frontend", "estiba-graph", "estiba-layer", "estiba-oci", "estiba-runtime", "estiba-store", "estiba-sys"],
+        &[
+            "estiba-builder",
+            "estiba-frontend",
+            "estiba-graph",
+            "estiba-layer",
+            "estiba-oci",
+            "estiba-runtime",
+            "estiba-store",
+            "estiba-sys",
+        ],
     ),
 ];
 
@@ -28,7 +37,11 @@ fn workspace() -> PathBuf {
 /// The workspace's own dependencies, by crate; those of tests alone left out.
 fn arrows() -> BTreeMap<String, BTreeSet<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo).args(["metadata", "--no-deps", "--format-version=1", "--offline"]).current_dir(workspace()).output().unwrap();
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
+        .current_dir(workspace())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
@@ -50,7 +63,8 @@ fn every_arrow_is_allowed() {
             assert!(allowed.contains(&used.as_str()), "{name} must not stand on {used}");
         }
     }
-    let known: BTreeSet<&str> = MAY.iter().map(|(name, _)| *name).chain(["estiba-fixtures", "estiba-benches"]).collect();
+    let known: BTreeSet<&str> =
+        MAY.iter().map(|(name, _)| *name).chain(["estiba-fixtures", "estiba-benches"]).collect();
     for name in arrows.keys() {
         assert!(known.contains(name.as_str()), "crate {name} has no row in the table");
     }
@@ -74,7 +88,10 @@ fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
 
 /// Tests may read corpora and print.
 fn is_test(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "tests.rs") || path.components().any(|part| ["tests", "fuzz", "benches", "examples"].iter().any(|folder| part.as_os_str() == *folder))
+    path.file_name().is_some_and(|name| name == "tests.rs")
+        || path
+            .components()
+            .any(|part| ["tests", "fuzz", "benches", "examples"].iter().any(|folder| part.as_os_str() == *folder))
 }
 
 /// The lines of a file before its tests.
@@ -86,7 +103,18 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 #[test]
 fn pure_crates_have_no_effects() {
-    let effects = ["std::fs", "std::net::Tcp", "std::net::Udp", "std::net::ToSocketAddrs", "std::process", "std::env::", "std::thread", "std::io::std", "rustix::", "libc::"];
+    let effects = [
+        "std::fs",
+        "std::net::Tcp",
+        "std::net::Udp",
+        "std::net::ToSocketAddrs",
+        "std::process",
+        "std::env::",
+        "std::thread",
+        "std::io::std",
+        "rustix::",
+        "libc::",
+    ];
     for (path, text) in sources(&["crates/oci/src", "crates/graph/src", "frontend/src"]) {
         for (number, line) in code(&text) {
             let found = effects.iter().find(|effect| line.contains(**effect) && !line.contains("std::env::consts"));
@@ -97,9 +125,24 @@ fn pure_crates_have_no_effects() {
 
 #[test]
 fn unsafe_has_one_address() {
-    let others = ["crates/oci", "crates/graph", "crates/layer", "crates/store", "crates/runtime", "frontend", "builder", "cli/src", "testdata/src"];
+    let others = [
+        "crates/oci",
+        "crates/graph",
+        "crates/layer",
+        "crates/store",
+        "crates/runtime",
+        "frontend",
+        "builder",
+        "cli/src",
+        "testdata/src",
+    ];
     // Spelled apart, or this line would be a find.
-    let words = [concat!("unsafe", " {"), concat!("unsafe", " fn"), concat!("unsafe", " impl"), concat!("allow(", "unsafe_code")];
+    let words = [
+        concat!("unsafe", " {"),
+        concat!("unsafe", " fn"),
+        concat!("unsafe", " impl"),
+        concat!("allow(", "unsafe_code"),
+    ];
     for (path, text) in sources(&others) {
         for word in words {
             assert!(!text.contains(word), "{}: `{word}` belongs into crates/sys", path.display());
@@ -111,9 +154,16 @@ fn unsafe_has_one_address() {
 fn only_the_command_line_prints() {
     for (path, text) in sources(&["crates", "frontend/src", "builder/src"]) {
         for (number, line) in code(&text) {
-            let prints = ["println!(", "print!(", "io::stdout()", "io::stderr()"].iter().any(|word| line.contains(word));
+            let prints =
+                ["println!(", "print!(", "io::stdout()", "io::stderr()"].iter().any(|word| line.contains(word));
             // The exporters' archive may go to standard output: they are handed its descriptor, or open it as a file.
-            assert!(!prints || path.ends_with("export/mod.rs") || path.components().any(|part| part.as_os_str() == "export"), "{}:{number}: {line}", path.display());
+            assert!(
+                !prints
+                    || path.ends_with("export/mod.rs")
+                    || path.components().any(|part| part.as_os_str() == "export"),
+                "{}:{number}: {line}",
+                path.display()
+            );
         }
     }
 }

@@ -9,7 +9,10 @@ use crate::runner::Env;
 fn files_and_commands_become_an_image() {
     let Some(env) = Env::with_busybox() else { return };
     env.write("hello", "hello\n");
-    let said = env.build("FROM busybox\nCOPY hello /hello\nRUN cat /hello > /copy && echo ran\nCMD [\"cat\", \"/copy\"]\n", &["-t", "app"]);
+    let said = env.build(
+        "FROM busybox\nCOPY hello /hello\nRUN cat /hello > /copy && echo ran\nCMD [\"cat\", \"/copy\"]\n",
+        &["-t", "app"],
+    );
     assert_eq!(said.code, 0, "{said:#?}");
     assert!(said.stderr.contains("ran"), "{said:#?}");
     assert_eq!(env.ok(&["run", "--rm", "app"]), "hello\n");
@@ -57,7 +60,12 @@ fn mistakes_have_a_place_and_a_next_step() {
     assert_eq!(said.code, 1);
     assert!(said.stderr.contains("Dockerfile:2:1") && said.stderr.contains("did you mean `COPY`?"), "{said:#?}");
     let said = env.build("FROM busybax\n", &[]);
-    assert!(said.stderr.contains("Dockerfile:1:6") && said.stderr.contains("did you mean `busybox`?") && said.stderr.contains("estiba load"), "{said:#?}");
+    assert!(
+        said.stderr.contains("Dockerfile:1:6")
+            && said.stderr.contains("did you mean `busybox`?")
+            && said.stderr.contains("estiba load"),
+        "{said:#?}"
+    );
     env.write("Dockerfile.dev", "FROM busybox\n");
     let error = env.fails(1, &["build", "-f", "Dockerfile.dve", "."]);
     assert!(error.contains("did you mean -f ./Dockerfile.dev"), "{error}");
@@ -92,7 +100,8 @@ fn arguments_labels_and_targets() {
     let Some(env) = Env::with_busybox() else { return };
     env.write("Dockerfile", "FROM busybox AS one\nARG V=none\nENV V=$V\nFROM one AS two\nENV V=two\n");
     env.write("missing", "");
-    let mut command = env.command(&["build", "-q", "--target", "one", "--build-arg", "V", "--label", "l=1", "-t", "one", "."]);
+    let mut command =
+        env.command(&["build", "-q", "--target", "one", "--build-arg", "V", "--label", "l=1", "-t", "one", "."]);
     let output = command.env("V", "from-env").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let inspected = env.ok(&["inspect", "-f", "{{json .Config.Env}} {{.Config.Labels.l}}", "one"]);
@@ -168,7 +177,11 @@ fn a_miss_is_explained() {
 fn an_epoch_of_the_environment_is_no_stray_argument() {
     let Some(env) = Env::with_busybox() else { return };
     env.write("Dockerfile", "FROM busybox\nENV A=1\n");
-    let output = env.command(&["build", "--progress=plain", "-t", "app", "."]).env("SOURCE_DATE_EPOCH", "1700000000").output().unwrap();
+    let output = env
+        .command(&["build", "--progress=plain", "-t", "app", "."])
+        .env("SOURCE_DATE_EPOCH", "1700000000")
+        .output()
+        .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !stderr.contains("warning"), "{stderr}");
     assert_eq!(env.ok(&["inspect", "-f", "{{.Created}}", "app"]), "2023-11-14T22:13:20Z\n");

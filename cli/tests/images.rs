@@ -7,7 +7,8 @@ fn the_table_and_its_forms() {
     let Some(env) = Env::with_busybox() else { return };
     env.ok(&["tag", "busybox", "team/tool:1"]);
     let table = env.ok(&["images"]);
-    let head: Vec<_> = table.lines().next().unwrap().split("  ").filter(|part| !part.is_empty()).map(str::trim).collect();
+    let head: Vec<_> =
+        table.lines().next().unwrap().split("  ").filter(|part| !part.is_empty()).map(str::trim).collect();
     assert_eq!(head, ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
     assert_eq!(table.lines().count(), 3, "{table}");
     assert_eq!(env.ok(&["images", "--format", "{{.Repository}}:{{.Tag}}"]), "busybox:latest\nteam/tool:1\n");

@@ -9,7 +9,8 @@ fn a_tar_becomes_an_image() {
     let Some(busybox) = fixtures::busybox() else { return };
     let env = Env::new();
     fixtures::write_rootfs(&busybox, &env.work().join("rootfs")).unwrap();
-    let status = Command::new("tar").args(["czf", "rootfs.tgz", "-C", "rootfs", "."]).current_dir(env.work()).status().unwrap();
+    let status =
+        Command::new("tar").args(["czf", "rootfs.tgz", "-C", "rootfs", "."]).current_dir(env.work()).status().unwrap();
     assert!(status.success());
     let id = env.ok(&["import", "-c", "CMD [\"sh\"]", "-c", "ENV A=1", "rootfs.tgz", "base:1"]);
     assert!(id.starts_with("sha256:"), "{id}");

@@ -18,7 +18,10 @@ fn the_shape_is_dockers() {
 #[test]
 fn templates() {
     let Some(env) = Env::with_busybox() else { return };
-    assert_eq!(env.ok(&["inspect", "-f", "{{index .RepoTags 0}} {{.Os}} {{.Config.Entrypoint}}", "busybox"]), "busybox:latest linux []\n");
+    assert_eq!(
+        env.ok(&["inspect", "-f", "{{index .RepoTags 0}} {{.Os}} {{.Config.Entrypoint}}", "busybox"]),
+        "busybox:latest linux []\n"
+    );
     assert_eq!(env.ok(&["inspect", "-f", "{{json .Config.Cmd}}", "busybox"]), "[\"sh\"]\n");
     assert_eq!(env.ok(&["image", "inspect", "-f", "{{len .RootFS.Layers}}", "busybox"]), "1\n");
     assert!(env.fails(1, &["inspect", "absent"]).contains("not in the store"));

@@ -23,7 +23,24 @@ fn the_environment() {
     let Some(env) = Env::with_busybox() else { return };
     env.write("vars", "# c\nB=2\nC\n");
     let script = "echo $A $B $C $HOSTNAME $(hostname) $PWD $(id -u):$(id -g)";
-    let mut command = env.command(&["run", "--rm", "-e", "A=1", "--env-file", "vars", "--hostname", "h", "-w", "/tmp", "-u", "1000:1000", "busybox", "sh", "-c", script]);
+    let mut command = env.command(&[
+        "run",
+        "--rm",
+        "-e",
+        "A=1",
+        "--env-file",
+        "vars",
+        "--hostname",
+        "h",
+        "-w",
+        "/tmp",
+        "-u",
+        "1000:1000",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]);
     let output = command.env("C", "3").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 2 3 h h /tmp 1000:1000\n", "{output:?}");
     assert_eq!(env.ok(&["run", "--rm", "-u", "app", "busybox", "whoami"]), "app\n");
@@ -38,7 +55,17 @@ fn mounts() {
     assert_ne!(env.run(&["run", "--rm", "-v", "./data:/d:ro", "busybox", "touch", "/d/x"]).code, 0);
     env.ok(&["run", "--rm", "-v", "./data:/d", "busybox", "touch", "/d/x"]);
     assert!(env.work().join("data/x").exists());
-    env.ok(&["run", "--rm", "--read-only", "--tmpfs", "/t", "busybox", "sh", "-c", "touch /t/x && ! touch /x 2>/dev/null"]);
+    env.ok(&[
+        "run",
+        "--rm",
+        "--read-only",
+        "--tmpfs",
+        "/t",
+        "busybox",
+        "sh",
+        "-c",
+        "touch /t/x && ! touch /x 2>/dev/null",
+    ]);
     env.ok(&["run", "--rm", "--mount", "type=bind,src=data,dst=/m", "busybox", "test", "-f", "/m/file"]);
 }
 
@@ -54,11 +81,22 @@ fn nothing_is_left_behind() {
 #[test]
 fn privileges_are_dockers() {
     let Some(env) = Env::with_busybox() else { return };
-    let caps = |arguments: &[&str]| env.ok(&[&["run", "--rm"], arguments, &["busybox", "grep", "CapEff", "/proc/self/status"]].concat());
+    let caps = |arguments: &[&str]| {
+        env.ok(&[&["run", "--rm"], arguments, &["busybox", "grep", "CapEff", "/proc/self/status"]].concat())
+    };
     assert!(caps(&[]).trim_end().ends_with("a80425fb"));
     assert!(caps(&["--cap-drop", "ALL"]).trim_end().ends_with("0000000000000000"));
     assert!(caps(&["--cap-drop=all", "--cap-add=chown"]).trim_end().ends_with("0000000000000001"));
-    let flag = env.ok(&["run", "--rm", "--security-opt", "no-new-privileges", "busybox", "grep", "NoNewPrivs", "/proc/self/status"]);
+    let flag = env.ok(&[
+        "run",
+        "--rm",
+        "--security-opt",
+        "no-new-privileges",
+        "busybox",
+        "grep",
+        "NoNewPrivs",
+        "/proc/self/status",
+    ]);
     assert!(flag.trim_end().ends_with('1'), "{flag}");
     assert!(env.fails(125, &["run", "--cap-add", "nope", "busybox"]).contains("nope"));
 }
@@ -67,7 +105,11 @@ fn privileges_are_dockers() {
 fn signals_arrive() {
     let Some(env) = Env::with_busybox() else { return };
     let script = "trap 'echo got; exit 3' TERM; echo ready; while :; do sleep 0.1; done";
-    let child = env.command(&["run", "--rm", "busybox", "sh", "-c", script]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let child = env
+        .command(&["run", "--rm", "busybox", "sh", "-c", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
     std::thread::sleep(Duration::from_millis(800));
     let started = Instant::now();
     std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();

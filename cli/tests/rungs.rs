@@ -49,7 +49,8 @@ impl Home {
     }
 }
 
-const DOCKERFILE: &str = "FROM busybox\nCOPY --chown=33:33 a /a\nRUN cat /a > /b && chown 33:33 /b && mkdir /d && touch /d/x\n";
+const DOCKERFILE: &str =
+    "FROM busybox\nCOPY --chown=33:33 a /a\nRUN cat /a > /b && chown 33:33 /b && mkdir /d && touch /d/x\n";
 
 /// The owners that an image's own archive gives to `/a` and `/b`, whatever the disk could record.
 fn owners(home: &Home) -> Vec<String> {
@@ -57,7 +58,8 @@ fn owners(home: &Home) -> Vec<String> {
     home.build(DOCKERFILE, &["-o", &format!("type=tar,dest={archive}")]);
     let output = Command::new("tar").args(["--numeric-owner", "-tvf", &archive]).output().unwrap();
     let listing = String::from_utf8(output.stdout).unwrap();
-    let is_ours = |line: &&str| line.ends_with(" a") || line.ends_with(" b") || line.ends_with(" ./a") || line.ends_with(" ./b");
+    let is_ours =
+        |line: &&str| line.ends_with(" a") || line.ends_with(" b") || line.ends_with(" ./a") || line.ends_with(" ./b");
     listing.lines().filter(is_ours).map(|line| line.split_whitespace().nth(1).unwrap_or_default().to_owned()).collect()
 }
 
@@ -91,7 +93,10 @@ fn a_single_id() {
 
 #[test]
 fn every_rung_gives_the_same_digest() {
-    let (Some(plain), Some(subordinate), Some(busybox)) = (User::plain(), User::subordinate(), fixtures::busybox()) else { return };
+    let (Some(plain), Some(subordinate), Some(busybox)) = (User::plain(), User::subordinate(), fixtures::busybox())
+    else {
+        return;
+    };
     let [one, other] = [plain, subordinate].map(|user| Home::new(user, &busybox));
     assert_eq!(one.build(DOCKERFILE, &["--reproducible"]), other.build(DOCKERFILE, &["--reproducible"]));
 }

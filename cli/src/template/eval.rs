@@ -160,7 +160,9 @@ impl State<'_> {
             Base::Variable(name) => self.variable_mut(operand.at, name)?.clone(),
             Base::Literal(value) => value.clone(),
             Base::Group(pipeline) => self.pipeline(pipeline, dot)?,
-            Base::Function(name) => function::call(name, &[]).map_err(|message| TemplateError::new(operand.at, message))?,
+            Base::Function(name) => {
+                function::call(name, &[]).map_err(|message| TemplateError::new(operand.at, message))?
+            }
         };
         fields(base, "", operand)
     }

@@ -100,7 +100,10 @@ mod tests {
             ("{{.Config.Labels.a}} {{.Config.Labels.absent}}", "one <no value>"),
             ("{{join .RepoTags \", \"}}", "app:1, app:latest"),
             ("{{len .RepoTags}}", "2"),
-            ("{{printf \"%s is %d bytes, %-5s|%5.1f|%q|%v\" \"it\" .Size \"ab\" 2.25 \"q\" .Flag}}", "it is 1234 bytes, ab   |  2.2|\"q\"|true"),
+            (
+                "{{printf \"%s is %d bytes, %-5s|%5.1f|%q|%v\" \"it\" .Size \"ab\" 2.25 \"q\" .Flag}}",
+                "it is 1234 bytes, ab   |  2.2|\"q\"|true",
+            ),
             ("{{upper \"abc\"}}{{lower \"ABC\"}}{{title \"abc\"}}", "ABCabcAbc"),
             ("{{.ID | printf \"%.10s\"}}", "sha256:abc"),
             ("{{slice .ID 7 13}}", "abcdef"),

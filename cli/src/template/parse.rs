@@ -69,7 +69,13 @@ impl Program {
     pub(super) fn top_fields(&self) -> Vec<String> {
         let prints = self.body.iter().filter_map(|node| match node {
             Node::Print(pipeline) => Some(pipeline),
-            Node::Text(_) | Node::If(_) | Node::Range(_) | Node::With(_) | Node::Template { .. } | Node::Break | Node::Continue => None,
+            Node::Text(_)
+            | Node::If(_)
+            | Node::Range(_)
+            | Node::With(_)
+            | Node::Template { .. }
+            | Node::Break
+            | Node::Continue => None,
         });
         prints
             .filter_map(|pipeline| {
@@ -162,7 +168,13 @@ impl Parser {
         })
     }
 
-    fn otherwise(&mut self, at: usize, keyword: &str, else_at: usize, mut tokens: Vec<Token>) -> Result<Vec<Node>, TemplateError> {
+    fn otherwise(
+        &mut self,
+        at: usize,
+        keyword: &str,
+        else_at: usize,
+        mut tokens: Vec<Token>,
+    ) -> Result<Vec<Node>, TemplateError> {
         if tokens.is_empty() {
             return match self.block()? {
                 (nodes, Stop::End(_)) => Ok(nodes),

@@ -13,7 +13,8 @@ const SHORT: usize = 12;
 /// Prints the part of the graph that the build needs, as `what` says.
 pub(crate) fn print(what: &str, lowered: &Lowered) -> Result<String> {
     let graph = &lowered.graph;
-    let vertices: Vec<(Edge, &Vertex)> = graph.reachable(&[lowered.root]).into_iter().map(|edge| (edge, graph.vertex(edge))).collect();
+    let vertices: Vec<(Edge, &Vertex)> =
+        graph.reachable(&[lowered.root]).into_iter().map(|edge| (edge, graph.vertex(edge))).collect();
     match what {
         "graph" | "graph=text" => Ok(text(&vertices)),
         "graph=json" => json_form(lowered, &vertices),
@@ -28,7 +29,12 @@ fn text(vertices: &[(Edge, &Vertex)]) -> String {
         let inputs: Vec<_> = vertex.inputs().iter().map(|input| format!("#{}", input.index())).collect();
         let reads = if inputs.is_empty() { String::new() } else { format!("  <- {}", inputs.join(" ")) };
         let digest = &vertex.digest().digest().hex()[..SHORT];
-        out.push_str(&format!("#{} {digest} {} {}{reads}\n", edge.index(), kind(vertex.op()), harmless(&vertex.meta().name)));
+        out.push_str(&format!(
+            "#{} {digest} {} {}{reads}\n",
+            edge.index(),
+            kind(vertex.op()),
+            harmless(&vertex.meta().name)
+        ));
     }
     out
 }

@@ -55,7 +55,8 @@ impl Lines {
         let number = self.number(vertex);
         let Some(step) = self.steps.get_mut(&vertex) else { return };
         let elapsed = step.started.elapsed().as_secs_f64();
-        let out: String = take_lines(&mut step.rest, text).iter().map(|line| format!("#{number} {elapsed:.3} {line}\n")).collect();
+        let out: String =
+            take_lines(&mut step.rest, text).iter().map(|line| format!("#{number} {elapsed:.3} {line}\n")).collect();
         super::err(&out);
     }
 
@@ -75,7 +76,8 @@ impl Display for Lines {
         match event {
             Event::Plan { vertices, .. } => {
                 for vertex in vertices {
-                    let step = Step { name: vertex.name.clone(), number: None, started: Instant::now(), rest: String::new() };
+                    let step =
+                        Step { name: vertex.name.clone(), number: None, started: Instant::now(), rest: String::new() };
                     self.steps.insert(vertex.vertex, step);
                 }
             }
@@ -91,7 +93,9 @@ impl Display for Lines {
             Event::Log { vertex, text, .. } => self.log(*vertex, text),
             Event::Progress { .. } => {}
             Event::Done { vertex, .. } => self.end(*vertex, |elapsed| format!("DONE {elapsed:.1}s")),
-            Event::Failed { vertex, message, .. } => self.end(*vertex, |_| format!("ERROR: {}", style::harmless(message))),
+            Event::Failed { vertex, message, .. } => {
+                self.end(*vertex, |_| format!("ERROR: {}", style::harmless(message)))
+            }
             Event::Cancelled { vertex } => self.end(*vertex, |_| "CANCELED".to_owned()),
             Event::Note { message } => super::err(&format!("{} {message}\n", style::hint("note:"))),
             Event::Exporting { what } => super::err(&format!("exporting {what}\n")),

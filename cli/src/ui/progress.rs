@@ -89,7 +89,8 @@ pub(crate) fn take_lines(rest: &mut String, text: &str) -> Vec<String> {
     const LONGEST_LINE: usize = 64 << 10;
     rest.push_str(text);
     let mut lines = Vec::new();
-    while let Some(end) = rest.find('\n').map(|at| at + 1).or_else(|| (rest.len() > LONGEST_LINE).then_some(rest.len())) {
+    while let Some(end) = rest.find('\n').map(|at| at + 1).or_else(|| (rest.len() > LONGEST_LINE).then_some(rest.len()))
+    {
         let line: String = rest.drain(..end).collect();
         lines.push(last_state(&line));
     }

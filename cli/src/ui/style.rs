@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn the_environment_decides() {
-        let with = |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
+        let with =
+            |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
         assert!(decide(|_| None, true));
         assert!(!decide(|_| None, false));
         assert!(!decide(with("NO_COLOR", "1"), true));

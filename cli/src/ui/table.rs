@@ -101,7 +101,9 @@ fn text(value: &Value) -> String {
 pub(crate) fn align(lines: Vec<Vec<String>>) -> String {
     const GAP: usize = 3;
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
     let widths: Vec<_> = (0..columns).map(width).collect();
     let mut out = String::new();
     for line in &lines {
@@ -122,15 +124,25 @@ mod tests {
 
     fn table() -> Table {
         let row = |id: &str, size: u64| json!({"ID": id, "Size": size, "Tag": "latest"}).as_object().unwrap().clone();
-        Table { columns: vec![("ID", "IMAGE ID"), ("Size", "SIZE")], extra_headings: vec![("Tag", "TAG")], rows: vec![row("abc", 1), row("de", 22)] }
+        Table {
+            columns: vec![("ID", "IMAGE ID"), ("Size", "SIZE")],
+            extra_headings: vec![("Tag", "TAG")],
+            rows: vec![row("abc", 1), row("de", 22)],
+        }
     }
 
     #[test]
     fn the_forms_scripts_use() {
         assert_eq!(table().render(None).unwrap(), "IMAGE ID   SIZE\nabc        1\nde         22\n");
         assert_eq!(table().render(Some("{{.ID}}:{{.Tag}}")).unwrap(), "abc:latest\nde:latest\n");
-        assert_eq!(table().render(Some("table {{.Tag}}\\t{{.ID}}")).unwrap(), "TAG      IMAGE ID\nlatest   abc\nlatest   de\n");
-        assert_eq!(table().render(Some("json")).unwrap().lines().next(), Some(r#"{"ID":"abc","Size":1,"Tag":"latest"}"#));
+        assert_eq!(
+            table().render(Some("table {{.Tag}}\\t{{.ID}}")).unwrap(),
+            "TAG      IMAGE ID\nlatest   abc\nlatest   de\n"
+        );
+        assert_eq!(
+            table().render(Some("json")).unwrap().lines().next(),
+            Some(r#"{"ID":"abc","Size":1,"Tag":"latest"}"#)
+        );
         assert!(table().render(Some("{{.Idd}}")).is_err());
     }
 }

@@ -126,7 +126,8 @@ impl Display for Tree {
         match event {
             Event::Plan { vertices, .. } => {
                 for vertex in vertices {
-                    let step = Step { name: vertex.name.clone(), started: Instant::now(), running: None, done: String::new() };
+                    let step =
+                        Step { name: vertex.name.clone(), started: Instant::now(), running: None, done: String::new() };
                     self.steps.insert(vertex.vertex, step);
                 }
                 self.show_head();

@@ -30,7 +30,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         Some(store) => builder::gc::usage(&store)?,
         None => builder::gc::Usage::default(),
     };
-    let columns = vec![("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")];
+    let columns = vec![
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ];
     let table = Table { columns, extra_headings: Vec::new(), rows: usage.rows.iter().map(row).collect() };
     ui::out(&table.render(args.format.as_deref())?)?;
     Ok(0)

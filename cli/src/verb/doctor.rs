@@ -37,8 +37,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let works = sandbox::can_run(&probe.rung);
     let text = match args.format.as_deref() {
         Some(format) => {
-            let all: Vec<_> = findings.iter().map(|one| json!({"Good": one.good, "What": one.what, "Fix": one.fix})).collect();
-            ui::object(format, &json!({"Rung": probe.rung.name(), "Works": works, "Blocked": probe.blocked, "Findings": all}))?
+            let all: Vec<_> =
+                findings.iter().map(|one| json!({"Good": one.good, "What": one.what, "Fix": one.fix})).collect();
+            ui::object(
+                format,
+                &json!({"Rung": probe.rung.name(), "Works": works, "Blocked": probe.blocked, "Findings": all}),
+            )?
         }
         None => findings.iter().map(Finding::show).collect(),
     };
@@ -92,7 +96,9 @@ fn rung(probe: &Probe) -> Finding {
         Rung::Root => "root: everything works",
         Rung::SubordinateIds { .. } => "an ordinary user with subordinate ids: everything works",
         Rung::SingleId => "an ordinary user with one id: owners of files are recorded beside them, and one user runs",
-        Rung::Chroot => "inside a container that refuses namespaces: RUN works by chroot, without a boundary of its own",
+        Rung::Chroot => {
+            "inside a container that refuses namespaces: RUN works by chroot, without a boundary of its own"
+        }
         Rung::Unprivileged => "no namespaces and no chroot: only builds without RUN work",
     };
     let what = format!("privileges: {name} ({means})");
@@ -108,7 +114,11 @@ fn space(store: &Store) -> Finding {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let what = format!("store: {root}, {} free", duration::size(free));
-            if free < LITTLE_SPACE { Finding::bad(what, "`estiba prune` frees what nothing needs") } else { Finding::good(what) }
+            if free < LITTLE_SPACE {
+                Finding::bad(what, "`estiba prune` frees what nothing needs")
+            } else {
+                Finding::good(what)
+            }
         }
         Err(errno) => Finding::bad(format!("store: {root}: {errno}"), "set --root or $ESTIBA_ROOT to another folder"),
     }
@@ -119,7 +129,10 @@ fn broken_images(store: &Store) -> Result<Vec<Finding>> {
     let mut all = Vec::new();
     for row in store.index().images()? {
         if let Err(error) = image::read_any(store, &row.manifest) {
-            all.push(Finding::bad(format!("image {} is damaged: {}", row.name, error.message()), format!("estiba rmi {}", row.name)));
+            all.push(Finding::bad(
+                format!("image {} is damaged: {}", row.name, error.message()),
+                format!("estiba rmi {}", row.name),
+            ));
         }
     }
     Ok(all)

@@ -50,7 +50,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         ui::out(&ids)?;
         return Ok(0);
     }
-    let columns = vec![("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedBy", "CREATED BY"), ("Size", "SIZE"), ("Comment", "COMMENT")];
+    let columns = vec![
+        ("ID", "IMAGE"),
+        ("CreatedSince", "CREATED"),
+        ("CreatedBy", "CREATED BY"),
+        ("Size", "SIZE"),
+        ("Comment", "COMMENT"),
+    ];
     let table = Table { columns, extra_headings: vec![("CreatedAt", "CREATED AT")], rows };
     ui::out(&table.render(args.format.as_deref())?)?;
     Ok(0)

@@ -59,7 +59,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         ui::out(&ids.concat())?;
         return Ok(0);
     }
-    let mut columns = vec![("Repository", "REPOSITORY"), ("Tag", "TAG"), ("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("Size", "SIZE")];
+    let mut columns = vec![
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("ID", "IMAGE ID"),
+        ("CreatedSince", "CREATED"),
+        ("Size", "SIZE"),
+    ];
     if args.digests {
         columns.insert(2, ("Digest", "DIGEST"));
     }
@@ -76,7 +82,8 @@ fn rows_of(store: &Store, named: &Named, args: &Args, filters: &[Filter]) -> Res
         names.retain(Option::is_some);
     }
     let wanted = |name: &Option<oci::Reference>| {
-        let by_name = args.name.as_deref().is_none_or(|pattern| name.as_ref().is_some_and(|name| matches_name(pattern, name)));
+        let by_name =
+            args.name.as_deref().is_none_or(|pattern| name.as_ref().is_some_and(|name| matches_name(pattern, name)));
         by_name && filters.iter().all(|filter| filter.accepts(named, name.as_ref()))
     };
     Ok(names.iter().filter(|name| wanted(name)).map(|name| row(named, name.as_ref(), size, args.no_trunc)).collect())
@@ -154,7 +161,14 @@ mod tests {
     #[test]
     fn names_match_as_docker_matches_them() {
         let app: oci::Reference = "team/app:1".parse().unwrap();
-        for (pattern, expected) in [("team/app", true), ("team/app:1", true), ("team/*", true), ("app", false), ("team/app:2", false), ("docker.io/team/app", true)] {
+        for (pattern, expected) in [
+            ("team/app", true),
+            ("team/app:1", true),
+            ("team/*", true),
+            ("app", false),
+            ("team/app:2", false),
+            ("docker.io/team/app", true),
+        ] {
             assert_eq!(matches_name(pattern, &app), expected, "{pattern}");
         }
     }

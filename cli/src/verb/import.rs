@@ -49,9 +49,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     // Until it is named, only the lease keeps a collector away from the image.
     let _lease = store.lease()?;
     let stream: Box<dyn Read + Send> = match args.file.as_str() {
-        "-" if io::stdin().is_terminal() => return Err(Error::usage("standard input is a terminal").hint("name the tar file")),
+        "-" if io::stdin().is_terminal() => {
+            return Err(Error::usage("standard input is a terminal").hint("name the tar file"));
+        }
         "-" => Box::new(io::stdin()),
-        path if path.contains("://") => return Err(Error::later("importing from a URL", "download it, and give the file")),
+        path if path.contains("://") => {
+            return Err(Error::later("importing from a URL", "download it, and give the file"));
+        }
         path => Box::new(File::open(path).during(format!("open {path}"))?),
     };
     let manifest = builder::import::tarball(&store, stream, config).during(&args.file)?;
@@ -64,11 +68,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 
 /// The configuration that the instructions make: a Dockerfile from scratch, lowered.
 fn changed(changes: &[String], platform: &Platform) -> Result<ContainerConfig> {
-    const ALLOWED: [&str; 9] = ["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "USER", "VOLUME", "STOPSIGNAL", "WORKDIR"];
+    const ALLOWED: [&str; 9] =
+        ["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "USER", "VOLUME", "STOPSIGNAL", "WORKDIR"];
     for change in changes {
         let word = change.split_whitespace().next().unwrap_or_default().to_uppercase();
         if !ALLOWED.contains(&word.as_str()) {
-            return Err(Error::usage(format!("--change '{change}': {word} has no place here")).hint(format!("there are {}", ALLOWED.join(", "))));
+            return Err(Error::usage(format!("--change '{change}': {word} has no place here"))
+                .hint(format!("there are {}", ALLOWED.join(", "))));
         }
     }
     let text = format!("FROM scratch\n{}\n", changes.join("\n"));

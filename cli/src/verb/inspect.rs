@@ -49,7 +49,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let mut exit = 0;
     for text in &args.images {
         let inspected = match &store {
-            Some(store) => image::find(store, text, args.platform.as_ref()).and_then(|(image, _)| Inspected::new(store, &image)),
+            Some(store) => {
+                image::find(store, text, args.platform.as_ref()).and_then(|(image, _)| Inspected::new(store, &image))
+            }
             None => Err(image::missing_without_store(text)),
         };
         match inspected {

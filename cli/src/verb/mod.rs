@@ -142,7 +142,9 @@ fn verb_position(arguments: &[OsString]) -> usize {
 }
 
 fn expand_alias(arguments: &mut Vec<OsString>, at: usize) {
-    let matches = |words: &[&str]| words.iter().enumerate().all(|(i, word)| arguments.get(at + i).is_some_and(|given| given == word));
+    let matches = |words: &[&str]| {
+        words.iter().enumerate().all(|(i, word)| arguments.get(at + i).is_some_and(|given| given == word))
+    };
     if let Some((words, name)) = ALIASES.iter().find(|(words, _)| matches(words)) {
         arguments.splice(at..at + words.len(), [OsString::from(name)]);
     }
@@ -187,9 +189,14 @@ fn drop_boolean_value(arguments: &mut Vec<OsString>, error: &clap::Error) -> boo
     if error.kind() != ErrorKind::TooManyValues {
         return false;
     }
-    let (Some(flag), Some(value)) = (said(error, ContextKind::InvalidArg), said(error, ContextKind::InvalidValue)) else { return false };
+    let (Some(flag), Some(value)) = (said(error, ContextKind::InvalidArg), said(error, ContextKind::InvalidValue))
+    else {
+        return false;
+    };
     let flag = flag.split([' ', '=']).next().unwrap_or_default();
-    let Some(at) = arguments.iter().position(|word| word.to_str() == Some(&format!("{flag}={value}"))) else { return false };
+    let Some(at) = arguments.iter().position(|word| word.to_str() == Some(&format!("{flag}={value}"))) else {
+        return false;
+    };
     match value.to_ascii_lowercase().as_str() {
         "true" | "1" | "t" => arguments[at] = OsString::from(flag),
         "false" | "0" | "f" => drop(arguments.remove(at)),
@@ -325,7 +332,9 @@ mod tests {
     #[test]
     fn mistakes_get_a_next_step() {
         assert!(unknown_verb("buidl").message().contains("buidl"));
-        for (line, expected) in [("estiba build --secret id=x .", "later version"), ("estiba build --tagg x .", "--tagg")] {
+        for (line, expected) in
+            [("estiba build --secret id=x .", "later version"), ("estiba build --tagg x .", "--tagg")]
+        {
             match parsed(line) {
                 Err(error) => assert!(error.message().contains(expected), "{line}: {}", error.message()),
                 Ok(_) => panic!("{line} parsed"),

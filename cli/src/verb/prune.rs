@@ -67,14 +67,17 @@ fn options(args: &Args) -> Result<PruneOptions> {
     let mut options = PruneOptions { all: args.all, ..PruneOptions::default() };
     for filter in &args.filter {
         options.until = match filter.split_once('=') {
-            Some(("until" | "unused-for", span)) => {
-                Some(parse(span).ok_or_else(|| Error::usage(format!("--filter {filter}: `{span}` is not a time such as 24h")))?)
-            }
+            Some(("until" | "unused-for", span)) => Some(
+                parse(span)
+                    .ok_or_else(|| Error::usage(format!("--filter {filter}: `{span}` is not a time such as 24h")))?,
+            ),
             _ => return Err(Error::usage(format!("--filter {filter}: unknown filter")).hint("there is until=24h")),
         };
     }
     if let Some(text) = &args.keep_storage {
-        options.keep_storage = Some(parse_size(text).ok_or_else(|| Error::usage(format!("--keep-storage {text}: not a size such as 10g")))?);
+        options.keep_storage = Some(
+            parse_size(text).ok_or_else(|| Error::usage(format!("--keep-storage {text}: not a size such as 10g")))?,
+        );
     }
     Ok(options)
 }
@@ -93,7 +96,9 @@ fn confirmed(args: &Args) -> Result<bool> {
 
 /// Drops the rows that kept unnamed images, so that the collection finds them unused.
 fn forget_unnamed(store: &Store, options: &PruneOptions) -> Result {
-    let oldest = options.until.map_or(i64::MAX, |span| crate::duration::now() - i64::try_from(span.as_secs()).unwrap_or(i64::MAX));
+    let oldest = options
+        .until
+        .map_or(i64::MAX, |span| crate::duration::now() - i64::try_from(span.as_secs()).unwrap_or(i64::MAX));
     for row in store.index().images()? {
         if is_anonymous(&row.name) && row.created <= oldest {
             store.index().remove_image(&row.name)?;
@@ -115,6 +120,11 @@ fn dry_run(store: &Store, args: &Args) -> Result<u8> {
 }
 
 fn counts(pruned: &Pruned) -> String {
-    let lines = [("cache records", pruned.records), ("layers", pruned.layers), ("blobs", pruned.blobs), ("cache mounts", pruned.mounts)];
+    let lines = [
+        ("cache records", pruned.records),
+        ("layers", pruned.layers),
+        ("blobs", pruned.blobs),
+        ("cache mounts", pruned.mounts),
+    ];
     lines.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("removed {count} {what}\n")).collect()
 }

@@ -66,14 +66,19 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<String> {
     let doomed: BTreeSet<String> = match meant {
         Meant::Name(name) => {
             let last = rows.iter().all(|row| row.name == name || is_anonymous(&row.name));
-            rows.iter().filter(|row| row.name == name || (last && is_anonymous(&row.name))).map(|row| row.name.clone()).collect()
+            rows.iter()
+                .filter(|row| row.name == name || (last && is_anonymous(&row.name)))
+                .map(|row| row.name.clone())
+                .collect()
         }
         Meant::Id => rows.iter().map(|row| row.name.clone()).collect(),
     };
     let names = doomed.iter().filter(|name| !is_anonymous(name)).count();
     if names > 1 && !force {
         let shown: Vec<_> = doomed.iter().filter_map(|name| familiar(name)).map(|name| name.familiar()).collect();
-        return Err(Error::failed(format!("`{text}` has several names: {}", shown.join(", "))).hint("name one of them, or give --force to remove all").code(code::USAGE));
+        return Err(Error::failed(format!("`{text}` has several names: {}", shown.join(", ")))
+            .hint("name one of them, or give --force to remove all")
+            .code(code::USAGE));
     }
     let mut out = String::new();
     for name in &doomed {

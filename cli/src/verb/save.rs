@@ -49,7 +49,9 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     if args.output.is_none() && std::io::stdout().is_terminal() {
-        return Err(Error::usage("the archive would go to the terminal").hint("use `-o FILE`, or redirect standard output"));
+        return Err(
+            Error::usage("the archive would go to the terminal").hint("use `-o FILE`, or redirect standard output")
+        );
     }
     let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(&args.images[0])) };
     let images = chosen(&store, &args)?;

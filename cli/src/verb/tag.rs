@@ -26,7 +26,10 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let target: Reference = args.target.parse()?;
     if target.digest().is_some() {
-        return Err(Error::usage(format!("`{}` holds a digest: an image's digest is not given but computed", args.target)));
+        return Err(Error::usage(format!(
+            "`{}` holds a digest: an image's digest is not given but computed",
+            args.target
+        )));
     }
     let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(&args.source)) };
     let (found, meant) = image::find(&store, &args.source, None)?;

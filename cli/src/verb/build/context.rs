@@ -60,7 +60,10 @@ fn rules_of(path: &Path) -> Result<Option<IgnoreRules>> {
         Err(error) => return Err(Error::from(error).context(path.display())),
     };
     if size > MAX_IGNORE_FILE {
-        return Err(Error::failed(format!("{} is {size} bytes long; {MAX_IGNORE_FILE} are read at most", path.display())));
+        return Err(Error::failed(format!(
+            "{} is {size} bytes long; {MAX_IGNORE_FILE} are read at most",
+            path.display()
+        )));
     }
     let bytes = std::fs::read(path).during(path.display())?;
     let text = String::from_utf8(bytes).map_err(|_| Error::failed(format!("{} is not text", path.display())))?;
@@ -95,7 +98,10 @@ fn place_of(name: &str, place: &str) -> Result<Place> {
         return Ok(Place::Image(place.to_owned()));
     }
     if place.contains("://") {
-        return Err(Error::later(&format!("--build-context {name}={place}: a context at a URL"), "download it, and give the folder"));
+        return Err(Error::later(
+            &format!("--build-context {name}={place}: a context at a URL"),
+            "download it, and give the folder",
+        ));
     }
     let dir = PathBuf::from(place);
     if !dir.is_dir() {

@@ -31,7 +31,10 @@ pub(super) fn read(args: &Args) -> Result<Source> {
     let from_stdin = context.is_none() || args.file.as_deref() == Some(Path::new("-"));
     let (name, bytes, path) = if from_stdin {
         if let (None, Some(file)) = (&context, args.file.as_deref().filter(|file| *file != Path::new("-"))) {
-            return Err(Error::usage(format!("context `-` takes the Dockerfile from standard input: --file {} has no place", file.display())));
+            return Err(Error::usage(format!(
+                "context `-` takes the Dockerfile from standard input: --file {} has no place",
+                file.display()
+            )));
         }
         (DEFAULT_NAME.to_owned(), from_standard_input()?, None)
     } else {
@@ -64,8 +67,11 @@ fn context_folder(written: &str) -> Result<Option<PathBuf>> {
     let path = PathBuf::from(written);
     match std::fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Ok(Some(path)),
-        Ok(_) => Err(Error::failed(format!("context `{written}` is not a folder")).hint(format!("`estiba build -f {written} FOLDER` builds a Dockerfile that has another name"))),
-        Err(_) if is_remote(written) => Err(Error::later(&format!("a context at a URL (`{written}`)"), "clone or download it, and give the folder")),
+        Ok(_) => Err(Error::failed(format!("context `{written}` is not a folder"))
+            .hint(format!("`estiba build -f {written} FOLDER` builds a Dockerfile that has another name"))),
+        Err(_) if is_remote(written) => {
+            Err(Error::later(&format!("a context at a URL (`{written}`)"), "clone or download it, and give the folder"))
+        }
         Err(error) => Err(Error::failed(format!("context `{written}`: {}", reason(&error)))),
     }
 }
@@ -86,7 +92,10 @@ fn from_standard_input() -> Result<Vec<u8>> {
 }
 
 fn looks_like_archive(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(b"BZh") || bytes.starts_with(&[0xfd, b'7', b'z']) || bytes.get(257..262) == Some(b"ustar")
+    bytes.starts_with(&[0x1f, 0x8b])
+        || bytes.starts_with(b"BZh")
+        || bytes.starts_with(&[0xfd, b'7', b'z'])
+        || bytes.get(257..262) == Some(b"ustar")
 }
 
 /// One byte more than is allowed, so that the frontend can say that it is too much.
@@ -119,7 +128,11 @@ fn absent(path: &Path, asked_for: bool, error: &io::Error) -> Error {
     };
     let suggested = suggestions(&wanted, &names);
     if suggested.is_empty() {
-        let hint = if asked_for { "--file is taken from where you are, not from the context" } else { "write one, or name another with `-f FILE`" };
+        let hint = if asked_for {
+            "--file is taken from where you are, not from the context"
+        } else {
+            "write one, or name another with `-f FILE`"
+        };
         return failed.hint(hint);
     }
     let list: Vec<_> = suggested.iter().map(|name| format!("-f {}", folder.join(name).display())).collect();
@@ -132,7 +145,8 @@ fn suggestions<'a>(wanted: &str, names: &'a [String]) -> Vec<&'a str> {
         let lower = name.to_lowercase();
         (lower.contains("dockerfile") || lower.contains("containerfile")) && !lower.ends_with(".dockerignore")
     };
-    let mut others: Vec<&str> = names.iter().filter(related).map(String::as_str).filter(|name| !list.contains(name)).collect();
+    let mut others: Vec<&str> =
+        names.iter().filter(related).map(String::as_str).filter(|name| !list.contains(name)).collect();
     others.sort_unstable();
     list.extend(others);
     list.truncate(MAX_SUGGESTED);
@@ -151,7 +165,8 @@ mod tests {
 
     #[test]
     fn near_names_come_first() {
-        let names = ["src", "Dockerfile.dev", "Dockerfle", "app.Dockerfile", "Dockerfile.dockerignore"].map(str::to_owned);
+        let names =
+            ["src", "Dockerfile.dev", "Dockerfle", "app.Dockerfile", "Dockerfile.dockerignore"].map(str::to_owned);
         assert_eq!(suggestions("Dockerfile", &names), ["Dockerfle", "Dockerfile.dev", "app.Dockerfile"]);
     }
 

@@ -91,7 +91,14 @@ pub(super) struct Args {
     #[arg(long)]
     explain: bool,
     /// How to show progress
-    #[arg(long, value_name = "MODE", default_value = "auto", hide_default_value = true, env = "BUILDKIT_PROGRESS", hide_env = true)]
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "auto",
+        hide_default_value = true,
+        env = "BUILDKIT_PROGRESS",
+        hide_env = true
+    )]
     progress: Mode,
     /// Print nothing but the image's id
     #[arg(short, long)]
@@ -165,7 +172,8 @@ fn lower(store: &Store, source: &Source, options: frontend::Options) -> Result<L
     if parsed.diagnostics.iter().any(frontend::Diagnostic::is_error) {
         return Err(report::refuse(source, &parsed.diagnostics));
     }
-    let mut plan = Plan::new(parsed.dockerfile, &source.text, options).map_err(|found| report::refuse(source, &found))?;
+    let mut plan =
+        Plan::new(parsed.dockerfile, &source.text, options).map_err(|found| report::refuse(source, &found))?;
     while let Some(wanted) = plan.wanted() {
         let provided = resolve::answer(store, &wanted).map_err(|error| report::place(source, &wanted, error))?;
         plan.provide(wanted, provided).map_err(|found| report::refuse(source, &found))?;

@@ -101,7 +101,10 @@ fn epoch(args: &Args) -> Result<Option<i64>> {
     match given.or_else(|| variable(EPOCH)) {
         Some(text) => match text.parse() {
             Ok(seconds) => Ok(Some(seconds)),
-            Err(_) if text == "context" => Err(Error::later("`SOURCE_DATE_EPOCH=context`", "give the seconds: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)")),
+            Err(_) if text == "context" => Err(Error::later(
+                "`SOURCE_DATE_EPOCH=context`",
+                "give the seconds: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)",
+            )),
             Err(_) => Err(Error::usage(format!("{EPOCH}={text}: expected seconds since 1970"))),
         },
         None => Ok(args.reproducible.then_some(0)),
@@ -118,5 +121,8 @@ fn ca_bundle(written: &str) -> Result<PathBuf> {
     }
     let named = variable("SSL_CERT_FILE").map(PathBuf::from);
     let found = named.into_iter().chain(SYSTEM_BUNDLES.map(PathBuf::from)).find(|path| path.is_file());
-    found.ok_or_else(|| Error::failed("--ca-bundle system: no bundle was found on this machine").hint("name the PEM file: `--ca-bundle FILE`"))
+    found.ok_or_else(|| {
+        Error::failed("--ca-bundle system: no bundle was found on this machine")
+            .hint("name the PEM file: `--ca-bundle FILE`")
+    })
 }

@@ -10,7 +10,16 @@ use crate::keyed::Keyed;
 const TYPES: [&str; 6] = ["image", "oci", "docker", "tar", "local", "cacheonly"];
 
 const KEYS: [&str; 10] = [
-    "type", "dest", "name", "tar", "compression", "compression-level", "force-compression", "rewrite-timestamp", "push", "unpack",
+    "type",
+    "dest",
+    "name",
+    "tar",
+    "compression",
+    "compression-level",
+    "force-compression",
+    "rewrite-timestamp",
+    "push",
+    "unpack",
 ];
 
 /// One `--output`.
@@ -31,7 +40,10 @@ pub(super) fn parse(written: &str) -> Result<Parsed> {
         return Ok(Parsed { output: Output::Local { dest: absolute(written)? }, names: Vec::new() });
     }
     let mut keys = Keyed::parse(written)?;
-    let kind = keys.take(&["type"]).ok_or_else(|| Error::usage(format!("--output {written}: type= is missing")).hint(format!("the types are {}", TYPES.join(", "))))?;
+    let kind = keys.take(&["type"]).ok_or_else(|| {
+        Error::usage(format!("--output {written}: type= is missing"))
+            .hint(format!("the types are {}", TYPES.join(", ")))
+    })?;
     let dest = keys.take(&["dest", "destination"]);
     let names = keys.take(&["name"]).map(|names| names.split(',').map(str::to_owned).collect()).unwrap_or_default();
     if keys.take_switch(&["push"])? == Some(true) || kind == "registry" {
@@ -77,7 +89,9 @@ fn compression(keys: &mut Keyed) -> Result<Compress> {
     };
     let level = match keys.take(&["compression-level"]) {
         None => None,
-        Some(text) => Some(text.parse().map_err(|_| Error::usage(format!("compression-level={text}: expected a number")))?),
+        Some(text) => {
+            Some(text.parse().map_err(|_| Error::usage(format!("compression-level={text}: expected a number")))?)
+        }
     };
     let force = keys.take_switch(&["force-compression"])?.unwrap_or(false);
     Ok(Compress { form, level, force })
@@ -87,7 +101,8 @@ fn file(dest: Option<String>, written: &str) -> Result<Destination> {
     match dest.as_deref() {
         None | Some("-") => {
             if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-                return Err(Error::usage(format!("--output {written}: the archive would go to the terminal")).hint("add dest=FILE, or redirect standard output"));
+                return Err(Error::usage(format!("--output {written}: the archive would go to the terminal"))
+                    .hint("add dest=FILE, or redirect standard output"));
             }
             Ok(Destination::Stdout)
         }

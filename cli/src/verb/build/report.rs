@@ -12,11 +12,11 @@ use store::Store;
 
 use super::Args;
 use super::dockerfile::Source;
+use crate::duration;
 use crate::error::{Error, Result, While, code};
 use crate::image::{anonymous_name, familiar};
 use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
-use crate::duration;
 
 /// Lines shown before and after the ones that failed.
 const AROUND: u32 = 2;
@@ -58,7 +58,11 @@ impl Report {
             out.push('\n');
         }
         if !unused.is_empty() {
-            out.push_str(&format!("{} no ARG takes the build arguments {}\n", style::warning("warning:"), unused.join(", ")));
+            out.push_str(&format!(
+                "{} no ARG takes the build arguments {}\n",
+                style::warning("warning:"),
+                unused.join(", ")
+            ));
         }
         ui::err(&out);
     }
@@ -83,7 +87,9 @@ impl Report {
 
     /// Tells of a build that worked.
     pub(crate) fn finish(&self, keeps_image: bool, store: &Store, built: &Built) -> Result<u8> {
-        if let (true, Some(id), Some(manifest), true) = (keeps_image, built.config_digest, &built.manifest, built.tags.is_empty()) {
+        if let (true, Some(id), Some(manifest), true) =
+            (keeps_image, built.config_digest, &built.manifest, built.tags.is_empty())
+        {
             let name = anonymous_name(&id);
             // A cached build writes nothing: the row is there already.
             if store.index().image(&name)?.is_none_or(|row| row.manifest != manifest.digest) {
@@ -134,7 +140,9 @@ impl Report {
     /// Turns the builder's failure into what the user reads.
     pub(crate) fn fail(&self, error: builder::Error) -> Error {
         match error {
-            builder::Error::Cancelled => Error::failed("the build was cancelled; what was finished stays cached").code(code::INTERRUPTED),
+            builder::Error::Cancelled => {
+                Error::failed("the build was cancelled; what was finished stays cached").code(code::INTERRUPTED)
+            }
             builder::Error::Vertex { name, location, exit_code, log_tail, log, source } => {
                 let mut excerpt = tail(&name, &log_tail);
                 if let Some(location) = &location {
@@ -162,7 +170,8 @@ impl Report {
         let first = location.first_line.saturating_sub(AROUND).max(1);
         let last = location.last_line.saturating_add(AROUND);
         let mut out = format!("{}:{}\n", self.source_name, location.first_line);
-        let lines = self.source_text.lines().zip(1u32..).skip(first as usize - 1).take_while(|(_, number)| *number <= last);
+        let lines =
+            self.source_text.lines().zip(1u32..).skip(first as usize - 1).take_while(|(_, number)| *number <= last);
         for (line, number) in lines {
             let meant = (location.first_line..=location.last_line).contains(&number);
             let mark = if meant { style::error(">>>") } else { "   ".to_owned() };

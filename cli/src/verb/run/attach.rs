@@ -33,7 +33,9 @@ const MAX_PENDING: usize = 64 << 10;
 /// docker's check, with its words.
 pub(super) fn check(interactive: bool, tty: bool) -> Result {
     if interactive && tty && !io::stdin().is_terminal() {
-        return Err(Error::failed("the input device is not a TTY").hint("leave -t out: `-i` alone passes standard input on"));
+        return Err(
+            Error::failed("the input device is not a TTY").hint("leave -t out: `-i` alone passes standard input on")
+        );
     }
     Ok(())
 }
@@ -49,7 +51,8 @@ pub(super) fn window_size() -> WindowSize {
 /// Starts the container and stays with it to its end.
 pub(super) fn run(spec: &Spec, interactive: bool) -> Result<Finished> {
     let signals = Signals::block(&SignalSet::of(&FORWARDED))?;
-    let mut running = container::run(spec, stdio(spec, interactive)?).map_err(|error| start_error(error, &spec.args))?;
+    let mut running =
+        container::run(spec, stdio(spec, interactive)?).map_err(|error| start_error(error, &spec.args))?;
     match running.terminal() {
         Some(terminal) => with_terminal(&running, &terminal, &signals, interactive)?,
         None => without_terminal(&running, &signals)?,
@@ -150,7 +153,8 @@ impl Copy<'_> {
             let pidfd = running.pidfd();
             let stdin = io::stdin();
             let wants = if self.typed.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
-            let input = if self.reads_input && self.typed.len() < MAX_PENDING { PollFlags::IN } else { PollFlags::empty() };
+            let input =
+                if self.reads_input && self.typed.len() < MAX_PENDING { PollFlags::IN } else { PollFlags::empty() };
             let mut waited = [
                 PollFd::new(&pidfd, PollFlags::IN),
                 PollFd::new(signals, PollFlags::IN),

@@ -111,7 +111,8 @@ pub(super) struct Args {
 
 /// Runs the verb. Whatever fails before the program runs is docker's 125.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    start(&args, context).map_err(|error| if error.exit_code() == code::FAILED { error.code(code::USAGE) } else { error })
+    start(&args, context)
+        .map_err(|error| if error.exit_code() == code::FAILED { error.code(code::USAGE) } else { error })
 }
 
 fn start(args: &Args, context: &Context) -> Result<u8> {
@@ -129,7 +130,8 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     if !sandbox::can_run(&probe.rung) {
         return Err(sandbox::refused(&probe, "a container"));
     }
-    let rootfs = rootfs::Prepared::new(&store, &image, &probe, &id).during(format!("prepare the file system of {name}"))?;
+    let rootfs =
+        rootfs::Prepared::new(&store, &image, &probe, &id).during(format!("prepare the file system of {name}"))?;
     let spec = wishes.into_spec(rootfs.root_fs().clone(), &probe, &rootfs);
     let finished = attach::run(&spec, args.interactive);
     // The tree goes before the answer: nothing of a container outlives its `run`.
@@ -144,7 +146,9 @@ fn check_name(name: &str) -> Result {
     if first && name.len() > 1 && name.bytes().all(word) {
         return Ok(());
     }
-    Err(Error::usage(format!("--name {name}: a name is letters, digits and `_.-`, at least two, the first a letter or digit")))
+    Err(Error::usage(format!(
+        "--name {name}: a name is letters, digits and `_.-`, at least two, the first a letter or digit"
+    )))
 }
 
 /// The error of a container that did not start, with what helps.
@@ -152,7 +156,9 @@ fn start_error(error: container::StartError, args: &[String]) -> Error {
     let code = error.exit_code();
     let failed = Error::failed(error.to_string()).code(code);
     match (code, args.first()) {
-        (127, Some(program)) if program.contains(' ') => failed.hint(format!("`{program}` is one word: leave the quotes out, or run it by a shell: sh -c '…'")),
+        (127, Some(program)) if program.contains(' ') => {
+            failed.hint(format!("`{program}` is one word: leave the quotes out, or run it by a shell: sh -c '…'"))
+        }
         (127, _) => failed.hint("`estiba inspect -f '{{json .Config.Env}}' IMAGE` shows the PATH that was searched"),
         (126, _) => failed.hint("is it executable, and for this processor?"),
         _ => failed,

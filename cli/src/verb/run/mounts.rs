@@ -29,7 +29,9 @@ pub(super) fn volume(written: &str) -> Result<Option<Mount>> {
             "ro" | "readonly" => readonly = true,
             // SELinux labels and mount propagation are as they are; these ask for nothing more.
             "rw" | "z" | "Z" | "rprivate" | "private" | "cached" | "delegated" | "consistent" => {}
-            "rshared" | "shared" | "rslave" | "slave" | "U" | "O" | "nocopy" => return Err(Error::later(&format!("`{option}` of --volume"), "")),
+            "rshared" | "shared" | "rslave" | "slave" | "U" | "O" | "nocopy" => {
+                return Err(Error::later(&format!("`{option}` of --volume"), ""));
+            }
             other => return Err(Error::usage(format!("--volume {written}: unknown option `{other}`"))),
         }
     }
@@ -47,12 +49,22 @@ fn bind(path: PathBuf, target: &str, readonly: bool) -> Mount {
 
 /// A path of the host; a bare word would be a volume's name.
 fn host_path(written: &str, whole: &str) -> Result<PathBuf> {
-    let is_path = written.starts_with('/') || written == "." || written == ".." || written.starts_with("./") || written.starts_with("../");
+    let is_path = written.starts_with('/')
+        || written == "."
+        || written == ".."
+        || written.starts_with("./")
+        || written.starts_with("../");
     if written.starts_with("~/") {
-        return Err(Error::usage(format!("--volume {whole}: `~` is the shell's to expand; write \"$HOME{}\"", &written[1..])));
+        return Err(Error::usage(format!(
+            "--volume {whole}: `~` is the shell's to expand; write \"$HOME{}\"",
+            &written[1..]
+        )));
     }
     if !is_path {
-        return Err(Error::later(&format!("--volume {whole}: a volume with a name"), &format!("a folder beside you is written ./{written}")));
+        return Err(Error::later(
+            &format!("--volume {whole}: a volume with a name"),
+            &format!("a folder beside you is written ./{written}"),
+        ));
     }
     Ok(std::path::absolute(written)?)
 }
@@ -68,13 +80,15 @@ fn absolute_target(target: &str, option: &str, whole: &str) -> Result {
 pub(super) fn tmpfs(written: &str) -> Result<Mount> {
     let (target, options) = written.split_once(':').unwrap_or((written, ""));
     absolute_target(target, "--tmpfs", written)?;
-    let mut mount = Mount { target: target.to_owned(), source: Source::Tmpfs { size: None, mode: TMPFS_MODE }, readonly: false };
+    let mut mount =
+        Mount { target: target.to_owned(), source: Source::Tmpfs { size: None, mode: TMPFS_MODE }, readonly: false };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("size", size)) => mount.source = with_size(&mount.source, Some(size_of(size, written)?)),
             Some(("mode", mode)) => mount.source = with_mode(&mount.source, mode_of(mode, written)?),
             None if option == "ro" => mount.readonly = true,
-            None if ["rw", "exec", "noexec", "nosuid", "suid", "nodev", "dev", "noatime", "atime", "nr_inodes"].contains(&option) => {}
+            None if ["rw", "exec", "noexec", "nosuid", "suid", "nodev", "dev", "noatime", "atime", "nr_inodes"]
+                .contains(&option) => {}
             _ => return Err(Error::usage(format!("--tmpfs {written}: unknown option `{option}`"))),
         }
     }
@@ -100,10 +114,14 @@ fn size_of(text: &str, whole: &str) -> Result<u64> {
 }
 
 fn mode_of(text: &str, whole: &str) -> Result<u32> {
-    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| Error::usage(format!("{whole}: `{text}` is not an octal mode")))
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| Error::usage(format!("{whole}: `{text}` is not an octal mode")))
 }
 
-const MOUNT_KEYS: [&str; 8] = ["type", "source", "target", "readonly", "bind-propagation", "tmpfs-size", "tmpfs-mode", "consistency"];
+const MOUNT_KEYS: [&str; 8] =
+    ["type", "source", "target", "readonly", "bind-propagation", "tmpfs-size", "tmpfs-mode", "consistency"];
 
 /// One `--mount`.
 pub(super) fn mount(written: &str) -> Result<Mount> {
@@ -123,7 +141,8 @@ pub(super) fn mount(written: &str) -> Result<Mount> {
             keys.take(&["bind-propagation"]);
             let path = std::path::absolute(Path::new(&source))?;
             if !path.exists() {
-                return Err(Error::failed(format!("{what}: {} does not exist", path.display())).hint("`-v` would make it a folder"));
+                return Err(Error::failed(format!("{what}: {} does not exist", path.display()))
+                    .hint("`-v` would make it a folder"));
             }
             bind(path, &target, readonly)
         }
@@ -132,8 +151,12 @@ pub(super) fn mount(written: &str) -> Result<Mount> {
             let mode = keys.take(&["tmpfs-mode"]).map(|mode| mode_of(&mode, &what)).transpose()?;
             Mount { target, source: Source::Tmpfs { size, mode: mode.unwrap_or(TMPFS_MODE) }, readonly }
         }
-        "volume" | "image" => return Err(Error::later(&format!("{what}: type={kind}"), "type=bind mounts a folder of the host")),
-        other => return Err(Error::usage(format!("{what}: unknown type `{other}`")).hint("the types are bind and tmpfs")),
+        "volume" | "image" => {
+            return Err(Error::later(&format!("{what}: type={kind}"), "type=bind mounts a folder of the host"));
+        }
+        other => {
+            return Err(Error::usage(format!("{what}: unknown type `{other}`")).hint("the types are bind and tmpfs"));
+        }
     };
     keys.finish(&what, &MOUNT_KEYS)?;
     Ok(mount)
@@ -146,7 +169,14 @@ mod tests {
     #[test]
     fn volumes() {
         let mount = volume("/tmp:/in:ro").unwrap().unwrap();
-        assert_eq!(mount, Mount { target: "/in".to_owned(), source: Source::Path { path: "/tmp".into(), recursive: true }, readonly: true });
+        assert_eq!(
+            mount,
+            Mount {
+                target: "/in".to_owned(),
+                source: Source::Path { path: "/tmp".into(), recursive: true },
+                readonly: true
+            }
+        );
         assert!(volume("/data").unwrap().is_none());
         for bad in ["/a:b", "name:/x", "/a:/b:wat", "/a:/", "a:b:c:d"] {
             assert!(volume(bad).is_err(), "{bad}");
@@ -155,7 +185,8 @@ mod tests {
 
     #[test]
     fn memory() {
-        let expected = |size, mode, readonly| Mount { target: "/t".to_owned(), source: Source::Tmpfs { size, mode }, readonly };
+        let expected =
+            |size, mode, readonly| Mount { target: "/t".to_owned(), source: Source::Tmpfs { size, mode }, readonly };
         assert_eq!(tmpfs("/t").unwrap(), expected(None, 0o1777, false));
         assert_eq!(tmpfs("/t:size=64m,mode=700,ro").unwrap(), expected(Some(64 << 20), 0o700, true));
         assert_eq!(mount("type=tmpfs,dst=/t,tmpfs-size=1k").unwrap(), expected(Some(1024), 0o1777, false));

@@ -119,9 +119,15 @@ fn all_mounts(args: &Args, config: &ContainerConfig) -> Result<Vec<Mount>> {
     }
     if args.read_only {
         // A volume takes writes even where nothing else does. Elsewhere the container's own tree serves.
-        let is_mounted = |target: &String| all.iter().any(|mount| mount.target.trim_end_matches('/') == target.trim_end_matches('/'));
+        let is_mounted = |target: &String| {
+            all.iter().any(|mount| mount.target.trim_end_matches('/') == target.trim_end_matches('/'))
+        };
         let missing: Vec<_> = own.into_iter().filter(|target| !is_mounted(target)).collect();
-        all.extend(missing.into_iter().map(|target| Mount { target, source: Source::Tmpfs { size: None, mode: 0o755 }, readonly: false }));
+        all.extend(missing.into_iter().map(|target| Mount {
+            target,
+            source: Source::Tmpfs { size: None, mode: 0o755 },
+            readonly: false,
+        }));
     }
     all.sort_by_key(|mount| mount.target.trim_end_matches('/').matches('/').count());
     Ok(all)
@@ -177,8 +183,13 @@ fn security(args: &Args, spec: &mut Spec) -> Result {
             }
             // No label and no profile of these is set, so there is nothing to switch off.
             ("label", _) | ("apparmor", "unconfined") => {}
-            ("systempaths" | "apparmor" | "credentialspec" | "writable-cgroups", _) => return Err(Error::later(&format!("`--security-opt {written}`"), "")),
-            _ => return Err(Error::usage(format!("--security-opt {written}: unknown")).hint("there are seccomp=unconfined, seccomp=FILE and no-new-privileges")),
+            ("systempaths" | "apparmor" | "credentialspec" | "writable-cgroups", _) => {
+                return Err(Error::later(&format!("`--security-opt {written}`"), ""));
+            }
+            _ => {
+                return Err(Error::usage(format!("--security-opt {written}: unknown"))
+                    .hint("there are seccomp=unconfined, seccomp=FILE and no-new-privileges"));
+            }
         }
     }
     Ok(())
@@ -201,7 +212,8 @@ mod tests {
     fn started(line: &str, entrypoint: Option<&[&str]>, cmd: Option<&[&str]>) -> Vec<String> {
         let args = parse(line);
         let list = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let config = ContainerConfig { entrypoint: entrypoint.map(list), cmd: cmd.map(list), ..ContainerConfig::default() };
+        let config =
+            ContainerConfig { entrypoint: entrypoint.map(list), cmd: cmd.map(list), ..ContainerConfig::default() };
         arguments(&args, &args.words[1..], &config).unwrap_or_default()
     }
 
@@ -217,13 +229,24 @@ mod tests {
 
     #[test]
     fn options_are_settled() {
-        let args = parse("run --rm -it -e A=2 -w /w -u 5 --read-only --cap-drop ALL --security-opt no-new-privileges i");
-        let config = ContainerConfig { env: vec!["A=1".to_owned()], volumes: [("/v".to_owned(), oci::Empty {})].into(), ..ContainerConfig::default() };
+        let args =
+            parse("run --rm -it -e A=2 -w /w -u 5 --read-only --cap-drop ALL --security-opt no-new-privileges i");
+        let config = ContainerConfig {
+            env: vec!["A=1".to_owned()],
+            volumes: [("/v".to_owned(), oci::Empty {})].into(),
+            ..ContainerConfig::default()
+        };
         let id = "0123456789abcdef";
         let spec = Wishes::new(&args, &["x".to_owned()], &config, id).unwrap().spec;
         assert_eq!(spec.hostname.as_deref(), Some("0123456789ab"));
-        assert!(spec.env.contains(&("A".to_owned(), "2".to_owned())) && spec.env.contains(&("TERM".to_owned(), "xterm".to_owned())));
-        assert_eq!((spec.cwd.as_str(), spec.user.as_str(), spec.caps, spec.no_new_privs), ("/w", "5", CapSet::EMPTY, true));
+        assert!(
+            spec.env.contains(&("A".to_owned(), "2".to_owned()))
+                && spec.env.contains(&("TERM".to_owned(), "xterm".to_owned()))
+        );
+        assert_eq!(
+            (spec.cwd.as_str(), spec.user.as_str(), spec.caps, spec.no_new_privs),
+            ("/w", "5", CapSet::EMPTY, true)
+        );
         assert_eq!(spec.mounts.len(), 1, "the image's volume takes writes");
     }
 }
