@@ -139,7 +139,8 @@ fn what_goes_out_comes_back_the_same() {
     let image = world.import();
     for output in [oci_tar(&world.path("oci.tar")), docker(&world.path("docker.tar"))] {
         world.save(image, &output);
-        let (Output::Oci { dest: Destination::Path(path), .. } | Output::Docker { dest: Destination::Path(path), .. }) = &output
+        let (Output::Oci { dest: Destination::Path(path), .. } | Output::Docker { dest: Destination::Path(path), .. }) =
+            &output
         else {
             unreachable!()
         };
@@ -217,7 +218,9 @@ fn a_tree_goes_out_as_the_tar_that_its_diff_id_says() {
 fn layers_are_compressed_once_and_only_where_asked() {
     let world = World::new();
     let (image, _) = tree_image(&world);
-    for (form, kind) in [(CompressForm::Gzip, media_type::OCI_LAYER_GZIP), (CompressForm::Zstd, media_type::OCI_LAYER_ZSTD)] {
+    for (form, kind) in
+        [(CompressForm::Gzip, media_type::OCI_LAYER_GZIP), (CompressForm::Zstd, media_type::OCI_LAYER_ZSTD)]
+    {
         let compression = Compress { form: Some(form), level: None, force: false };
         let path = world.path("compressed.tar");
         let output = Output::Oci { dest: Destination::Path(path.clone()), tar: true, compression };
@@ -226,7 +229,10 @@ fn layers_are_compressed_once_and_only_where_asked() {
         world.save(image, &output);
         assert!(fs::read(&path).unwrap() == first);
         let diff_id = config(&world.store, &image).rootfs.diff_ids[0];
-        assert_eq!(world.store.index().variants(&diff_id).unwrap().iter().filter(|known| known.media_type == kind).count(), 1);
+        assert_eq!(
+            world.store.index().variants(&diff_id).unwrap().iter().filter(|known| known.media_type == kind).count(),
+            1
+        );
         let other = world.other();
         let compressed = import::archive(&other, open(&path)).unwrap()[0].1;
         assert_ne!(compressed, image);
@@ -287,7 +293,8 @@ fn damage_is_found_and_nothing_is_admitted() {
 fn a_blob_path_cannot_leave_the_layout() {
     let world = World::new();
     let dir = world.layout();
-    let layer = manifest(&world.store, &import::layout(&world.store, &dir, None, &Platform::host()).unwrap()).layers[0].digest;
+    let layer =
+        manifest(&world.store, &import::layout(&world.store, &dir, None, &Platform::host()).unwrap()).layers[0].digest;
     let blob = dir.join("blobs/sha256").join(layer.hex());
     fs::rename(&blob, world.path("outside")).unwrap();
     std::os::unix::fs::symlink("../../../outside", &blob).unwrap();
@@ -314,12 +321,16 @@ fn from(bytes: Vec<u8>) -> Box<dyn Read + Send> {
 fn old_docker_archives_come_in_with_all_their_tags() {
     let layer = Layer::new().file("a", 0o644, b"a").finish();
     let diff_id = Digest::sha256(&layer);
-    let config = format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{diff_id}","{diff_id}"]}},"Kept":1}}"#);
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":["{diff_id}","{diff_id}"]}},"Kept":1}}"#
+    );
     let hex = Digest::sha256(config.as_bytes()).hex();
     let config_name = format!("{hex}.json");
-    let index = format!(r#"[{{"Config":"{config_name}","RepoTags":["app:1","quay.io/x/app:2"],"Layers":["l1/layer.tar","l2/layer.tar"]}}]"#);
+    let index = format!(
+        r#"[{{"Config":"{config_name}","RepoTags":["app:1","quay.io/x/app:2"],"Layers":["l1/layer.tar","l2/layer.tar"]}}]"#
+    );
     let mut tar = TarWriter::new(Vec::new());
-    let mut file = |tar: &mut TarWriter<Vec<u8>>, path: &str, content: &[u8]| {
+    let file = |tar: &mut TarWriter<Vec<u8>>, path: &str, content: &[u8]| {
         let mut entry = Entry::new(path, Kind::File);
         entry.size = content.len() as u64;
         tar.append(&entry, &mut &content[..]).unwrap();
@@ -361,7 +372,9 @@ fn archives_that_lie_are_refused() {
     let world = World::new();
     let layer = Layer::new().file("a", 0o644, b"a").finish();
     let digest = Digest::sha256(&layer);
-    let config = |diff_ids: &str| format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#);
+    let config = |diff_ids: &str| {
+        format!(r#"{{"architecture":"amd64","os":"linux","rootfs":{{"type":"layers","diff_ids":[{diff_ids}]}}}}"#)
+    };
     let index = r#"[{"Config":"c.json","RepoTags":null,"Layers":["l.tar"]}]"#;
     let wrong = Digest::sha256(b"wrong");
     let refused = |members: &[(&str, &[u8])], what: &str| {
@@ -373,9 +386,15 @@ fn archives_that_lie_are_refused() {
     let good = config(&format!("\"{digest}\""));
     let lying = config(&format!("\"{wrong}\""));
     refused(&[("c.json", lying.as_bytes()), ("l.tar", &layer), ("manifest.json", index.as_bytes())], "unpacks to");
-    refused(&[("c.json", config("").as_bytes()), ("l.tar", &layer), ("manifest.json", index.as_bytes())], "lists 1 layers");
+    refused(
+        &[("c.json", config("").as_bytes()), ("l.tar", &layer), ("manifest.json", index.as_bytes())],
+        "lists 1 layers",
+    );
     refused(&[("c.json", good.as_bytes()), ("manifest.json", index.as_bytes())], "l.tar is missing");
-    refused(&[("c.json", good.as_bytes()), ("l.tar", &[b'x'; 5000]), ("manifest.json", index.as_bytes())], "layer sha256:");
+    refused(
+        &[("c.json", good.as_bytes()), ("l.tar", &[b'x'; 5000]), ("manifest.json", index.as_bytes())],
+        "layer sha256:",
+    );
     refused(&[("l.tar", &layer), ("manifest.json", index.as_bytes())], "c.json is missing");
     refused(&[("some/file", b"hello")], "it is no image");
     let blob = format!("blobs/sha256/{}", wrong.hex());
@@ -383,7 +402,10 @@ fn archives_that_lie_are_refused() {
     refused(&[(&*blob, b"{}")], "expected sha256:");
     let named = format!("{}.json", wrong.hex());
     refused(&[(&*named, good.as_bytes())], "expected sha256:");
-    assert!(import::archive(&world.store, from(b"no tar at all, but a text that is long enough".repeat(40).to_vec())).is_err());
+    assert!(
+        import::archive(&world.store, from(b"no tar at all, but a text that is long enough".repeat(40).to_vec()))
+            .is_err()
+    );
     assert!(import::archive(&world.store, from(Vec::new())).is_err());
 }
 
@@ -428,7 +450,11 @@ fn skopeo_reads_ours_and_we_read_skopeos() {
     skopeo(&["inspect", &format!("docker-archive:{}", docker_tar.display())]);
     // Theirs: what they made of ours.
     let made = world.path("made.tar");
-    skopeo(&["copy", &format!("docker-archive:{}", docker_tar.display()), &format!("docker-archive:{}:back:1", made.display())]);
+    skopeo(&[
+        "copy",
+        &format!("docker-archive:{}", docker_tar.display()),
+        &format!("docker-archive:{}:back:1", made.display()),
+    ]);
     let other = world.other();
     let images = import::archive(&other, open(&made)).unwrap();
     assert_eq!(images[0].0, [name("back:1")]);
@@ -443,7 +469,12 @@ fn skopeo_reads_ours_and_we_read_skopeos() {
     check(&other, &images[0].1);
     assert_eq!(manifest(&other, &images[0].1).config.digest, manifest(&world.store, &image).config.digest);
     let made = world.path("made-gzip");
-    skopeo(&["copy", "--dest-compress", &format!("docker-archive:{}", docker_tar.display()), &format!("oci:{}:x", made.display())]);
+    skopeo(&[
+        "copy",
+        "--dest-compress",
+        &format!("docker-archive:{}", docker_tar.display()),
+        &format!("oci:{}:x", made.display()),
+    ]);
     let other = world.other();
     let compressed = import::layout(&other, &made, None, &Platform::host()).unwrap();
     check(&other, &compressed);
@@ -504,7 +535,10 @@ fn umoci_unpacks_ours() {
     let index = fs::read_to_string(dir.join("index.json")).unwrap();
     fs::write(dir.join("index.json"), index.replace("app:latest", "app")).unwrap();
     let bundle = world.path("bundle");
-    run(Command::new("umoci").args(["unpack", "--rootless", "--image"]).arg(format!("{}:app", dir.display())).arg(&bundle));
+    run(Command::new("umoci")
+        .args(["unpack", "--rootless", "--image"])
+        .arg(format!("{}:app", dir.display()))
+        .arg(&bundle));
     assert!(bundle.join("rootfs/bin").is_file());
     assert!(!bundle.join("rootfs/etc/motd").exists() && bundle.join("rootfs/etc").is_dir());
     run(Command::new("umoci").args(["repack", "--image"]).arg(format!("{}:again", dir.display())).arg(&bundle));

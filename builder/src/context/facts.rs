@@ -43,9 +43,7 @@ impl Facts {
         path: &[u8],
         ident: &Ident,
     ) -> Result<u32, ContextError> {
-        let known = cache
-            .and_then(|cache| cache.find(path, &mut self.hint))
-            .filter(|kept| kept.ident == *ident);
+        let known = cache.and_then(|cache| cache.find(path, &mut self.hint)).filter(|kept| kept.ident == *ident);
         let fact = match known {
             Some(kept) => Fact { path: path.into(), kept, read_at: None },
             None => {
@@ -108,8 +106,11 @@ impl Facts {
         fresh.extend(old.filter(|(path, _)| !looked_at(parent(path))));
         fresh.sort_by(|(a, _), (b, _)| compare_paths(a, b));
         fresh.dedup_by(|(a, _), (b, _)| compare_paths(a, b) == Ordering::Equal);
-        stat_cache::write(file, fresh.iter().map(|(path, kept)| (*path, kept)))
-            .map_err(|source| ContextError::Io { call: "write", path: file.to_path_buf(), source })?;
+        stat_cache::write(file, fresh.iter().map(|(path, kept)| (*path, kept))).map_err(|source| ContextError::Io {
+            call: "write",
+            path: file.to_path_buf(),
+            source,
+        })?;
         self.dirty = false;
         Ok(true)
     }

@@ -165,7 +165,10 @@ fn links_are_followed_inside_and_never_out() {
     symlink("two", dir.join("one")).unwrap();
     symlink("one", dir.join("two")).unwrap();
     assert_eq!(fixture.taken("", &copy(&["link/file"])), ["file=real/file"]);
-    assert_eq!(fixture.taken("", &copy(&["link"])), ["=real", "file=real/file", "sub=real/sub", "sub/deep=real/sub/deep"]);
+    assert_eq!(
+        fixture.taken("", &copy(&["link"])),
+        ["=real", "file=real/file", "sub=real/sub", "sub/deep=real/sub/deep"]
+    );
     assert_eq!(fixture.taken("", &copy(&["absolute"])), ["absolute=real/file"]);
     let context = fixture.open("");
     assert!(matches!(context.select(&copy(&["escape"])), Err(ContextError::NotFound { .. })));
@@ -346,7 +349,7 @@ fn a_damaged_cache_counts_as_none() {
 #[test]
 fn an_unreadable_file_is_named() {
     let fixture = Fixture::new(&["a"]);
-    fs::set_permissions(fixture.dir().join("a"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(fixture.dir().join("a"), fs::Permissions::from_mode(0o000)).unwrap();
     match fixture.open("").select(&copy(&["a"])).unwrap().digest() {
         // Root reads everything.
         Ok(_) => assert!(fs::read(fixture.dir().join("a")).is_ok()),

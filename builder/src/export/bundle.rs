@@ -129,7 +129,8 @@ pub(super) fn open(dest: &Destination) -> Result<(Out, Option<Replacing>), Expor
         }
         // A pipe or a device is written to, not replaced.
         Destination::Path(path) if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) => {
-            let file = File::options().write(true).open(path).map_err(|source| ExportError::io("open", path, source))?;
+            let file =
+                File::options().write(true).open(path).map_err(|source| ExportError::io("open", path, source))?;
             Ok((Box::new(BufWriter::with_capacity(BUFFER, file)), None))
         }
         Destination::Path(path) => {

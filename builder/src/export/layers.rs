@@ -56,7 +56,8 @@ impl Layer {
         let boot = boot_id().map_err(store::Error::from)?;
         for id in store.index().layers_by_diff_id(&diff_id)? {
             let Some(row) = store.index().layer(&id)?.and_then(|row| row.alive(&boot)) else { continue };
-            let plain = row.blob.as_ref().filter(|blob| store.blobs().size(&blob.digest).is_ok_and(|size| size.is_some()));
+            let plain =
+                row.blob.as_ref().filter(|blob| store.blobs().size(&blob.digest).is_ok_and(|size| size.is_some()));
             if let Some(blob) = plain {
                 layer.descriptor = Descriptor::new(&blob.media_type, blob.digest, blob.size);
                 return Ok(layer);
@@ -107,7 +108,7 @@ impl Layer {
             CompressForm::Zstd => (media_type::OCI_LAYER_ZSTD, Compression::Zstd),
         };
         let same = self.descriptor.media_type == wanted || (plain && form == CompressForm::Uncompressed);
-        if (same && !compress.force) || (!plain && !compress.force) {
+        if !compress.force && (same || !plain) {
             return Ok(self);
         }
         let known = store.index().variants(&self.diff_id)?;
@@ -115,17 +116,17 @@ impl Layer {
         if let Some(known) = known
             && store.blobs().size(&known.blob)? == Some(known.size)
         {
-            return Ok(self.as_blob(wanted, known.blob, known.size));
+            return Ok(self.into_blob(wanted, known.blob, known.size));
         }
         let encoder = compression.encoder(store.blobs().writer()?, compress.level)?;
         let writer = self.write_plain(store, encoder)?.finish().map_err(|source| ExportError::Compress { source })?;
         let (digest, size) = writer.commit(Expected::any())?;
         let variant = Variant { media_type: wanted.to_owned(), blob: digest, size };
         store.index().put_variant(&self.diff_id, &variant)?;
-        Ok(self.as_blob(wanted, digest, size))
+        Ok(self.into_blob(wanted, digest, size))
     }
 
-    fn as_blob(mut self, media_type: &str, digest: Digest, size: u64) -> Self {
+    fn into_blob(mut self, media_type: &str, digest: Digest, size: u64) -> Self {
         self.descriptor = Descriptor::new(media_type, digest, size);
         self.form = Form::Blob;
         self
@@ -179,7 +180,8 @@ impl Replacing {
 
     /// Puts it in place.
     pub(super) fn commit(mut self) -> Result<(), ExportError> {
-        std::fs::rename(&self.partial, &self.target).map_err(|source| ExportError::io("rename to", &self.target, source))?;
+        std::fs::rename(&self.partial, &self.target)
+            .map_err(|source| ExportError::io("rename to", &self.target, source))?;
         self.done = true;
         Ok(())
     }

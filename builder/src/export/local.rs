@@ -72,7 +72,8 @@ fn make_way(root: &Root, name: &Path, kind: Kind) -> Result<(), ExportError> {
 fn dress(root: &Root, name: &Path, entry: &Entry) -> Result<(), ExportError> {
     match root.chown(name, entry.uid, entry.gid) {
         // An ordinary user gives nothing away, nor does a user namespace know every id.
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::InvalidInput) => {}
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::InvalidInput) => {}
         other => other?,
     }
     if entry.kind != Kind::Symlink {
@@ -80,7 +81,8 @@ fn dress(root: &Root, name: &Path, entry: &Entry) -> Result<(), ExportError> {
     }
     for (attribute, value) in &entry.xattrs {
         match root.set_xattr(name, OsStr::from_bytes(attribute), value) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::Unsupported) => {}
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::Unsupported) => {}
             other => other?,
         }
     }

@@ -61,7 +61,10 @@ pub(super) fn admit(
     let value = manifest.value();
     let children: Vec<Digest> = std::iter::once(&value.config).chain(&value.layers).map(|child| child.digest).collect();
     let blobs = store.blobs();
-    if store.index().edges(&digest)?.is_empty() || blobs.size(&digest)?.is_none() || blobs.size(&config.digest())?.is_none() {
+    if store.index().edges(&digest)?.is_empty()
+        || blobs.size(&digest)?.is_none()
+        || blobs.size(&config.digest())?.is_none()
+    {
         blobs.put_bytes(config.bytes())?;
         blobs.put_bytes(manifest.bytes())?;
         store.index().put_edges(&digest, &children)?;
@@ -76,11 +79,7 @@ fn keep(store: &Store, ingested: &Ingested, scanned: &Scanned) -> Result<()> {
     }
     let id = LayerId::mint();
     store.put_toc(&id, false, |out| scanned.toc.encode(out).map_err(std::io::Error::other))?;
-    let blob = BlobForm {
-        digest: ingested.digest,
-        media_type: scanned.media_type().to_owned(),
-        size: ingested.size,
-    };
+    let blob = BlobForm { digest: ingested.digest, media_type: scanned.media_type().to_owned(), size: ingested.size };
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let created = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
     let row = LayerRow { id, tree: None, blob: Some(blob), size: scanned.size, created };

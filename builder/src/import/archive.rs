@@ -45,8 +45,8 @@ struct Archive<'s> {
 }
 
 pub(super) fn import(store: &Store, stream: Box<dyn Read + Send>) -> Result<Names> {
-    let (_, plain) = Compression::detecting(stream)
-        .map_err(|error| failure("the archive", std::io::Error::other(error)))?;
+    let (_, plain) =
+        Compression::detecting(stream).map_err(|error| failure("the archive", std::io::Error::other(error)))?;
     let mut archive = Archive { store, documents: BTreeMap::new(), blobs: BTreeMap::new(), links: BTreeMap::new() };
     let mut tar = TarReader::new(plain).whiteout_names(WhiteoutNames::Plain);
     while let Some((entry, mut content)) = tar.next_entry()? {
@@ -207,7 +207,8 @@ impl Archive<'_> {
             Found::Fresh(ingested) => describe_fresh(ingested),
             Found::Known { digest, .. } => {
                 let row = self.store.index().layer_by_blob(digest)?;
-                let blob = row.and_then(|row| row.blob).ok_or_else(|| ImportError::Missing { name: digest.to_string() })?;
+                let blob =
+                    row.and_then(|row| row.blob).ok_or_else(|| ImportError::Missing { name: digest.to_string() })?;
                 Ok(Descriptor::new(blob.media_type, blob.digest, blob.size))
             }
         }

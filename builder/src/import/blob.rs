@@ -35,9 +35,7 @@ pub(super) struct Scanned {
 
 impl Ingested {
     pub(super) fn scanned(&self) -> Result<&Scanned> {
-        self.layer
-            .as_ref()
-            .map_err(|reason| ImportError::NotALayer { layer: self.digest, reason: reason.clone() })
+        self.layer.as_ref().map_err(|reason| ImportError::NotALayer { layer: self.digest, reason: reason.clone() })
     }
 }
 

@@ -138,7 +138,8 @@ pub(super) fn for_platform(manifests: &[Descriptor], platform: &Platform) -> Res
     {
         return Ok((*first).clone());
     }
-    let fits = |descriptor: &&&Descriptor| descriptor.platform.as_ref().is_some_and(|offered| offered.matches(platform));
+    let fits =
+        |descriptor: &&&Descriptor| descriptor.platform.as_ref().is_some_and(|offered| offered.matches(platform));
     images.iter().find(fits).map(|descriptor| (**descriptor).clone()).ok_or_else(|| ImportError::Choice {
         what: format!("no single image is for {platform}"),
         there: images.iter().map(|descriptor| describe(descriptor)).collect(),

@@ -1,5 +1,4 @@
 //! Ignore rules and globs: the tables in `testdata/ignore`, and a naive matcher as a model.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use estiba_graph::pattern::{Glob, IgnoreRules, PatternSet, go_match};
 use proptest::prelude::*;
@@ -95,7 +94,7 @@ fn globs_are_split_at_the_first_wildcard() {
 #[test]
 fn many_stars_stay_cheap() {
     let path = "a/".repeat(200) + &"a".repeat(400);
-    for pattern in ["**/*a".repeat(40) + "b", "*a".repeat(60) + "b", "**/".repeat(1) + &"a*/**/".repeat(50) + "z"] {
+    for pattern in ["**/*a".repeat(40) + "b", "*a".repeat(60) + "b", "**/".to_owned() + &"a*/**/".repeat(50) + "z"] {
         let rules = IgnoreRules::parse(&pattern).unwrap();
         assert!(rules.matches(&path, false).included);
         rules.can_skip_dir(&path);
@@ -118,8 +117,7 @@ fn naive(pattern: &[char], path: &[char], first: bool) -> bool {
                 || (0..path.len()).any(|at| path[at] == '/' && naive(rest, &path[at + 1..], false))
         }
         ['*', rest @ ..] => {
-            naive(rest, path, false)
-                || path.first().is_some_and(|c| *c != '/') && naive(pattern, &path[1..], false)
+            naive(rest, path, false) || path.first().is_some_and(|c| *c != '/') && naive(pattern, &path[1..], false)
         }
         ['?', rest @ ..] => path.first().is_some_and(|c| *c != '/') && naive(rest, &path[1..], false),
         [c, rest @ ..] => path.first() == Some(c) && naive(rest, &path[1..], false),

@@ -20,8 +20,7 @@ impl KeyLock {
     pub(crate) fn wait(path: &Path) -> Result<Self, Failure> {
         loop {
             let file = open(path)?;
-            retry(|| flock(&file, FlockOperation::LockExclusive))
-                .map_err(|error| ("flock", error.into()))?;
+            retry(|| flock(&file, FlockOperation::LockExclusive)).map_err(|error| ("flock", error.into()))?;
             if let Some(lock) = Self::still_named(file, path)? {
                 return Ok(lock);
             }
@@ -66,13 +65,7 @@ impl Drop for KeyLock {
 pub(crate) type Failure = (&'static str, io::Error);
 
 fn open(path: &Path) -> Result<File, Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| ("open", error))
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(|error| ("open", error))
 }
 
 /// Signals interrupt a wait; it goes on.

@@ -165,10 +165,7 @@ pub(crate) fn blob_path(blobs: &Path, digest: &Digest) -> PathBuf {
 /// Where the store is when the user names no place: `$ESTIBA_ROOT`, else `/var/lib/estiba` for
 /// root, else `$XDG_DATA_HOME/estiba`, else `~/.local/share/estiba`. The environment is handed in, since only the
 /// command line reads it. `None`: an ordinary user without a home.
-pub fn default_root(
-    variable: impl Fn(&str) -> Option<OsString>,
-    effective_uid: u32,
-) -> Option<PathBuf> {
+pub fn default_root(variable: impl Fn(&str) -> Option<OsString>, effective_uid: u32) -> Option<PathBuf> {
     let set = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(root) = set("ESTIBA_ROOT") {
         return Some(root);

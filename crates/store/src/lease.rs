@@ -54,12 +54,8 @@ impl Lease {
                 let path = path.clone();
                 move |error: io::Error| (path, (call, error))
             };
-            let file = OpenOptions::new()
-                .append(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(at("create"))?;
+            let file =
+                OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path).map_err(at("create"))?;
             retry(|| flock(&file, FlockOperation::LockExclusive)).map_err(|e| at("flock")(e.into()))?;
             // A collector may have taken the unlocked file for a dead one.
             if file.metadata().map_err(at("stat"))?.nlink() > 0 {

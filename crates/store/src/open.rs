@@ -168,8 +168,7 @@ impl Store {
     pub fn collect(&self) -> Result<(CollectLock, Pins)> {
         let path = self.layout.collect_lock();
         let lock = CollectLock::take(&self.layout).map_err(io_error(&path))?;
-        let pins = lease::pins(&self.layout.leases())
-            .map_err(|(path, failure)| io_error(&path)(failure))?;
+        let pins = lease::pins(&self.layout.leases()).map_err(|(path, failure)| io_error(&path)(failure))?;
         Ok((lock, pins))
     }
 }
@@ -196,9 +195,7 @@ fn has_version(layout: &Layout) -> Result<bool> {
         other => other.map_err(|error| io_error(&path)(("read", error)))?,
     };
     match text.trim().parse::<u32>() {
-        Ok(found) if found > VERSION => {
-            Err(Error::Newer { path: root.to_path_buf(), found, known: VERSION })
-        }
+        Ok(found) if found > VERSION => Err(Error::Newer { path: root.to_path_buf(), found, known: VERSION }),
         Ok(_) => Ok(true),
         Err(_) => Err(Error::Version { path, text }),
     }

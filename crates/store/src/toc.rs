@@ -55,9 +55,11 @@ impl Store {
     pub fn sync_tocs(&self, ids: &[LayerId]) -> Result<()> {
         for id in ids {
             let path = self.layout().toc(id);
-            File::open(&path)
-                .and_then(|file| file.sync_all())
-                .map_err(|source| Error::Io { call: "fsync", path, source })?;
+            File::open(&path).and_then(|file| file.sync_all()).map_err(|source| Error::Io {
+                call: "fsync",
+                path,
+                source,
+            })?;
         }
         Ok(upload::sync_folder(&self.layout().tocs())?)
     }

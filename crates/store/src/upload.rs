@@ -36,8 +36,7 @@ impl Upload {
                 .mode(0o600)
                 .open(&path)
                 .map_err(io_at("create", &path))?;
-            flock(&file, FlockOperation::LockExclusive)
-                .map_err(|error| io_at("flock", &path)(error.into()))?;
+            flock(&file, FlockOperation::LockExclusive).map_err(|error| io_at("flock", &path)(error.into()))?;
             // A sweep may have come between creating and locking: then the name is gone.
             let links = file.metadata().map_err(io_at("stat", &path))?.nlink();
             if links > 0 {
@@ -82,9 +81,7 @@ impl Drop for Upload {
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    File::open(folder)
-        .and_then(|handle| handle.sync_all())
-        .map_err(io_at("fsync", folder))
+    File::open(folder).and_then(|handle| handle.sync_all()).map_err(io_at("fsync", folder))
 }
 
 /// Removes the partial files whose writers are gone.

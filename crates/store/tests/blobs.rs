@@ -1,5 +1,4 @@
 //! Both blob backends keep the promises of the trait.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use store::blobs::conformance;
 use store::{MemoryBlobs, Store};

@@ -79,7 +79,8 @@ fn opening_is_quick_and_writes_nothing() {
     store.index().put_image(name, &Digest::sha256(b"m"), 1).unwrap();
     let stamps = || {
         let files = fs::read_dir(store.root()).unwrap().map(|entry| entry.unwrap().path());
-        let mut all: Vec<_> = files.map(|path| (path.clone(), fs::metadata(path).unwrap().modified().unwrap())).collect();
+        let mut all: Vec<_> =
+            files.map(|path| (path.clone(), fs::metadata(path).unwrap().modified().unwrap())).collect();
         all.sort();
         all
     };
@@ -165,7 +166,8 @@ fn a_layer_with_no_form_left_is_gone() {
 fn compressed_forms_are_remembered() {
     let (_folder, store) = store();
     let diff_id = DiffId::new(Digest::sha256(b"d"));
-    let variant = |kind: &str, bytes: &[u8]| Variant { media_type: kind.to_owned(), blob: Digest::sha256(bytes), size: 3 };
+    let variant =
+        |kind: &str, bytes: &[u8]| Variant { media_type: kind.to_owned(), blob: Digest::sha256(bytes), size: 3 };
     store.index().put_variant(&diff_id, &variant("zstd", b"z")).unwrap();
     store.index().put_variant(&diff_id, &variant("gzip", b"old")).unwrap();
     store.index().put_variant(&diff_id, &variant("gzip", b"g")).unwrap();

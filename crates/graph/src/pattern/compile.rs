@@ -129,9 +129,7 @@ enum Plain {
 
 fn shape(tokens: Vec<Token>) -> Matcher {
     match &tokens[..] {
-        [Token::Star, Token::Literal(tail)] if !tail.contains(&b'/') => {
-            Matcher::StarSuffix(tail.clone())
-        }
+        [Token::Star, Token::Literal(tail)] if !tail.contains(&b'/') => Matcher::StarSuffix(tail.clone()),
         [Token::Directories, Token::Star, Token::Literal(tail)] if !tail.contains(&b'/') => {
             Matcher::DeepStarSuffix(tail.clone())
         }
@@ -232,9 +230,7 @@ impl Matcher {
             Matcher::Suffix(suffix) => {
                 path.ends_with(suffix) || (suffix.first() == Some(&b'/') && path == &suffix[1..])
             }
-            Matcher::StarSuffix(tail) => {
-                path.ends_with(tail) && !path[..path.len() - tail.len()].contains(&b'/')
-            }
+            Matcher::StarSuffix(tail) => path.ends_with(tail) && !path[..path.len() - tail.len()].contains(&b'/'),
             Matcher::DeepStarSuffix(tail) => path.ends_with(tail),
             Matcher::Tokens(tokens) => tokens.matches(path),
         }
@@ -243,13 +239,10 @@ impl Matcher {
     /// Whether it can match something below the directory `dir`.
     pub(super) fn reaches_below(&self, dir: &[u8]) -> bool {
         match self {
-            Matcher::Exact(exact) => {
-                exact.len() > dir.len() && exact.starts_with(dir) && exact[dir.len()] == b'/'
-            }
+            Matcher::Exact(exact) => exact.len() > dir.len() && exact.starts_with(dir) && exact[dir.len()] == b'/',
             Matcher::Prefix(prefix) => {
                 let common = prefix.len().min(dir.len());
-                prefix[..common] == dir[..common]
-                    && (prefix.len() <= dir.len() || prefix[dir.len()] == b'/')
+                prefix[..common] == dir[..common] && (prefix.len() <= dir.len() || prefix[dir.len()] == b'/')
             }
             Matcher::Suffix(_) | Matcher::DeepStarSuffix(_) => true,
             Matcher::StarSuffix(_) => false,
@@ -308,8 +301,7 @@ fn reach(tokens: &[Token], path: &[u8], memory: &mut Bits<'_>) -> bool {
         Token::Directories | Token::All => true,
         Token::Literal(bytes) => {
             let common = bytes.len().min(path.len());
-            bytes[..common] == path[..common]
-                && (bytes.len() > path.len() || reach(rest, &path[common..], memory))
+            bytes[..common] == path[..common] && (bytes.len() > path.len() || reach(rest, &path[common..], memory))
         }
         Token::Star => {
             if memory.visited(tokens.len(), path.len()) {

@@ -103,10 +103,8 @@ impl TryFrom<Vec<Rule>> for IgnoreRules {
 
     fn try_from(rules: Vec<Rule>) -> Result<Self, PatternError> {
         let patterns: Vec<&str> = rules.iter().map(|rule| rule.pattern.as_str()).collect();
-        let set = PatternSet::new(&patterns).map_err(|(at, source)| PatternError::Line {
-            line: rules[at].line,
-            source: Box::new(source),
-        })?;
+        let set = PatternSet::new(&patterns)
+            .map_err(|(at, source)| PatternError::Line { line: rules[at].line, source: Box::new(source) })?;
         Ok(IgnoreRules { rules, set })
     }
 }

@@ -41,8 +41,7 @@ impl PatternSet {
     pub fn decide(&self, path: impl AsRef<[u8]>) -> Option<(usize, bool)> {
         let path = path.as_ref();
         self.patterns.iter().enumerate().rev().find_map(|(at, pattern)| {
-            let hit = pattern.matcher.matches(path)
-                || parents(path).any(|parent| pattern.matcher.matches(parent));
+            let hit = pattern.matcher.matches(path) || parents(path).any(|parent| pattern.matcher.matches(parent));
             hit.then_some((at, !pattern.negated))
         })
     }

@@ -166,8 +166,10 @@ pub trait Blobs: Send + Sync {
             return Err(Error::TooLarge { digest: *digest, size, limit });
         }
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-        self.reader(digest)?.take(limit + 1).read_to_end(&mut bytes).map_err(|source| {
-            Error::Io { call: "read", path: digest.to_string().into(), source }
+        self.reader(digest)?.take(limit + 1).read_to_end(&mut bytes).map_err(|source| Error::Io {
+            call: "read",
+            path: digest.to_string().into(),
+            source,
         })?;
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&bytes);
@@ -260,9 +262,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error {
             Error::Missing { .. } => io::ErrorKind::NotFound,
-            Error::Digest { .. } | Error::Size { .. } | Error::TooLarge { .. } => {
-                io::ErrorKind::InvalidData
-            }
+            Error::Digest { .. } | Error::Size { .. } | Error::TooLarge { .. } => io::ErrorKind::InvalidData,
             Error::Io { source, .. } => source.kind(),
         };
         Self::new(kind, error)

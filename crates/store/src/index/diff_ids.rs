@@ -26,9 +26,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn put_diff_id(&self, layer: &LayerId, epoch: Option<i64>, diff_id: &DiffId, size: u64) -> Result<()> {
-        self.write("store a diff id", Durability::Process, |tx| {
-            put_diff_id(tx, layer, epoch, diff_id, size)
-        })
+        self.write("store a diff id", Durability::Process, |tx| put_diff_id(tx, layer, epoch, diff_id, size))
     }
 
     /// Stores a layer together with its unclamped DiffId, durably: both or neither.
@@ -48,12 +46,9 @@ impl Index {
     /// When the database fails or is damaged.
     pub fn diff_id(&self, layer: &LayerId, epoch: Option<i64>) -> Result<Option<(DiffId, u64)>> {
         let sql = "SELECT diff_id, size FROM diff_ids WHERE layer = ?1 AND epoch = ?2";
-        let row = self.row(
-            "look up a diff id",
-            sql,
-            params![layer.as_str(), epoch.unwrap_or(NO_EPOCH)],
-            |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
-        )?;
+        let row = self.row("look up a diff id", sql, params![layer.as_str(), epoch.unwrap_or(NO_EPOCH)], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })?;
         row.map(|(text, size)| {
             let digest: Digest = self.parse("a diff id", &text)?;
             Ok((DiffId::new(digest), size.cast_unsigned()))
@@ -68,12 +63,8 @@ impl Index {
     pub fn layers_by_diff_id(&self, diff_id: &DiffId) -> Result<Vec<LayerId>> {
         let sql = "SELECT layer FROM diff_ids JOIN layers ON id = layer
                    WHERE diff_id = ?1 AND epoch = ?2 ORDER BY created, id";
-        let ids = self.rows(
-            "look up a layer",
-            sql,
-            params![diff_id.to_string(), NO_EPOCH],
-            |row| row.get::<_, String>(0),
-        )?;
+        let ids =
+            self.rows("look up a layer", sql, params![diff_id.to_string(), NO_EPOCH], |row| row.get::<_, String>(0))?;
         ids.iter().map(|id| self.parse("a layer's id", id)).collect()
     }
 
@@ -91,14 +82,16 @@ impl Index {
     /// When the database fails.
     pub fn put_variant(&self, diff_id: &DiffId, variant: &Variant) -> Result<()> {
         self.write("store a compressed form", Durability::Power, |tx| {
-            tx.prepare_cached("INSERT OR REPLACE INTO variants (diff_id, media_type, blob, size) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![
-                    diff_id.to_string(),
-                    variant.media_type,
-                    variant.blob.to_string(),
-                    variant.size.cast_signed()
-                ])
-                .map(drop)
+            tx.prepare_cached(
+                "INSERT OR REPLACE INTO variants (diff_id, media_type, blob, size) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                diff_id.to_string(),
+                variant.media_type,
+                variant.blob.to_string(),
+                variant.size.cast_signed()
+            ])
+            .map(drop)
         })
     }
 
@@ -139,11 +132,6 @@ fn put_diff_id(
     size: u64,
 ) -> rusqlite::Result<()> {
     tx.prepare_cached("INSERT OR REPLACE INTO diff_ids (layer, epoch, diff_id, size) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![
-            layer.as_str(),
-            epoch.unwrap_or(NO_EPOCH),
-            diff_id.to_string(),
-            size.cast_signed()
-        ])
+        .execute(params![layer.as_str(), epoch.unwrap_or(NO_EPOCH), diff_id.to_string(), size.cast_signed()])
         .map(drop)
 }

@@ -15,9 +15,7 @@ impl Index {
         self.write("store edges", Durability::Power, |tx| {
             tx.prepare_cached("DELETE FROM edges WHERE parent = ?1")?.execute([&parent])?;
             let mut insert = tx.prepare_cached("INSERT OR IGNORE INTO edges (parent, child) VALUES (?1, ?2)")?;
-            children
-                .iter()
-                .try_for_each(|child| insert.execute(params![parent, child.to_string()]).map(drop))
+            children.iter().try_for_each(|child| insert.execute(params![parent, child.to_string()]).map(drop))
         })
     }
 
@@ -37,12 +35,8 @@ impl Index {
     /// When the database fails or is damaged.
     pub fn all_edges(&self) -> Result<Vec<(Digest, Digest)>> {
         let sql = "SELECT parent, child FROM edges ORDER BY parent, child";
-        let rows = self.rows("list edges", sql, [], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-        })?;
-        rows.iter()
-            .map(|(parent, child)| Ok((self.parse("an edge", parent)?, self.parse("an edge", child)?)))
-            .collect()
+        let rows = self.rows("list edges", sql, [], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+        rows.iter().map(|(parent, child)| Ok((self.parse("an edge", parent)?, self.parse("an edge", child)?))).collect()
     }
 
     /// Forgets what these parents name.

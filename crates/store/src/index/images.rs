@@ -36,9 +36,8 @@ impl Index {
     /// When the database fails or is damaged.
     pub fn image(&self, name: &str) -> Result<Option<ImageRow>> {
         let sql = "SELECT name, manifest, created FROM images WHERE name = ?1";
-        let row = self.row("look up an image", sql, [name], |row| {
-            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
-        })?;
+        let row =
+            self.row("look up an image", sql, [name], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
         row.map(|row| self.image_row(row)).transpose()
     }
 
@@ -48,9 +47,8 @@ impl Index {
     /// When the database fails or is damaged.
     pub fn images(&self) -> Result<Vec<ImageRow>> {
         let sql = "SELECT name, manifest, created FROM images ORDER BY name";
-        let rows = self.rows("list the images", sql, [], |row| {
-            Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?))
-        })?;
+        let rows =
+            self.rows("list the images", sql, [], |row| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?)))?;
         rows.into_iter().map(|row| self.image_row(row)).collect()
     }
 

@@ -192,9 +192,7 @@ impl Index {
     /// # Errors
     /// When the database fails.
     pub fn remove_layers(&self, ids: &[LayerId]) -> Result<()> {
-        self.write("remove layers", Durability::Power, |tx| {
-            ids.iter().try_for_each(|id| remove(tx, "id = ?1", id))
-        })
+        self.write("remove layers", Durability::Power, |tx| ids.iter().try_for_each(|id| remove(tx, "id = ?1", id)))
     }
 
     /// Forgets one layer. As [`Self::remove_layers`].

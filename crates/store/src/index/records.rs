@@ -42,13 +42,7 @@ impl Index {
             records.iter().try_for_each(|(key, record)| {
                 let layers = record.layers.iter().map(LayerId::as_str).collect::<Vec<_>>().join(" ");
                 insert
-                    .execute(params![
-                        key.to_string(),
-                        record.vertex_name,
-                        layers,
-                        record.created,
-                        record.preimage
-                    ])
+                    .execute(params![key.to_string(), record.vertex_name, layers, record.created, record.preimage])
                     .map(drop)
             })
         })
@@ -114,10 +108,7 @@ impl Index {
     }
 
     fn chain(&self, text: &str) -> Result<Vec<LayerId>> {
-        text.split(' ')
-            .filter(|id| !id.is_empty())
-            .map(|id| self.parse("a record's layers", id))
-            .collect()
+        text.split(' ').filter(|id| !id.is_empty()).map(|id| self.parse("a record's layers", id)).collect()
     }
 
     fn parse_record(&self, (key, layers, created, preimage, vertex_name): Raw) -> Result<(Digest, Record)> {
