@@ -71,19 +71,17 @@ attack_context_that_changes() {
 	printf 'FROM busybox\nCOPY . /all/\n' >Dockerfile
 	head -c 20000000 /dev/urandom >large
 	(
-		for _ in $(seq 200); do
+		while [ ! -e "$work/changed-enough" ]; do
 			head -c 30000000 /dev/urandom >>large
 			: >large
 			echo x >"new.$RANDOM"
 			rm -f new.*
 		done
 	) &
-	local changer=$!
 	# Whatever it answers: no crash, and the image that it makes, if any, is sound.
 	for _ in 1 2 3; do LIMIT=60 says "${build[@]}" -t changing .; done
-	kill "$changer" 2>/dev/null
-	wait "$changer" 2>/dev/null
-	rm -f new.*
+	: >"$work/changed-enough"
+	wait
 	echo still >large
 	works "${build[@]}" -t changing .
 	works "$estiba" run --rm changing cat /all/large
@@ -100,5 +98,6 @@ attack_context_names() {
 	: >"$(printf 'd%.0s' $(seq 200))/$(printf 'e%.0s' $(seq 200))/deep"
 	works "${build[@]}" -t names .
 	works "$estiba" run --rm names sh -c 'find /all | wc -l'
-	printed 8
+	# The line that is broken counts twice.
+	printed 9
 }

@@ -35,7 +35,7 @@ attack_dockerfile_cyclic_stages() {
 		FROM busybox AS b
 		COPY --from=a /x /x
 	DOCKERFILE
-	refuses 'Dockerfile:2' "${build[@]}" .
+	refuses 'Dockerfile:[24]:.*circle' "${build[@]}" .
 }
 
 attack_dockerfile_unknown_flag() {
@@ -60,7 +60,7 @@ attack_dockerfile_deep_onbuild() {
 attack_dockerfile_missing() {
 	context missing
 	refuses 'Dockerfile' "${build[@]}" .
-	refuses 'Dockerfil' "${build[@]}" -f nowhere .
+	refuses 'nowhere' "${build[@]}" -f nowhere .
 	refuses 'nowhere' "${build[@]}" "$work/contexts/nowhere"
 }
 

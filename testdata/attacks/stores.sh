@@ -43,18 +43,19 @@ attack_store_of_another_user() {
 	local store
 	if [ "$(id -u)" = 0 ]; then
 		store=$work/foreign
-		ESTIBA_ROOT=$store works "$estiba" images
+		ESTIBA_ROOT=$store works "$estiba" load -i "$BUSYBOX_LAYOUT"
 		chown -R 12345:12345 "$store"
+		ESTIBA_ROOT=$store refuses 'own|permission' "$estiba" images
 	else
+		# Not a store, but where nobody but root may make one.
 		store=/usr/lib
 	fi
-	ESTIBA_ROOT=$store refuses 'own|permission' "$estiba" images
 	ESTIBA_ROOT=$store refuses 'own|permission' "$estiba" load -i "$BUSYBOX_LAYOUT"
 }
 
 attack_store_of_a_newer_version() {
 	local store=$work/newer
-	ESTIBA_ROOT=$store works "$estiba" images
+	ESTIBA_ROOT=$store works "$estiba" load -i "$BUSYBOX_LAYOUT"
 	[ -f "$store/version" ] || bad "the store has no version"
 	echo 999 >"$store/version"
 	ESTIBA_ROOT=$store refuses 'newer|version' "$estiba" images
@@ -77,6 +78,8 @@ attack_store_with_a_broken_blob() {
 
 attack_layout_that_lies() {
 	local layout=$work/lying
+	# A blob that the store has is not read again, so the store must not have it.
+	export ESTIBA_ROOT="$work/lied-to"
 	cp -r "$BUSYBOX_LAYOUT" "$layout"
 	find "$layout/blobs" -type f -size +100k -exec sh -c 'printf evil | dd of="$1" bs=1 seek=5000 conv=notrunc status=none' _ {} \;
 	refuses 'digest|sha256' "$estiba" load -i "$layout"
