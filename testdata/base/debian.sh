@@ -107,6 +107,8 @@ find "$work/root" -type f ! -newer "$work/first.sh" -printf '%Ts\n' | sort -n | 
 cp "$work/sources.list" "$work/root/etc/apt/sources.list"
 cp "$work/apt.conf" "$work/root/etc/apt/apt.conf.d/90as-made"
 cp "$work/finish.sh" "$work/root/tmp/finish.sh"
+# Inside some containers debootstrap makes /proc a link, which its second stage would undo.
+[ ! -L "$work/root/proc" ] || { rm "$work/root/proc" && mkdir "$work/root/proc"; }
 # The download of the host's own settings is none of the image's business.
 rm -f "$work/root/etc/resolv.conf" "$work/root/etc/hostname"
 [ -z "${TAR_TO:-}" ] || tar --create --file "$TAR_TO" --directory "$work/root" --numeric-owner \
