@@ -335,3 +335,6 @@ pub(crate) fn near(name: &str, names: impl Iterator<Item = String>) -> Option<St
 fn is_dir(entry: &Entry) -> bool {
     entry.kind == Kind::Dir
 }
+
+#[cfg(test)]
+mod tests;
