@@ -115,8 +115,17 @@ pub fn legacy(kind: &'static str, target: &Path, flags: rustix::mount::MountFlag
 /// Makes the working directory the root of this mount namespace, and lets go of the old one.
 pub fn pivot_to_working_directory() -> Result<()> {
     // Both names mean the new root: the kernel puts the old one on top of it, from where it is taken away again.
-    rustix::process::pivot_root(".", ".").map_err(|errno| Error::new("pivot_root", ".", errno))?;
-    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(|errno| Error::new("umount2", ".", errno))?;
+    match rustix::process::pivot_root(".", ".") {
+        Ok(()) => {
+            rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(|errno| Error::new("umount2", ".", errno))?;
+        }
+        // The root of an initramfs can't be moved away: it is covered instead, as switch_root does.
+        Err(rustix::io::Errno::INVAL) => {
+            rustix::mount::mount_move(".", "/").map_err(|errno| Error::new("mount --move", "/", errno))?;
+            rustix::process::chroot(".").map_err(|errno| Error::new("chroot", ".", errno))?;
+        }
+        Err(errno) => return Err(Error::new("pivot_root", ".", errno)),
+    }
     rustix::process::chdir("/").map_err(|errno| Error::new("chdir", "/", errno))
 }
 

@@ -18,7 +18,7 @@ use sys::{OpenFlags, Root};
 use super::become_user::{self, Becoming};
 use super::device::{Attached, Devices};
 use super::error::StartError;
-use super::kernel_fs::KernelFs;
+use super::kernel_fs::{self, KernelFs};
 use super::report::Report;
 use super::run::Launch;
 use super::spec::{Isolation, Network, Source, Spec};
@@ -110,8 +110,9 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     }
     let host_proc = host_proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
     let devices = Devices::new(spec.shm_size)?;
+    let proc = kernel_fs::new_proc(&host_proc)?;
     let workshop = Workshop::open()?;
-    let kernel_fs = KernelFs::new(&host_proc, workshop.empty()?, spec.privileged)?;
+    let kernel_fs = KernelFs::new(proc, workshop.empty()?, spec.privileged)?;
     let upper = match &spec.rootfs {
         RootFs::Overlay { upper, .. } => Some(Root::open(upper)?),
         RootFs::View { .. } | RootFs::Dir(_) => None,

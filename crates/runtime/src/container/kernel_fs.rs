@@ -47,14 +47,9 @@ pub(super) struct KernelFs {
 }
 
 impl KernelFs {
-    /// Makes them; `proc` is the caller's own `/proc`, and `empty` a directory without entries.
-    pub(super) fn new(proc: impl AsFd, empty: impl AsFd, privileged: bool) -> Result<Self, StartError> {
+    /// Makes them around a [`new_proc`]; `empty` is a directory without entries.
+    pub(super) fn new(proc: OwnedFd, empty: impl AsFd, privileged: bool) -> Result<Self, StartError> {
         let readonly = confined() | Attributes::MOUNT_ATTR_RDONLY;
-        let proc = match sys::mount::new("proc", &[], confined()) {
-            // Inside a container whose own /proc is masked, the kernel shows no new one unmasked; the old one serves.
-            Err(error) if error.errno() == Errno::PERM => sys::mount::copy(proc, true)?,
-            other => other?,
-        };
         let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == CGROUP2_MAGIC);
         let attributes = if privileged { confined() } else { readonly };
         let mut cgroup = if unified { sys::mount::new("cgroup2", &[], attributes).ok() } else { None };
@@ -109,6 +104,15 @@ impl KernelFs {
             }
         }
         Ok(self.proc)
+    }
+}
+
+/// A `/proc` of the pid namespace that we are in; `host` is the caller's, with nothing of ours mounted on it yet.
+pub(super) fn new_proc(host: impl AsFd) -> Result<OwnedFd, StartError> {
+    match sys::mount::new("proc", &[], confined()) {
+        // Inside a container whose own /proc is masked, the kernel shows no new one unmasked; the old one serves.
+        Err(error) if error.errno() == Errno::PERM => Ok(sys::mount::copy(host, true)?),
+        other => Ok(other?),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Containers, run for real: as root, as a user with subordinate ids, as one without.
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails the test, and says where")]
+
 mod attacks;
 mod confinement;
 mod harness;
