@@ -58,15 +58,15 @@ fn member(draft: &mut Draft<'_>, dest: &[u8], mut entry: Entry, content: Content
     if entry.kind == Kind::Dir && there.as_ref().is_some_and(|seen| seen.kind == Kind::Dir) {
         return match draft.planned(&full) {
             Some(planned) => {
-                planned.entry = entry;
+                planned.body = Planned::own(entry, Content::None).body;
                 Ok(())
             }
-            None => draft.put(&full, Planned::new(entry)),
+            None => draft.put(&full, Planned::own(entry, Content::None)),
         };
     }
     let hides = there.is_some() && draft.clear(&full)?;
     let fresh = entry.kind == Kind::Dir;
-    draft.put(&full, Planned { content, fresh, opaque: hides, ..Planned::new(entry) })
+    draft.put(&full, Planned { fresh, opaque: hides, ..Planned::own(entry, content) })
 }
 
 fn hard_link(draft: &mut Draft<'_>, dest: &[u8], entry: Entry, full: &[u8], archive: &str) -> Result<(), FileError> {
@@ -77,7 +77,7 @@ fn hard_link(draft: &mut Draft<'_>, dest: &[u8], entry: Entry, full: &[u8], arch
     if draft.planned(&first).is_none() {
         from_target(draft, &first)?;
     }
-    let twin = draft.planned(&first).filter(|planned| planned.entry.kind != Kind::Dir).map(|planned| {
+    let twin = draft.planned(&first).filter(|planned| planned.kind != Kind::Dir).map(|planned| {
         planned.links.get_or_insert(group);
         planned.clone()
     });
@@ -101,5 +101,5 @@ fn from_target(draft: &mut Draft<'_>, path: &[u8]) -> Result<(), FileError> {
     let mut entry = node.entry().clone();
     entry.path = Vec::new();
     let content = if entry.kind == Kind::File { Content::Target(path.into()) } else { Content::None };
-    draft.put(path, Planned { content, ..Planned::new(entry) })
+    draft.put(path, Planned::own(entry, content))
 }

@@ -5,11 +5,13 @@
 //! that the layer is right for whoever applies it, whatever that makes of missing parents.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 
 use layer::{Entry, Kind, compare_paths};
 use runtime::tree::view::TreeView;
 
-use super::FileError;
+use super::place::Change;
+use super::{FileError, Taken};
 
 /// Symbolic links on the way to one path: the kernel's own limit.
 const MAX_LINKS: usize = 40;
@@ -19,13 +21,6 @@ const MAX_LINKS: usize = 40;
 pub(crate) enum Content {
     /// There are none.
     None,
-    /// From a selection of one of the vertex's inputs.
-    Taken {
-        /// The action that selected it.
-        action: usize,
-        /// Its place in the selection.
-        index: usize,
-    },
     /// From the Dockerfile.
     Bytes(Vec<u8>),
     /// From the file that unpacked archives were written to.
@@ -38,27 +33,60 @@ pub(crate) enum Content {
 }
 
 /// Files with the same group are one inode.
-pub(crate) type LinkGroup = u64;
+pub(crate) type LinkGroup = NonZeroU64;
+
+/// What an entry is.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    /// All of it stands here; the path is empty, since it is the key.
+    Own(Box<(Entry, Content)>),
+    /// A member of what a COPY selected: a number is all there is to hold, as there may be many.
+    Taken {
+        /// Which selection.
+        source: u32,
+        /// Its place there.
+        index: u32,
+    },
+}
 
 /// One entry to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Planned {
-    /// Its attributes; the path is empty, since it is the key.
-    pub(crate) entry: Entry,
-    /// Its bytes.
-    pub(crate) content: Content,
+    /// What it is.
+    pub(crate) body: Body,
+    /// Its kind.
+    pub(crate) kind: Kind,
     /// Its inode, where it has several names.
     pub(crate) links: Option<LinkGroup>,
     /// Of a directory: nothing of the target shows through.
     pub(crate) fresh: bool,
-    /// Of a fresh directory: it hides one of the target.
+    /// It hides a directory of the target.
     pub(crate) opaque: bool,
 }
 
 impl Planned {
-    /// An entry without content.
-    pub(crate) fn new(entry: Entry) -> Self {
-        Self { entry, content: Content::None, links: None, fresh: false, opaque: false }
+    /// An entry that stands in the draft.
+    pub(crate) fn own(entry: Entry, content: Content) -> Self {
+        let kind = entry.kind;
+        Self { body: Body::Own(Box::new((entry, content))), kind, links: None, fresh: false, opaque: false }
+    }
+}
+
+/// A selection, and what is changed of its members.
+pub(crate) struct Source {
+    /// What was selected.
+    pub(crate) taken: Taken,
+    /// Owner and permissions.
+    pub(crate) change: Change,
+}
+
+impl Source {
+    /// A member as it is written, its path aside.
+    pub(crate) fn entry(&self, index: usize) -> Entry {
+        let mut entry = self.taken.member(index).1.clone();
+        entry.path = Vec::new();
+        self.change.apply(&mut entry);
+        entry
     }
 }
 
@@ -86,18 +114,30 @@ pub(crate) struct NewDir {
 pub(crate) struct Draft<'t> {
     target: &'t TreeView,
     entries: HashMap<Box<[u8]>, Planned>,
-    next_group: u64,
+    sources: Vec<Source>,
+    last_group: LinkGroup,
 }
 
 impl<'t> Draft<'t> {
     /// Nothing yet, over `target`.
     pub(crate) fn new(target: &'t TreeView) -> Self {
-        Self { target, entries: HashMap::new(), next_group: 0 }
+        Self { target, entries: HashMap::new(), sources: Vec::new(), last_group: LinkGroup::MIN }
     }
 
     /// The tree below.
     pub(crate) fn target(&self) -> &'t TreeView {
         self.target
+    }
+
+    /// Takes a selection in; gives its number.
+    pub(crate) fn add_source(&mut self, taken: Taken, change: Change) -> usize {
+        self.sources.push(Source { taken, change });
+        self.sources.len() - 1
+    }
+
+    /// A selection.
+    pub(crate) fn source(&self, number: usize) -> &Source {
+        &self.sources[number]
     }
 
     /// Whether nothing is written.
@@ -116,7 +156,14 @@ impl<'t> Draft<'t> {
             return Ok(Some(Seen { kind: Kind::Dir, link: Vec::new() }));
         }
         if let Some(planned) = self.entries.get(path) {
-            return Ok(Some(Seen { kind: planned.entry.kind, link: planned.entry.link.clone() }));
+            let link = match &planned.body {
+                Body::Own(own) => own.0.link.clone(),
+                Body::Taken { source, index } if planned.kind == Kind::Symlink => {
+                    self.sources[*source as usize].taken.member(*index as usize).1.link.clone()
+                }
+                Body::Taken { .. } => Vec::new(),
+            };
+            return Ok(Some(Seen { kind: planned.kind, link }));
         }
         if !self.shows_target(path) {
             return Ok(None);
@@ -131,7 +178,7 @@ impl<'t> Draft<'t> {
         while let Some(slash) = rest.iter().rposition(|&byte| byte == b'/') {
             rest = &rest[..slash];
             if let Some(planned) = self.entries.get(rest) {
-                return planned.entry.kind == Kind::Dir && !planned.fresh;
+                return planned.kind == Kind::Dir && !planned.fresh;
             }
         }
         true
@@ -179,7 +226,7 @@ impl<'t> Draft<'t> {
                 None => {
                     let mut entry = Entry::new(Vec::new(), Kind::Dir);
                     (entry.mode, (entry.uid, entry.gid), entry.mtime) = (new.mode, new.owner, new.mtime);
-                    self.put(prefix, Planned { fresh: true, ..Planned::new(entry) })?;
+                    self.put(prefix, Planned { fresh: true, ..Planned::own(entry, Content::None) })?;
                     made = true;
                 }
             }
@@ -212,7 +259,7 @@ impl<'t> Draft<'t> {
             };
             let mut entry = node.entry().clone();
             entry.path = Vec::new();
-            self.entries.insert(dir.into(), Planned::new(entry));
+            self.entries.insert(dir.into(), Planned::own(entry, Content::None));
         }
         Ok(())
     }
@@ -220,7 +267,7 @@ impl<'t> Draft<'t> {
     /// Takes everything below and at `path` out of the draft; tells whether the target has a directory there.
     pub(crate) fn clear(&mut self, path: &[u8]) -> Result<bool, FileError> {
         let hides = match self.entries.get(path) {
-            Some(planned) if planned.entry.kind == Kind::Dir && !planned.fresh => true,
+            Some(planned) if planned.kind == Kind::Dir && !planned.fresh => true,
             Some(planned) => planned.opaque,
             None => self.stat(path)?.is_some_and(|seen| seen.kind == Kind::Dir),
         };
@@ -231,35 +278,15 @@ impl<'t> Draft<'t> {
 
     /// A group that no other file has.
     pub(crate) fn new_group(&mut self) -> LinkGroup {
-        self.next_group += 1;
-        self.next_group
+        self.last_group = self.last_group.saturating_add(1);
+        self.last_group
     }
 
-    /// Everything, in the order of the layer; a file's further names have become hard links to its first.
-    pub(crate) fn into_entries(self) -> Vec<(Entry, Content)> {
+    /// Everything, in the order of the layer, and the selections that it speaks of.
+    pub(crate) fn finish(self) -> (Vec<(Box<[u8]>, Planned)>, Vec<Source>) {
         let mut sorted: Vec<_> = self.entries.into_iter().collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| compare_paths(a, b));
-        let mut firsts: HashMap<LinkGroup, Vec<u8>> = HashMap::new();
-        let mut out = Vec::with_capacity(sorted.len());
-        for (path, planned) in sorted {
-            let Planned { mut entry, mut content, links, opaque, .. } = planned;
-            entry.path = path.into_vec();
-            if let Some(group) = links {
-                match firsts.get(&group) {
-                    Some(first) => {
-                        (entry.kind, entry.size, entry.link) = (Kind::Hardlink, 0, first.clone());
-                        content = Content::None;
-                    }
-                    None => {
-                        firsts.insert(group, entry.path.clone());
-                    }
-                }
-            }
-            let mark = (opaque && entry.kind == Kind::Dir).then(|| Entry::new(entry.path.clone(), Kind::Opaque));
-            out.push((entry, content));
-            out.extend(mark.map(|mark| (mark, Content::None)));
-        }
-        out
+        (sorted, self.sources)
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod owner;
 pub(crate) mod place;
 pub(crate) mod select;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use oci::Digest;
 use runtime::tree::view::{TreeView, ViewError};
 use runtime::tree::{BuildError, Built, LayerBuilder};
 
-use self::draft::{Content, Draft};
+use self::draft::{Body, Content, Draft, LinkGroup, Planned, Source};
 use self::select::ViewSelection;
 use crate::Cancel;
 use crate::context::{Context, ContextError, Placement, Selection};
@@ -242,8 +243,9 @@ impl Taken {
 
 /// Everything that is to be written.
 pub(crate) struct Laid {
-    entries: Vec<(Entry, Content)>,
-    taken: Vec<Option<Taken>>,
+    /// In the order of the layer.
+    entries: Vec<(Box<[u8]>, Planned)>,
+    sources: Vec<Source>,
     spool: File,
     target: Arc<TreeView>,
 }
@@ -252,76 +254,114 @@ pub(crate) struct Laid {
 /// the content of unpacked archives. `None`: nothing changes.
 pub(crate) fn lay(op: &FileOp, target: &Arc<TreeView>, inputs: &[Option<Input>], now: i64, mut spool: File) -> Result<Option<Laid>, FileError> {
     let mut draft = Draft::new(target);
-    let mut taken = Vec::new();
-    for (number, action) in op.actions.iter().enumerate() {
-        let selection = match action {
+    for action in &op.actions {
+        match action {
             FileAction::Copy(copy) => {
-                let selection = match inputs.get(copy.input) {
-                    Some(Some(input)) => input.select(copy)?,
-                    _ => return Err(FileError::NotFound { path: copy.sources.join(" "), near: None }),
+                let Some(Some(input)) = inputs.get(copy.input) else {
+                    return Err(FileError::NotFound { path: copy.sources.join(" "), near: None });
                 };
-                place::copy(&mut draft, number, copy, &selection, now, &mut spool)?;
-                Some(selection)
+                place::copy(&mut draft, copy, input.select(copy)?, now, &mut spool)?;
             }
             FileAction::WriteFile { path, data, mode, owner } => {
                 place::file(&mut draft, path, data, mode.as_ref(), owner.as_ref(), now)?;
-                None
             }
             FileAction::MakeDir { path, mode, owner, parents } => {
                 place::directory(&mut draft, path, *mode, owner.as_ref(), *parents, now)?;
-                None
             }
-        };
-        taken.push(selection);
+        }
     }
     if draft.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Laid { entries: draft.into_entries(), taken, spool, target: target.clone() }))
+    let (entries, sources) = draft.finish();
+    Ok(Some(Laid { entries, sources, spool, target: target.clone() }))
 }
 
 /// Streams what was laid. `progress` hears how many entries of how many are written.
 pub(crate) fn write<W: Write + Send + 'static>(
-    laid: Laid,
+    mut laid: Laid,
     mut builder: LayerBuilder<W>,
     cancel: &Cancel,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Built, W), FileError> {
-    let Laid { entries, taken, mut spool, target } = laid;
+    let entries = std::mem::take(&mut laid.entries);
     let total = entries.len() as u64;
-    for (number, (entry, content)) in entries.into_iter().enumerate() {
+    let mut firsts: HashMap<LinkGroup, Vec<u8>> = HashMap::new();
+    for (number, (path, planned)) in entries.into_iter().enumerate() {
         if cancel.is_cancelled() {
             return Err(FileError::Cancelled);
         }
         progress(number as u64, total);
-        match content {
-            Content::None => builder.append(entry, &mut io::empty(), None)?,
-            Content::Bytes(bytes) => builder.append(entry, &mut bytes.as_slice(), None)?,
-            Content::Spool { offset } => {
-                spool.seek(SeekFrom::Start(offset)).map_err(FileError::Spool)?;
-                let size = entry.size;
-                builder.append(entry, &mut (&spool).take(size), None)?
-            }
-            Content::Target(path) => {
-                let node = target.lookup(&path, false).map_err(FileError::Target)?;
-                let node = node.ok_or_else(|| FileError::NotFound { path: draft::shown(&path), near: None })?;
-                let mut reader = target.open(&node).map_err(FileError::Target)?;
-                builder.append(entry, &mut reader, None)?
-            }
-            Content::Taken { action, index } => {
-                let Some(taken) = &taken[action] else { continue };
-                let known = taken.content(index);
-                let mut reader = taken.open(index)?;
-                let digest = builder.append(entry, &mut reader, known)?;
-                if let (Taken::Context(context, selection), None, Some(digest)) = (taken, known, digest) {
-                    context.record(&selection.entries()[index].source, digest);
-                }
-                digest
-            }
-        };
+        let path = path.into_vec();
+        let mark = (planned.opaque && planned.kind == Kind::Dir).then(|| Entry::new(path.clone(), Kind::Opaque));
+        let first = planned.links.and_then(|group| firsts.get(&group));
+        if let Some(first) = first {
+            let mut entry = laid.entry(&planned.body);
+            (entry.path, entry.kind, entry.size, entry.link) = (path, Kind::Hardlink, 0, first.clone());
+            builder.append(entry, &mut io::empty(), None)?;
+            continue;
+        }
+        if let Some(group) = planned.links {
+            firsts.insert(group, path.clone());
+        }
+        laid.append(&mut builder, path, planned.body)?;
+        if let Some(mark) = mark {
+            builder.append(mark, &mut io::empty(), None)?;
+        }
     }
     progress(total, total);
     Ok(builder.finish()?)
+}
+
+impl Laid {
+    fn entry(&self, body: &Body) -> Entry {
+        match body {
+            Body::Own(own) => own.0.clone(),
+            Body::Taken { source, index } => self.sources[*source as usize].entry(*index as usize),
+        }
+    }
+
+    /// Writes one entry and its content.
+    fn append<W: Write + Send + 'static>(&mut self, builder: &mut LayerBuilder<W>, path: Vec<u8>, body: Body) -> Result<(), FileError> {
+        match body {
+            Body::Taken { source, index } => self.append_taken(builder, path, source as usize, index as usize),
+            Body::Own(own) => {
+                let (mut entry, content) = *own;
+                entry.path = path;
+                match content {
+                    Content::None => builder.append(entry, &mut io::empty(), None)?,
+                    Content::Bytes(bytes) => builder.append(entry, &mut bytes.as_slice(), None)?,
+                    Content::Spool { offset } => {
+                        self.spool.seek(SeekFrom::Start(offset)).map_err(FileError::Spool)?;
+                        let size = entry.size;
+                        builder.append(entry, &mut (&self.spool).take(size), None)?
+                    }
+                    Content::Target(path) => {
+                        let node = self.target.lookup(&path, false).map_err(FileError::Target)?;
+                        let node = node.ok_or_else(|| FileError::NotFound { path: draft::shown(&path), near: None })?;
+                        builder.append(entry, &mut self.target.open(&node).map_err(FileError::Target)?, None)?
+                    }
+                };
+                Ok(())
+            }
+        }
+    }
+
+    fn append_taken<W: Write + Send + 'static>(&self, builder: &mut LayerBuilder<W>, path: Vec<u8>, source: usize, index: usize) -> Result<(), FileError> {
+        let taken = &self.sources[source].taken;
+        let mut entry = self.sources[source].entry(index);
+        entry.path = path;
+        if entry.kind != Kind::File {
+            builder.append(entry, &mut io::empty(), None)?;
+            return Ok(());
+        }
+        let known = taken.content(index);
+        let digest = builder.append(entry, &mut taken.open(index)?, known)?;
+        if let (Taken::Context(context, selection), None, Some(digest)) = (taken, known, digest) {
+            context.record(&selection.entries()[index].source, digest);
+        }
+        Ok(())
+    }
 }
 
 /// The name most like `name`, if one is near.

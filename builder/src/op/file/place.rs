@@ -6,25 +6,26 @@ use std::fs::File;
 use graph::{Copy, ModeChange, Owner, Unpack};
 use layer::{Entry, Kind};
 
-use super::draft::{Content, Draft, NewDir, Planned, join, shown};
+use super::draft::{Body, Content, Draft, NewDir, Planned, join, shown};
 use super::{FileError, Taken, archive, chmod, is_dir, owner};
 use crate::context::Placement;
 
 /// What a copy changes about what it copies.
-struct Change<'c> {
+pub(crate) struct Change {
     owner: Option<(u32, u32)>,
     keep_owner: bool,
-    mode: Option<&'c ModeChange>,
+    mode: Option<ModeChange>,
 }
 
-impl Change<'_> {
-    fn apply(&self, entry: &mut Entry) {
+impl Change {
+    /// Changes an entry.
+    pub(crate) fn apply(&self, entry: &mut Entry) {
         match self.owner {
             Some(owner) => (entry.uid, entry.gid) = owner,
             None if self.keep_owner => {}
             None => (entry.uid, entry.gid) = (0, 0),
         }
-        if let Some(mode) = self.mode
+        if let Some(mode) = &self.mode
             && entry.kind != Kind::Symlink
         {
             entry.mode = chmod::apply(mode, entry.mode, is_dir(entry));
@@ -33,13 +34,13 @@ impl Change<'_> {
 }
 
 /// Places what a COPY or ADD selected.
-pub(crate) fn copy(draft: &mut Draft<'_>, number: usize, copy: &Copy, taken: &Taken, now: i64, spool: &mut File) -> Result<(), FileError> {
-    if taken.len() == 0 {
+pub(crate) fn copy(draft: &mut Draft<'_>, copy: &Copy, taken: Taken, now: i64, spool: &mut File) -> Result<(), FileError> {
+    let count = taken.len();
+    if count == 0 {
         return Err(FileError::NothingMatches { patterns: copy.sources.clone(), near: None });
     }
     let owner = copy.owner.as_ref().map(|owner| owner::resolve(owner, draft.target())).transpose()?;
     let new = NewDir { mode: 0o755, owner: owner.unwrap_or((0, 0)), mtime: now };
-    let change = Change { owner, keep_owner: copy.keep_owner, mode: copy.mode.as_ref() };
     let dest = copy.dest.as_bytes();
     let ensured = if copy.dest_is_dir { dest } else { dest.iter().rposition(|&b| b == b'/').map_or(&b""[..], |slash| &dest[..slash]) };
     let ensured = draft.resolve(b"", ensured)?;
@@ -49,31 +50,33 @@ pub(crate) fn copy(draft: &mut Draft<'_>, number: usize, copy: &Copy, taken: &Ta
     let in_directory = copy.dest_is_dir || exists.is_some_and(|seen| seen.kind == Kind::Dir);
     let mut unpacked = Vec::new();
     if copy.unpack == Unpack::Archives {
-        for index in (0..taken.len()).filter(|&index| is_named(taken, index)) {
-            if archive::unpack(draft, &target, taken, index, new, spool)? {
+        for index in (0..count).filter(|&index| is_named(&taken, index)) {
+            if archive::unpack(draft, &target, &taken, index, new, spool)? {
                 unpacked.push(index);
             }
         }
-        if unpacked.len() == taken.len() {
+        if unpacked.len() == count {
             return Ok(());
         }
     }
-    if taken.placement() == Placement::Named && !in_directory {
-        return put(draft, number, taken, 0, &target, &change);
+    let placement = taken.placement();
+    let has_dir = (0..count).any(|index| is_dir(taken.member(index).1));
+    let source = draft.add_source(taken, Change { owner, keep_owner: copy.keep_owner, mode: copy.mode.clone() });
+    if placement == Placement::Named && !in_directory {
+        return put(draft, source, 0, &target);
     }
-    let has_dir = (0..taken.len()).any(|index| is_dir(taken.member(index).1));
-    if !in_directory && !has_dir && taken.len() - unpacked.len() > 1 && !copy.parents {
+    if !in_directory && !has_dir && count - unpacked.len() > 1 && !copy.parents {
         return Err(FileError::SeveralToOne { dest: copy.dest.clone() });
     }
     draft.make_dirs(&target, new)?;
-    below(draft, number, taken, &target, &change, &unpacked)
+    below(draft, source, &target, &unpacked)
 }
 
 /// Places members below a directory.
-fn below(draft: &mut Draft<'_>, number: usize, taken: &Taken, target: &[u8], change: &Change<'_>, skip: &[usize]) -> Result<(), FileError> {
+fn below(draft: &mut Draft<'_>, source: usize, target: &[u8], skip: &[usize]) -> Result<(), FileError> {
     let mut links: HashMap<Vec<u8>, usize> = HashMap::new();
-    for index in 0..taken.len() {
-        let (path, entry) = taken.member(index);
+    for index in 0..draft.source(source).taken.len() {
+        let (path, entry) = draft.source(source).taken.member(index);
         if path.is_empty() || skip.contains(&index) {
             continue;
         }
@@ -82,53 +85,55 @@ fn below(draft: &mut Draft<'_>, number: usize, taken: &Taken, target: &[u8], cha
             links.insert(full, index);
             continue;
         }
-        put(draft, number, taken, index, &full, change)?;
+        put(draft, source, index, &full)?;
     }
     for (full, index) in links {
-        hard_link(draft, taken, index, target, &full)?;
+        hard_link(draft, source, index, target, &full)?;
     }
     Ok(())
 }
 
 /// A further name of a file that was placed already.
-fn hard_link(draft: &mut Draft<'_>, taken: &Taken, index: usize, target: &[u8], full: &[u8]) -> Result<(), FileError> {
-    let first = join(target, &taken.member(index).1.link);
-    let fresh_group = draft.new_group();
+fn hard_link(draft: &mut Draft<'_>, source: usize, index: usize, target: &[u8], full: &[u8]) -> Result<(), FileError> {
+    let first = join(target, &draft.source(source).taken.member(index).1.link);
+    let group = draft.new_group();
     let Some(planned) = draft.planned(&first) else {
-        return Err(FileError::NotFound { path: taken.shown(index), near: None });
+        return Err(FileError::NotFound { path: draft.source(source).taken.shown(index), near: None });
     };
-    planned.links.get_or_insert(fresh_group);
+    planned.links.get_or_insert(group);
     let twin = planned.clone();
-    refuse_directory(draft, taken, index, full)?;
+    refuse_directory(draft, source, index, full)?;
     draft.put(full, twin)
 }
 
-fn refuse_directory(draft: &Draft<'_>, taken: &Taken, index: usize, path: &[u8]) -> Result<(), FileError> {
+fn refuse_directory(draft: &Draft<'_>, source: usize, index: usize, path: &[u8]) -> Result<(), FileError> {
     match draft.stat(path)? {
-        Some(seen) if seen.kind == Kind::Dir => Err(FileError::FileOverDir { from: taken.shown(index), path: shown(path) }),
+        Some(seen) if seen.kind == Kind::Dir => Err(FileError::FileOverDir { from: draft.source(source).taken.shown(index), path: shown(path) }),
         _ => Ok(()),
     }
 }
 
 /// Places one member.
-fn put(draft: &mut Draft<'_>, number: usize, taken: &Taken, index: usize, path: &[u8], change: &Change<'_>) -> Result<(), FileError> {
-    let mut entry = taken.member(index).1.clone();
-    entry.path = Vec::new();
-    change.apply(&mut entry);
-    if !is_dir(&entry) {
-        refuse_directory(draft, taken, index, path)?;
-        let content = if entry.kind == Kind::File { Content::Taken { action: number, index } } else { Content::None };
-        return draft.put(path, Planned { content, ..Planned::new(entry) });
+fn put(draft: &mut Draft<'_>, source: usize, index: usize, path: &[u8]) -> Result<(), FileError> {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let body = Body::Taken { source: number(source), index: number(index) };
+    let kind = draft.source(source).taken.member(index).1.kind;
+    let planned = Planned { body, kind, links: None, fresh: false, opaque: false };
+    if kind != Kind::Dir {
+        refuse_directory(draft, source, index, path)?;
+        return draft.put(path, planned);
     }
     match draft.stat(path)? {
-        None => draft.put(path, Planned { fresh: true, ..Planned::new(entry) }),
-        Some(seen) if seen.kind != Kind::Dir => Err(FileError::DirOverFile { from: taken.shown(index), path: shown(path) }),
+        None => draft.put(path, Planned { fresh: true, ..planned }),
+        Some(seen) if seen.kind != Kind::Dir => {
+            Err(FileError::DirOverFile { from: draft.source(source).taken.shown(index), path: shown(path) })
+        }
         Some(_) => match draft.planned(path) {
-            Some(planned) => {
-                planned.entry = entry;
+            Some(there) => {
+                there.body = planned.body;
                 Ok(())
             }
-            None => draft.put(path, Planned::new(entry)),
+            None => draft.put(path, planned),
         },
     }
 }
@@ -162,7 +167,7 @@ pub(crate) fn file(draft: &mut Draft<'_>, path: &str, data: &[u8], mode: Option<
     if let Some(mode) = mode {
         entry.mode = chmod::apply(mode, entry.mode, false);
     }
-    draft.put(&target, Planned { content: Content::Bytes(data.to_vec()), ..Planned::new(entry) })
+    draft.put(&target, Planned::own(entry, Content::Bytes(data.to_vec())))
 }
 
 /// Makes a directory; one that is there stays as it is.
