@@ -97,3 +97,25 @@ fn root_has_everything_and_without_mounts_still_maps() {
     assert!(matches!(without.rung, Rung::SubordinateIds { .. }), "{without:?}");
     assert_eq!(without.blocked[0].rung, "root");
 }
+
+/// As in a container with the usual filter: root, but neither mounts nor namespaces.
+#[test]
+fn root_in_a_chroot_has_only_that() {
+    if !fixtures::is_root() {
+        return fixtures::skip("only root can change its root");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("root")).unwrap();
+    let script = "mount --rbind / $1/root; shift; exec setpriv --bounding-set=-sys_admin -- chroot $0/root \"$@\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).args([dir.path(), dir.path()]).arg(std::env::current_exe().unwrap());
+    let place = tempfile::tempdir().unwrap();
+    let output = command.args(["as_told", "--exact", "--nocapture"]).env(PROBE, place.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let probe: Probe = serde_json::from_slice(&fs::read(place.path().join("probe.json")).unwrap()).unwrap();
+    assert_eq!(probe.rung, Rung::Chroot, "{probe:?}");
+    assert!(matches!(probe.overlay, Overlay::Refused(_)), "{probe:?}");
+    let names: Vec<&str> = probe.blocked.iter().map(|blocked| blocked.rung.as_str()).collect();
+    assert_eq!(names, ["root", "subordinate-ids", "single-id"]);
+    assert!(probe.blocked[2].fix.contains("chroot"), "{probe:?}");
+}

@@ -26,15 +26,19 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// For the tree `changed`, mounted as the root of `process`.
-    pub(super) fn new(changed: &Path, process: u32) -> sys::Result<Self> {
-        let mount = rustix::fs::open(
-            format!("/proc/{process}/root"),
-            rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        );
-        let mount = mount.ok().and_then(|root| mount_of(&root));
-        Ok(Self { tree: Root::open(changed)?, owners: Owners::of(changed)?, mount, unwritten: 0 })
+    /// For the tree `changed`.
+    pub(super) fn new(changed: &Path) -> sys::Result<Self> {
+        Ok(Self { tree: Root::open(changed)?, owners: Owners::of(changed)?, mount: None, unwritten: 0 })
+    }
+
+    /// Learns from a thread that calls which mount is the container's root. Not from its first process: that one may be
+    /// ours, which nobody may look into.
+    pub(super) fn meet(&mut self, thread: u32) {
+        if self.mount.is_none() {
+            let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
+            let root = rustix::fs::open(format!("/proc/{thread}/root"), flags, rustix::fs::Mode::empty());
+            self.mount = root.ok().and_then(|root| mount_of(&root));
+        }
     }
 
     /// Gives the file that `fd` (`O_PATH`) names to `to`, on behalf of a process with these credentials.

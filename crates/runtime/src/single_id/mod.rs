@@ -24,5 +24,6 @@ pub mod owner;
 mod process;
 mod target;
 
+pub(crate) use adopt::adopt_new;
 pub use filter::filter;
 pub use monitor::monitor;

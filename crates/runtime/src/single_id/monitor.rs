@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use sys::notify::{Answer, Listener, Notification, read_memory, write_memory};
 
-use super::adopt::adopt;
+use super::adopt::{adopt, adopt_later};
 use super::chown::Recorder;
 use super::credentials::{Ids, KEEP, Kind, MAX_GROUPS};
 use super::owner::Owner;
@@ -29,15 +29,18 @@ pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf) -> u8 {
     let user = mapped_user(first);
     let changed = changed_beside(&table);
     let listener = Listener::new(listener);
-    let recorder = match Recorder::new(&changed, first) {
+    let recorder = match Recorder::new(&changed) {
         Ok(recorder) => recorder,
         // Nobody may be left waiting: closing the listener fails all calls with ENOSYS.
         Err(_) => return FAILED,
     };
     let mut monitor = Monitor { listener, processes: Processes::new(), recorder, native: user != Owner::ROOT };
     let served = monitor.serve();
-    let recorded =
-        monitor.recorder.finish().and_then(|()| if user == Owner::ROOT { Ok(()) } else { adopt(&changed, user) });
+    let recorded = monitor.recorder.finish().and_then(|()| match table.parent() {
+        _ if user == Owner::ROOT => Ok(()),
+        Some(folder) if changed.file_name().is_some_and(|name| name == MERGED) => adopt_later(folder, user),
+        _ => adopt(&changed, user),
+    });
     if served.and(recorded).is_ok() { FINE } else { FAILED }
 }
 
@@ -211,6 +214,7 @@ impl Monitor {
 
     fn chown(&mut self, call: &Notification, named: Named, to: (u32, u32)) -> Result<Answer, Errno> {
         let fd = target::open(call, named)?;
+        self.recorder.meet(call.pid);
         self.check(call)?;
         let caller = self.processes.credentials(call.pid)?;
         if to != (KEEP, KEEP) {

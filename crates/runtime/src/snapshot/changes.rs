@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use sys::{FileKind, Root, Stat};
+use sys::{Root, Stat, Timestamp};
 
 use super::copy::Baseline;
 use super::{duplicate, whiteout};
@@ -19,10 +19,18 @@ pub(super) struct Known {
     dirs: HashMap<PathBuf, HashMap<OsString, Name>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// What a name led to. Inode numbers are used again, and soon; birth times aren't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Name {
     ino: u64,
+    born: Option<Timestamp>,
     is_dir: bool,
+}
+
+impl Name {
+    fn of(stat: &Stat) -> Self {
+        Self { ino: stat.ino, born: stat.btime, is_dir: stat.is_dir() }
+    }
 }
 
 /// One thing that a layer must say.
@@ -30,6 +38,8 @@ struct Name {
 pub(super) enum Change {
     /// A directory that was there, with what it is now.
     Dir(Stat),
+    /// A file that was there, and was changed: to be moved.
+    Changed,
     /// What wasn't there: to be moved, with all below it.
     New,
     /// A directory that wasn't there, where another was.
@@ -44,16 +54,14 @@ impl Known {
         let mut pending = vec![PathBuf::new()];
         while let Some(dir) = pending.pop() {
             let mut names = HashMap::new();
-            for entry in root.read_dir(&dir)? {
-                let entry = entry?;
-                let is_dir = match entry.kind {
-                    FileKind::Unknown => root.stat(dir.join(&entry.name))?.is_dir(),
-                    kind => kind == FileKind::Dir,
-                };
-                if is_dir {
-                    pending.push(dir.join(&entry.name));
+            let at = root.open_dir(&dir)?;
+            for entry in at.read_dir("")? {
+                let name = entry?.name;
+                let led_to = Name::of(&at.stat(&name)?);
+                if led_to.is_dir {
+                    pending.push(dir.join(&name));
                 }
-                names.insert(entry.name, Name { ino: entry.ino, is_dir });
+                names.insert(name, led_to);
             }
             known.dirs.insert(dir, names);
         }
@@ -80,10 +88,12 @@ pub(super) fn find(root: &Root, baseline: &Baseline) -> sys::Result<Vec<(PathBuf
             let stat = at.stat(&name)?;
             let before = known.get(&name).copied();
             met += usize::from(before.is_some());
+            let same = before == Some(Name::of(&stat));
             match before {
-                Some(before) if before.is_dir && stat.is_dir() && before.ino == stat.ino => pending.push(path),
+                Some(_) if same && stat.is_dir() => pending.push(path),
                 Some(before) if before.is_dir && stat.is_dir() => changes.push((path, Change::Replaced)),
-                Some(before) if before.ino == stat.ino && stat.ctime <= baseline.stamp => {}
+                Some(_) if same && stat.ctime <= baseline.stamp => {}
+                Some(_) if same => changes.push((path, Change::Changed)),
                 _ => changes.push((path, Change::New)),
             }
         }
@@ -105,7 +115,7 @@ pub(super) fn move_to(root: &Root, fs: &Root, changes: &[(PathBuf, Change)]) -> 
         parents(root, fs, path, &mut dirs)?;
         match change {
             Change::Dir(stat) => dir(root, fs, path, *stat, &mut dirs)?,
-            Change::New => root.rename_into(path, fs, path)?,
+            Change::Changed | Change::New => root.rename_into(path, fs, path)?,
             Change::Replaced => {
                 root.rename_into(path, fs, path)?;
                 let stat = fs.stat(path)?;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use sys::{Root, Timestamp};
 
-use super::changes::Known;
+use super::changes::{Change, Known};
 use super::{ActiveSnapshot, FS, Folder, Kind, RootFs, SnapshotError, Snapshotter, View, changes, duplicate, remove};
+use crate::single_id::adopt_new;
 use crate::single_id::owner::Owners;
 
 /// The whole tree, in the folder of a snapshot that is active.
@@ -91,14 +92,13 @@ impl Baseline {
 }
 
 /// Moves what changed from the copied tree to a layer tree, and removes the rest.
-pub(super) fn commit(folder: &Root, root_fs: &RootFs, baseline: &Baseline) -> sys::Result<()> {
-    let merged = match root_fs {
-        RootFs::Dir(dir) => Root::open(dir)?,
-        RootFs::Overlay { .. } | RootFs::View { .. } => folder.open_dir(MERGED)?,
-    };
+pub(super) fn commit(folder: &Path, baseline: &Baseline) -> sys::Result<()> {
+    let root = Root::open(folder)?;
+    let merged = root.open_dir_nofollow(MERGED)?;
     let changed = changes::find(&merged, baseline)?;
-    folder.mkdir(FS, 0o755)?;
-    let fs = folder.open_dir_nofollow(FS)?;
-    changes::move_to(&merged, &fs, &changed)?;
-    folder.remove_all(MERGED)
+    root.mkdir(FS, 0o755)?;
+    changes::move_to(&merged, &root.open_dir_nofollow(FS)?, &changed)?;
+    let new = changed.iter().filter(|(_, change)| matches!(change, Change::New | Change::Replaced));
+    adopt_new(folder, &folder.join(FS), new.map(|(path, _)| path.as_path()))?;
+    root.remove_all(MERGED)
 }

@@ -144,7 +144,7 @@ impl ActiveSnapshot {
     pub fn commit(mut self) -> Result<Snapshot, SnapshotError> {
         let done = match &self.kind {
             Kind::Overlay => self.folder.root().and_then(|root| root.remove_all(overlay::WORK)),
-            Kind::Copy(baseline) => self.folder.root().and_then(|root| copy::commit(&root, &self.root_fs, baseline)),
+            Kind::Copy(baseline) => copy::commit(&self.folder.path, baseline),
         };
         done.map_err(|source| self.folder.failed(source))?;
         self.folder.keep = true;

@@ -165,7 +165,8 @@ fn remove_all_opens_what_denies_access() {
     if place.dir.path().metadata().unwrap().uid() == 0 && std::env::var_os(AGAIN).is_none() {
         // The build may lie where only root gets; a copy of this program doesn't.
         let program = place.dir.path().join("test");
-        fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        // By another process: one forked by another test meanwhile would hold the copy open for writing.
+        assert!(Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status().unwrap().success());
         for path in [place.dir.path(), &program] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
