@@ -114,11 +114,11 @@ fn nodes_attributes_and_listings() {
     root.remove_xattr("file", "user.a").unwrap();
     root.remove_xattr("file", "user.a").unwrap();
     root.rename("file", "renamed").unwrap();
-    for n in 0..5000 {
+    for n in 0..700 {
         root.mkfifo(format!("{n:05}-{}", "x".repeat(200)), 0o600).unwrap();
     }
     let names: Vec<_> = root.read_dir("").unwrap().map(|entry| entry.unwrap().name).collect();
-    assert_eq!(names.len(), 5003);
+    assert_eq!(names.len(), 703);
     assert!(names.contains(&"renamed".into()) && !names.contains(&"..".into()));
 }
 
