@@ -6,7 +6,9 @@
 # Anybody else measures in $TMPDIR itself. 16 GB of free space do for all workloads.
 set -eu
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-work=$(mktemp -d "${TMPDIR:-/var/tmp}/estiba-bench.XXXXXX")
+# No mktemp: buildah makes a reference out of the layout's path, and references have no capitals.
+work=${TMPDIR:-/var/tmp}/estiba-bench.$$
+mkdir -m 0755 "$work"
 mounted=
 cleanup() {
 	[ -z "$mounted" ] || umount -R "$work/fs" || umount -l "$work/fs"
