@@ -11,7 +11,7 @@ use graph::{Copy, Meta, Op, Source, Vertex};
 use oci::Digest;
 use store::{KeyLock, LayerId, Lease, Store};
 
-use crate::cache::content::{Contexts, Definitions, selections};
+use crate::cache::content::{Contexts, Definitions, details, selections};
 use crate::cache::explain::{self, Step};
 use crate::cache::key::{Chain, Keyed, Preimage};
 use crate::cache::record::{Lookup, Records, slot};
@@ -243,7 +243,11 @@ impl<'b> Build<'b> {
         let env = &self.request.config.config.env;
         let is_env = |name: &str| env.iter().any(|entry| entry.split('=').next() == Some(name));
         let step = Step { inputs: &inputs, is_env: &is_env };
-        Ok(explain::differences(&previous, &self.definitions.keyed[v].preimage, &step))
+        Ok(explain::differences(&previous, &(self.definitions.keyed[v].preimage.clone() + &self.details(v)?), &step))
+    }
+
+    fn details(&self, v: V) -> Result<String, Failure> {
+        Ok(details(&self.request.graph, self.vertex(v), self.contexts)?)
     }
 
     fn try_match(&self, v: V) -> Result<Answer, Failure> {
@@ -251,7 +255,7 @@ impl<'b> Build<'b> {
         if let Op::Merge(_) = vertex.op() {
             let chains: Vec<&Chain> = self.inputs(v).iter().map(|input| self.chain(*input)).collect();
             let chain = merge::stack(&chains);
-            self.records.put(&[&self.definitions.keyed[v]], &self.slot(v), &chain, self.now)?;
+            self.records.put(&[&self.definitions.keyed[v]], &self.slot(v), "", &chain, self.now)?;
             self.done(v, chain, false);
             self.emit(Event::Done { vertex: id(v), time: millis_now() });
             return Ok(Answer::Found(v));
@@ -285,7 +289,7 @@ impl<'b> Build<'b> {
             file::Input::Context(context) => Ok(context.select(copy)?.digest()?),
             file::Input::View(view) => {
                 let selection = file::select::select(&view, copy)?;
-                Ok(file::select::digest(&view, &selection, copy.keep_owner)?.digest)
+                Ok(file::select::digest(&view, &selection, copy.keep_owner)?)
             }
         }
     }
@@ -304,7 +308,7 @@ impl<'b> Build<'b> {
     fn keep(&self, v: V, chain: Chain, cached: bool) -> Result<(), Failure> {
         let mut keys = vec![&self.definitions.keyed[v]];
         keys.extend(self.contents[v].get());
-        self.records.put(&keys, &self.slot(v), &chain, self.now)?;
+        self.records.put(&keys, &self.slot(v), &self.details(v)?, &chain, self.now)?;
         self.done(v, chain, cached);
         Ok(())
     }

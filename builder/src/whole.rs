@@ -1,5 +1,6 @@
 //! The build that has something to do: solve, then export.
 
+use std::path::Path;
 use std::sync::mpsc::Sender;
 
 use oci::Descriptor;
@@ -27,7 +28,9 @@ pub(crate) fn run(request: &Request, store: &Store, sandbox: Option<&Sandbox>, e
     let build_id = request.options.build_id.clone().unwrap_or_else(|| format!("{:x}-{}", millis_now(), std::process::id()));
     let logs = store.layout().logs().join(&build_id);
     let build = Build::new(Parts { request, store, sandbox, records: &records, contexts: &contexts, definitions: &definitions, lease, logs, events });
-    build.emit(Event::Plan { build: build_id, vertices: infos(request, &definitions) });
+    let plan = Event::Plan { build: build_id, vertices: infos(request, &definitions) };
+    describe(&build.logs, &plan).map_err(|error| Error::other("write the build's description", error))?;
+    build.emit(plan);
     let stop = build.stop.clone();
     let _guard = cancel.on_cancel(move || stop.cancel());
     let root = definitions.order.len() - 1;
@@ -40,6 +43,12 @@ pub(crate) fn run(request: &Request, store: &Store, sandbox: Option<&Sandbox>, e
         Outcome::Cancelled => Err(Error::Cancelled),
         Outcome::Failed(v) => Err(build.take_failure(v).unwrap_or(Error::Cancelled)),
     }
+}
+
+/// Writes which step has which log beside the logs.
+fn describe(logs: &Path, plan: &Event) -> std::io::Result<()> {
+    std::fs::create_dir_all(logs)?;
+    std::fs::write(logs.join("build.json"), serde_json::to_vec(plan)?)
 }
 
 fn infos(request: &Request, definitions: &Definitions) -> Vec<VertexInfo> {

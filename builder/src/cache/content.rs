@@ -5,16 +5,22 @@
 use std::collections::BTreeMap;
 
 use graph::{Copy, Edge, FileAction, Graph, MountKind, Op, Source, Unpack, Vertex};
+use oci::{Digest, Hasher};
 use store::Store;
 
-use super::key::{Keyed, MAX_FILES, Preimage, SelectionDigest};
+use super::key::{Keyed, Preimage};
 use crate::context::{Context, ContextError};
-use crate::op::file::select::file_line;
+use crate::op::file::FileError;
 use crate::request::LocalContext;
 use crate::solver::state::V;
 
 /// The build contexts of a request, by name.
 pub(crate) struct Contexts(BTreeMap<String, Context>);
+
+/// A vertex keeps at most so many lines of files: a few kilobytes.
+const MAX_LINES: usize = 256;
+/// Folders are told apart to this depth at most.
+const MAX_DEPTH: usize = 4;
 
 /// Where a materialised bind source stands in its tree.
 pub(crate) const BIND_ROOT: &str = "data";
@@ -46,7 +52,7 @@ impl Contexts {
 pub(crate) enum DefineError {
     /// A build context.
     #[error(transparent)]
-    Context(#[from] ContextError),
+    Context(#[from] FileError),
     /// A context that the request does not have.
     #[error("there is no build context named {0:?}")]
     NoContext(String),
@@ -89,7 +95,7 @@ pub(crate) fn define(graph: &Graph, root: Edge, contexts: &Contexts) -> Result<D
         for (at, selected) in selections(vertex) {
             if let Op::Source(Source::Local { name }) = graph.vertex(vertex.inputs()[selected.input]).op() {
                 let digest = local(contexts, name, &selected).map_err(|error| (*edge, error))?;
-                preimage.selection(at, &digest);
+                preimage.line(&format!("content {at}"), &digest.to_string());
             }
         }
         keyed.push(preimage.finish());
@@ -141,16 +147,48 @@ pub(crate) fn bind(input: usize, source: &str) -> Copy {
     }
 }
 
-fn local(contexts: &Contexts, name: &str, copy: &Copy) -> Result<SelectionDigest, DefineError> {
+fn local(contexts: &Contexts, name: &str, copy: &Copy) -> Result<Digest, DefineError> {
     let context = contexts.get(name).ok_or_else(|| DefineError::NoContext(name.to_owned()))?;
-    let selection = context.select(copy)?;
-    let digest = selection.digest()?;
-    let entries = selection.entries();
-    let mut files = Vec::new();
-    if entries.len() <= MAX_FILES {
-        files.extend(entries.iter().enumerate().map(|(at, selected)| {
-            file_line(&selected.source, selected.entry.mode, selection.content(at).as_ref(), &selected.entry.link)
-        }));
+    let selection = context.select(copy).map_err(FileError::from)?;
+    Ok(selection.digest().map_err(FileError::from)?)
+}
+
+/// What a vertex selects from build contexts, for people: a line a file, or where there are many, a line a folder. No part of a
+/// key, as the digests of the selections are; kept with the preimage, so that a later miss can name the file.
+pub(crate) fn details(graph: &Graph, vertex: &Vertex, contexts: &Contexts) -> Result<String, ContextError> {
+    let mut details = Preimage::empty();
+    for (at, copy) in selections(vertex) {
+        let Op::Source(Source::Local { name }) = graph.vertex(vertex.inputs()[copy.input]).op() else { continue };
+        let Some(context) = contexts.get(name) else { continue };
+        let selection = context.select(&copy)?;
+        let files: Vec<(String, String)> = selection.entries().iter().enumerate().map(|(number, selected)| {
+            let content = selection.content(number).map_or_else(|| String::from_utf8_lossy(&selected.entry.link).into_owned(), |digest| digest.short());
+            (String::from_utf8_lossy(&selected.source).into_owned(), format!("{:o} {content}", selected.entry.mode))
+        }).collect();
+        for (path, value) in folded(&files) {
+            details.line(&format!("file {at} {path}"), &value);
+        }
     }
-    Ok(SelectionDigest { digest, files })
+    Ok(details.into_text())
+}
+
+/// The files, if they are few; else their folders, as deep as keeps them few, with one digest each.
+fn folded(files: &[(String, String)]) -> Vec<(String, String)> {
+    if files.len() <= MAX_LINES {
+        return files.to_vec();
+    }
+    let mut best = Vec::new();
+    for depth in 1..=MAX_DEPTH {
+        let mut folders: BTreeMap<String, Hasher> = BTreeMap::new();
+        for (path, value) in files {
+            let end = path.match_indices('/').nth(depth - 1).map_or(path.len(), |(at, _)| at + 1);
+            let hasher = folders.entry(path[..end].to_owned()).or_insert_with(Hasher::sha256);
+            hasher.update(format!("{path}\n{value}\n").as_bytes());
+            if folders.len() > MAX_LINES {
+                return best;
+            }
+        }
+        best = folders.into_iter().map(|(folder, hasher)| (folder, format!("- {}", hasher.finish().short()))).collect();
+    }
+    best
 }

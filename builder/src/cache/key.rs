@@ -11,16 +11,15 @@
 //! | `input N` | what stands below: the input's definition key, or the identity of its layers in a content key |
 //! | `base N` | the manifest of an input that is an image |
 //! | `content N` | what a COPY or bind mount selects from an input |
-//! | `file N PATH` | permissions and the first digits of a file's digest, where the selection is small |
+//!
+//! With a preimage stand lines that are no part of it, for explanations: `file N PATH`, permissions and digest of what a build
+//! context gave ([`super::content::details`]).
 
 use std::fmt::Write as _;
 
 use graph::{Canonical, Exec, FileAction, FileOp, MountKind, Op, Source};
 use oci::Digest;
 use store::LayerId;
-
-/// A selection of more files than this has no `file` lines: the preimage stays a few kilobytes.
-pub(crate) const MAX_FILES: usize = 256;
 
 /// The layer of a step that changed nothing. It stands in a chain for its step, and names no layer of the store.
 const EMPTY_LAYER: &str = "00000000000000000000000000000000";
@@ -58,6 +57,16 @@ impl Preimage {
     /// A key of a definition.
     pub(crate) fn definition() -> Self {
         Self("estiba.key.v1\tdefinition\n".to_owned())
+    }
+
+    /// Lines that are no key.
+    pub(crate) fn empty() -> Self {
+        Self(String::new())
+    }
+
+    /// What was written.
+    pub(crate) fn into_text(self) -> String {
+        self.0
     }
 
     /// A key of contents.
@@ -143,27 +152,10 @@ impl Preimage {
         }
     }
 
-    /// Adds what a selection holds.
-    pub(crate) fn selection(&mut self, number: usize, selection: &SelectionDigest) {
-        self.line(&format!("content {number}"), &selection.digest.to_string());
-        for (path, value) in &selection.files {
-            self.line(&format!("file {number} {path}"), value);
-        }
-    }
-
     /// The key.
     pub(crate) fn finish(self) -> Keyed {
         Keyed { key: CacheKey(Digest::sha256(self.0.as_bytes())), preimage: self.0 }
     }
-}
-
-/// What a COPY or a bind mount selects from an input.
-#[derive(Clone, Debug)]
-pub(crate) struct SelectionDigest {
-    /// Everything but times.
-    pub(crate) digest: Digest,
-    /// Path and value of `file` lines; empty for a large selection.
-    pub(crate) files: Vec<(String, String)>,
 }
 
 /// The layers of a result, base first, one a step; a step that changed nothing has [`Chain::empty_layer`].

@@ -54,14 +54,14 @@ impl<'s> Records<'s> {
         Ok(Lookup::Hit(chain))
     }
 
-    /// Keeps a result under its keys. The first names the step for later explanations.
-    pub(crate) fn put(&self, keys: &[&Keyed], slot: &str, chain: &Chain, now: i64) -> store::Result<()> {
+    /// Keeps a result under its keys. The first names the step, and has the details, for later explanations.
+    pub(crate) fn put(&self, keys: &[&Keyed], slot: &str, details: &str, chain: &Chain, now: i64) -> store::Result<()> {
         let records: Vec<_> = keys
             .iter()
             .enumerate()
             .map(|(number, keyed)| {
-                let vertex_name = if number == 0 { slot.to_owned() } else { String::new() };
-                let preimage = keyed.preimage.clone();
+                let (vertex_name, details) = if number == 0 { (slot.to_owned(), details) } else { (String::new(), "") };
+                let preimage = keyed.preimage.clone() + details;
                 (*keyed.key.digest(), Record { layers: chain.0.clone(), created: now, preimage, vertex_name })
             })
             .collect();

@@ -76,6 +76,6 @@ fn materialise(build: &Build<'_>, v: V, input: &Input, wanted: &Wanted<'_>) -> R
     let Some(laid) = laid else { return Ok(Chain::default()) };
     let layer = file::result::store_tree(build, v, laid)?;
     let chain = Chain(vec![layer]);
-    build.records.put(&[&keyed], "", &chain, build.now)?;
+    build.records.put(&[&keyed], "", "", &chain, build.now)?;
     Ok(chain)
 }

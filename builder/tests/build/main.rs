@@ -1,5 +1,6 @@
 //! Builds with busybox, end to end. A harness of its own, since a process must have one thread when it forks its spawner.
 
+mod beside;
 mod cache;
 mod collect;
 mod files;
@@ -16,7 +17,7 @@ type Case = (&'static str, fn(&World));
 fn main() -> std::process::ExitCode {
     let filter = std::env::args().nth(1).filter(|argument| !argument.starts_with('-')).unwrap_or_default();
     let Some(world) = World::new() else { return std::process::ExitCode::SUCCESS };
-    let cases: Vec<Case> = [files::CASES, cache::CASES, runs::CASES, collect::CASES].concat();
+    let cases: Vec<Case> = [files::CASES, cache::CASES, runs::CASES, collect::CASES, beside::CASES].concat();
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, case) in cases.iter().filter(|(name, _)| name.contains(&filter)) {
         let ok = catch_unwind(AssertUnwindSafe(|| case(&world))).is_ok();

@@ -132,6 +132,10 @@ impl Bench<'_> {
         (manifest, config)
     }
 
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.world.sandbox
+    }
+
     pub(crate) fn context(&self) -> PathBuf {
         self.dir.path().join("context")
     }

@@ -16,6 +16,7 @@ pub(crate) mod select;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use graph::{Copy, FileAction, FileOp};
@@ -33,8 +34,13 @@ use crate::context::{Context, ContextError, Placement, Selection};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
     /// The build context.
-    #[error(transparent)]
-    Context(#[from] ContextError),
+    #[error("{source}{}", near.as_ref().map_or_else(String::new, |near| format!(": did you mean {near:?}?")))]
+    Context {
+        /// Why.
+        source: ContextError,
+        /// What is there under a name like the one that is not.
+        near: Option<String>,
+    },
     /// The tree written onto cannot be read.
     #[error("read the target: {0}")]
     Target(#[source] ViewError),
@@ -149,6 +155,21 @@ pub(crate) enum FileError {
     /// The build was cancelled.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl From<ContextError> for FileError {
+    /// Of a source that is not there, looks for one that was meant.
+    fn from(source: ContextError) -> Self {
+        let ContextError::NotFound { path, context } = &source else { return Self::Context { source, near: None } };
+        let path = Path::new(path.trim_start_matches('/'));
+        let parent = path.parent().unwrap_or(Path::new(""));
+        // Only for a hint: the folder is the caller's own, and what cannot be listed gives none.
+        let names = std::fs::read_dir(context.join(parent)).into_iter().flatten().flatten();
+        let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let near = path.file_name().and_then(|name| near(&name.to_string_lossy(), names));
+        let near = near.map(|near| parent.join(near).to_string_lossy().into_owned());
+        Self::Context { source, near }
+    }
 }
 
 impl FileError {

@@ -10,7 +10,6 @@ use runtime::tree::view::{Node, TreeView};
 
 use super::FileError;
 use super::draft::{join, parts, shown};
-use crate::cache::key::{MAX_FILES, SelectionDigest};
 use crate::context::Placement;
 
 /// What a COPY takes, sorted as a layer is, each destination path once.
@@ -33,9 +32,8 @@ pub(crate) fn select(view: &TreeView, copy: &Copy) -> Result<ViewSelection, File
 }
 
 /// The digest of a selection; owners count where they are kept.
-pub(crate) fn digest(view: &TreeView, selection: &ViewSelection, keep_owner: bool) -> Result<SelectionDigest, FileError> {
+pub(crate) fn digest(view: &TreeView, selection: &ViewSelection, keep_owner: bool) -> Result<Digest, FileError> {
     let mut hasher = SelectionHasher::new();
-    let mut files = Vec::new();
     for (path, node) in &selection.entries {
         let content = match node.entry().kind {
             Kind::File => Some(view.content(node).map_err(FileError::source_tree)?),
@@ -46,17 +44,8 @@ pub(crate) fn digest(view: &TreeView, selection: &ViewSelection, keep_owner: boo
             (entry.uid, entry.gid) = (0, 0);
         }
         hasher.add(path, &entry, content.as_ref());
-        if selection.entries.len() <= MAX_FILES {
-            files.push(file_line(path, entry.mode, content.as_ref(), &entry.link));
-        }
     }
-    Ok(SelectionDigest { digest: hasher.finish(), files })
-}
-
-/// A `file` line of a preimage.
-pub(crate) fn file_line(path: &[u8], mode: u32, content: Option<&Digest>, link: &[u8]) -> (String, String) {
-    let content = content.map_or_else(|| String::from_utf8_lossy(link).into_owned(), |digest| digest.hex()[..12].to_owned());
-    (String::from_utf8_lossy(path).into_owned(), format!("{mode:o} {content}"))
+    Ok(hasher.finish())
 }
 
 fn patterns(list: &[String]) -> Result<PatternSet, FileError> {

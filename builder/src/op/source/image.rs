@@ -1,6 +1,6 @@
 //! An image of the store as a chain of layers.
 
-use oci::{Digest, ImageConfig, Manifest, Raw, media_type};
+use oci::{DiffId, Digest, ImageConfig, Manifest, Raw, media_type};
 use store::{BlobForm, Blobs, LayerId, LayerRow, Lease, Store};
 
 use crate::cache::key::Chain;
@@ -78,8 +78,13 @@ pub(crate) fn chain_of(store: &Store, records: &Records<'_>, lease: Option<&Leas
     }
     let mut chain = Vec::with_capacity(layers.len());
     for (descriptor, diff_id) in layers.iter().zip(diff_ids) {
-        let known = store.index().layers_by_diff_id(diff_id).map_err(store::Error::from)?;
-        if let Some(id) = alive(records, lease, known)? {
+        if let Some(id) = known(store, records, lease, diff_id)? {
+            chain.push(id);
+            continue;
+        }
+        // Two builds that meet a layer for the first time must agree on its name.
+        let _naming = store.lock_key(&format!("layer-{}", diff_id.digest().hex()))?;
+        if let Some(id) = known(store, records, lease, diff_id)? {
             chain.push(id);
             continue;
         }
@@ -96,8 +101,8 @@ pub(crate) fn chain_of(store: &Store, records: &Records<'_>, lease: Option<&Leas
     Ok(Chain(chain))
 }
 
-fn alive(records: &Records<'_>, lease: Option<&Lease>, ids: Vec<LayerId>) -> Result<Option<LayerId>, ImageError> {
-    for id in ids {
+fn known(store: &Store, records: &Records<'_>, lease: Option<&Lease>, diff_id: &DiffId) -> Result<Option<LayerId>, ImageError> {
+    for id in store.index().layers_by_diff_id(diff_id).map_err(store::Error::from)? {
         if let Some(lease) = lease {
             lease.pin(&[&id])?;
         }
