@@ -30,7 +30,8 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
     {
         let wanted = request.outputs.contains(&Output::Image);
         if !wanted || image::is_committed(store, &composed, &request.tags).map_err(miss)? {
-            let steps = definitions.order.iter().filter(|edge| !matches!(request.graph.vertex(**edge).op(), Op::Source(_)));
+            let steps =
+                definitions.order.iter().filter(|edge| !matches!(request.graph.vertex(**edge).op(), Op::Source(_)));
             let count = u32::try_from(steps.count()).unwrap_or(u32::MAX);
             return Ok(Cached::Hit(Built {
                 manifest: wanted.then(|| composed.descriptor(request)),
@@ -50,15 +51,23 @@ pub(crate) fn contexts(request: &Request, store: &Store) -> Result<Contexts, Err
 
 /// Makes a request's keys; what is wrong with a context is said of the step that reads it.
 pub(crate) fn definitions(request: &Request, contexts: &Contexts) -> Result<Definitions, Error> {
-    let blame = |(edge, error): (Edge, DefineError)| build::vertex_error(request.graph.vertex(edge).meta(), None, None, error);
+    let blame =
+        |(edge, error): (Edge, DefineError)| build::vertex_error(request.graph.vertex(edge).meta(), None, None, error);
     define(&request.graph, request.root, contexts).map_err(blame)
 }
 
 /// The root's result, if the cache has it.
-fn root(request: &Request, store: &Store, records: &Records<'_>, definitions: &Definitions) -> Result<Option<Chain>, Box<dyn std::error::Error + Send + Sync>> {
+fn root(
+    request: &Request,
+    store: &Store,
+    records: &Records<'_>,
+    definitions: &Definitions,
+) -> Result<Option<Chain>, Box<dyn std::error::Error + Send + Sync>> {
     let root: V = definitions.order.len() - 1;
     match request.graph.vertex(request.root).op() {
-        Op::Source(Source::Image { manifest, .. }) => Ok(Some(source::image::chain(store, records, None, manifest, unix_now())?)),
+        Op::Source(Source::Image { manifest, .. }) => {
+            Ok(Some(source::image::chain(store, records, None, manifest, unix_now())?))
+        }
         Op::Source(Source::Scratch) => Ok(Some(Chain::default())),
         Op::Source(Source::Local { .. } | Source::Http(_) | Source::Git(_)) => Ok(None),
         Op::Exec(_) | Op::File(_) | Op::Merge(_) => {
@@ -77,11 +86,17 @@ fn root(request: &Request, store: &Store, records: &Records<'_>, definitions: &D
 fn needs_sandbox(request: &Request, store: &Store, records: &Records<'_>, definitions: &Definitions) -> bool {
     definitions.order.iter().any(|edge| match request.graph.vertex(*edge).op() {
         Op::Exec(_) => true,
-        Op::Source(Source::Image { manifest, .. }) => match source::image::chain(store, records, None, manifest, unix_now()) {
-            Ok(chain) => chain.layers().any(|id| records.layer(id).is_ok_and(|row| row.is_some_and(|row| row.blob.is_none()))),
-            // The build will say what is wrong.
-            Err(_) => false,
-        },
-        Op::Source(Source::Scratch | Source::Local { .. } | Source::Http(_) | Source::Git(_)) | Op::File(_) | Op::Merge(_) => false,
+        Op::Source(Source::Image { manifest, .. }) => {
+            match source::image::chain(store, records, None, manifest, unix_now()) {
+                Ok(chain) => chain
+                    .layers()
+                    .any(|id| records.layer(id).is_ok_and(|row| row.is_some_and(|row| row.blob.is_none()))),
+                // The build will say what is wrong.
+                Err(_) => false,
+            }
+        }
+        Op::Source(Source::Scratch | Source::Local { .. } | Source::Http(_) | Source::Git(_))
+        | Op::File(_)
+        | Op::Merge(_) => false,
     })
 }

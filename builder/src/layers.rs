@@ -223,7 +223,8 @@ impl<'s> Layers<'s> {
         let path = layout.blob(&blob.digest);
         let file = File::open(&path).map_err(LayerError::io("open", &path))?;
         let options = ApplyOptions { ids, lowers, ..ApplyOptions::default() };
-        let unpacked = unpack(file, &Root::open(&tree)?, &options).map_err(|source| LayerError::Apply { layer: row.id.clone(), source })?;
+        let unpacked = unpack(file, &Root::open(&tree)?, &options)
+            .map_err(|source| LayerError::Apply { layer: row.id.clone(), source })?;
         let index = self.store.index();
         match index.diff_id(&row.id, None).map_err(store::Error::from)? {
             Some((expected, _)) if expected != unpacked.diff_id => {

@@ -17,6 +17,7 @@ mod op;
 mod progress;
 mod request;
 mod solver;
+mod steps;
 mod trees;
 mod whole;
 

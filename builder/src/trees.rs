@@ -17,10 +17,17 @@ use crate::op::source::image;
 ///
 /// # Errors
 /// When a layer is gone or damaged.
-pub fn image_trees(store: &Store, manifest: &Raw<Manifest>, config: &Raw<ImageConfig>, lease: &Lease, probe: &Probe) -> Result<Vec<PathBuf>, Error> {
+pub fn image_trees(
+    store: &Store,
+    manifest: &Raw<Manifest>,
+    config: &Raw<ImageConfig>,
+    lease: &Lease,
+    probe: &Probe,
+) -> Result<Vec<PathBuf>, Error> {
     let records = Records::new(store).map_err(|error| Error::other("open the cache", error))?;
     let layers = Layers::new(store, &records, Some(&probe.rung));
     let documents = image::Documents { digest: manifest.digest(), manifest: manifest.value(), config: config.value() };
-    let chain = image::chain_of(store, &records, Some(lease), &documents, unix_now()).map_err(|error| Error::other("find the image's layers", error))?;
+    let chain = image::chain_of(store, &records, Some(lease), &documents, unix_now())
+        .map_err(|error| Error::other("find the image's layers", error))?;
     layers.trees(&chain).map_err(|error| Error::other("unpack the image's layers", error))
 }

@@ -19,22 +19,41 @@ use crate::{Built, Cancel, Error, Event, Output, Request, Sandbox, VertexInfo, f
 const MIN_JOBS: usize = 8;
 
 /// See [`crate::run`].
-pub(crate) fn run(request: &Request, store: &Store, sandbox: Option<&Sandbox>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
+pub(crate) fn run(
+    request: &Request,
+    store: &Store,
+    sandbox: Option<&Sandbox>,
+    events: Sender<Event>,
+    cancel: &Cancel,
+) -> Result<Built, Error> {
     let lease = store.lease().map_err(|error| Error::other("take a lease", error))?;
     let contexts = fast::contexts(request, store)?;
     let definitions = fast::definitions(request, &contexts)?;
     contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
     let records = Records::new(store).map_err(|error| Error::other("open the cache", error))?;
-    let build_id = request.options.build_id.clone().unwrap_or_else(|| format!("{:x}-{}", millis_now(), std::process::id()));
+    let build_id =
+        request.options.build_id.clone().unwrap_or_else(|| format!("{:x}-{}", millis_now(), std::process::id()));
     let logs = store.layout().logs().join(&build_id);
-    let build = Build::new(Parts { request, store, sandbox, records: &records, contexts: &contexts, definitions: &definitions, lease, logs, events });
+    let build = Build::new(Parts {
+        request,
+        store,
+        sandbox,
+        records: &records,
+        contexts: &contexts,
+        definitions: &definitions,
+        lease,
+        logs,
+        events,
+    });
     let plan = Event::Plan { build: build_id, vertices: infos(request, &definitions) };
     describe(&build.logs, &plan).map_err(|error| Error::other("write the build's description", error))?;
     build.emit(plan);
     let stop = build.stop.clone();
     let _guard = cancel.on_cancel(move || stop.cancel());
     let root = definitions.order.len() - 1;
-    let jobs = request.options.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(MIN_JOBS, |cores| (cores.get() * 2).max(MIN_JOBS)));
+    let jobs = request.options.jobs.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(MIN_JOBS, |cores| (cores.get() * 2).max(MIN_JOBS))
+    });
     let state = State::new(definitions.inputs.clone(), root, jobs);
     let outcome = drive(state, &build, cancel).map_err(|error| Error::other("start the solver", error))?;
     contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
@@ -72,11 +91,16 @@ fn export(build: &Build<'_>, chain: &Chain, cancel: &Cancel) -> Result<Built, Er
     let failed = |error| Error::Export(error);
     let mut manifest: Option<Descriptor> = None;
     let mut config_digest = None;
-    let needs_image = request.outputs.iter().any(|output| matches!(output, Output::Image | Output::Oci { .. } | Output::Docker { .. }));
+    let needs_image = request
+        .outputs
+        .iter()
+        .any(|output| matches!(output, Output::Image | Output::Oci { .. } | Output::Docker { .. }));
     if needs_image {
         let named = request.outputs.contains(&Output::Image);
         let tags: &[String] = if named { &request.tags } else { &[] };
-        build.emit(Event::Exporting { what: tags.first().map_or_else(|| "image".to_owned(), |tag| format!("image {tag}")) });
+        build.emit(Event::Exporting {
+            what: tags.first().map_or_else(|| "image".to_owned(), |tag| format!("image {tag}")),
+        });
         let composed = composed(build, chain).map_err(failed)?;
         if !image::is_committed(build.store, &composed, tags).map_err(failed)? {
             image::commit(build.store, &build.layers, &composed, tags, unix_now()).map_err(failed)?;

@@ -77,7 +77,10 @@ pub(crate) fn define(graph: &Graph, root: Edge, contexts: &Contexts) -> Result<D
     for (number, edge) in order.iter().enumerate() {
         numbers[edge.index()] = number;
     }
-    let inputs: Vec<Vec<V>> = order.iter().map(|edge| graph.vertex(*edge).inputs().iter().map(|input| numbers[input.index()]).collect()).collect();
+    let inputs: Vec<Vec<V>> = order
+        .iter()
+        .map(|edge| graph.vertex(*edge).inputs().iter().map(|input| numbers[input.index()]).collect())
+        .collect();
     let mut keyed: Vec<Keyed> = Vec::with_capacity(order.len());
     for (number, edge) in order.iter().enumerate() {
         let vertex = graph.vertex(*edge);
@@ -86,8 +89,13 @@ pub(crate) fn define(graph: &Graph, root: Edge, contexts: &Contexts) -> Result<D
         for (at, input) in vertex.inputs().iter().enumerate() {
             match graph.vertex(*input).op() {
                 Op::Source(Source::Local { .. }) => {}
-                Op::Source(Source::Image { manifest, platform, .. }) => preimage.line(&format!("base {at}"), &format!("{manifest} {platform}")),
-                Op::Source(Source::Scratch | Source::Http(_) | Source::Git(_)) | Op::Exec(_) | Op::File(_) | Op::Merge(_) => {
+                Op::Source(Source::Image { manifest, platform, .. }) => {
+                    preimage.line(&format!("base {at}"), &format!("{manifest} {platform}"))
+                }
+                Op::Source(Source::Scratch | Source::Http(_) | Source::Git(_))
+                | Op::Exec(_)
+                | Op::File(_)
+                | Op::Merge(_) => {
                     preimage.line(&format!("input {at}"), &keyed[inputs[number][at]].key.digest().to_string());
                 }
             }
@@ -121,7 +129,11 @@ pub(crate) fn selections(vertex: &Vertex) -> Vec<(usize, Copy)> {
         Op::Exec(exec) => {
             let binds = exec.mounts.iter().enumerate().filter_map(|(number, mount)| match &mount.kind {
                 MountKind::Bind { input, source } => Some((number, bind(*input, source))),
-                MountKind::Cache { .. } | MountKind::Tmpfs { .. } | MountKind::File { .. } | MountKind::Secret { .. } | MountKind::Ssh { .. } => None,
+                MountKind::Cache { .. }
+                | MountKind::Tmpfs { .. }
+                | MountKind::File { .. }
+                | MountKind::Secret { .. }
+                | MountKind::Ssh { .. } => None,
             });
             binds.filter(|(_, copy)| copy.input < vertex.inputs().len()).collect()
         }
@@ -161,10 +173,18 @@ pub(crate) fn details(graph: &Graph, vertex: &Vertex, contexts: &Contexts) -> Re
         let Op::Source(Source::Local { name }) = graph.vertex(vertex.inputs()[copy.input]).op() else { continue };
         let Some(context) = contexts.get(name) else { continue };
         let selection = context.select(&copy)?;
-        let files: Vec<(String, String)> = selection.entries().iter().enumerate().map(|(number, selected)| {
-            let content = selection.content(number).map_or_else(|| String::from_utf8_lossy(&selected.entry.link).into_owned(), |digest| digest.short());
-            (String::from_utf8_lossy(&selected.source).into_owned(), format!("{:o} {content}", selected.entry.mode))
-        }).collect();
+        let files: Vec<(String, String)> = selection
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(number, selected)| {
+                let content = selection.content(number).map_or_else(
+                    || String::from_utf8_lossy(&selected.entry.link).into_owned(),
+                    |digest| digest.short(),
+                );
+                (String::from_utf8_lossy(&selected.source).into_owned(), format!("{:o} {content}", selected.entry.mode))
+            })
+            .collect();
         for (path, value) in folded(&files) {
             details.line(&format!("file {at} {path}"), &value);
         }

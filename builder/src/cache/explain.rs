@@ -17,7 +17,8 @@ pub(crate) struct Step<'a> {
 pub(crate) fn differences(old: &str, new: &str, step: &Step<'_>) -> String {
     let (old, new) = (lines(old), lines(new));
     let changed = |name: &&str| old.get(*name) != new.get(*name);
-    let names: Vec<&str> = new.keys().chain(old.keys().filter(|name| !new.contains_key(*name))).copied().filter(changed).collect();
+    let names: Vec<&str> =
+        new.keys().chain(old.keys().filter(|name| !new.contains_key(*name))).copied().filter(changed).collect();
     let mut telling: Vec<String> = Vec::new();
     telling.extend(names.iter().filter_map(|name| of_operation(name, &old, &new, step)));
     telling.extend(files(&names, &old, &new));
@@ -65,10 +66,13 @@ fn short(digest: Option<&&str>) -> String {
 
 fn files(names: &[&str], old: &Lines<'_>, new: &Lines<'_>) -> Vec<String> {
     let mut told = Vec::new();
-    let paths: Vec<_> = names.iter().filter_map(|name| Some((*name, name.strip_prefix("file ")?.split_once(' ')?.1))).collect();
+    let paths: Vec<_> =
+        names.iter().filter_map(|name| Some((*name, name.strip_prefix("file ")?.split_once(' ')?.1))).collect();
     for (name, path) in paths.iter().take(MAX_NAMED) {
         told.push(match (old.get(name), new.get(name)) {
-            (Some(before), Some(after)) if before.split(' ').next() == after.split(' ').next() => format!("content of {path} changed"),
+            (Some(before), Some(after)) if before.split(' ').next() == after.split(' ').next() => {
+                format!("content of {path} changed")
+            }
             (Some(_), Some(_)) => format!("permissions of {path} changed"),
             (None, _) => format!("{path} is new"),
             (Some(_), None) => format!("{path} is gone"),
@@ -104,7 +108,11 @@ mod tests {
             ("op\ta\nenv REV\t1\n", "op\tb\nenv REV\t2\n", "ARG REV changed"),
             ("op\ta\nenv PATH\t1\n", "op\tb\n", "ENV PATH is gone"),
             ("op\ta\nargs\tmake\n", "op\tb\nargs\tmake all\n", "the command changed"),
-            ("content 0\tx\nfile 0 src/a.rs\t644 1\n", "content 0\ty\nfile 0 src/a.rs\t644 2\n", "content of src/a.rs changed"),
+            (
+                "content 0\tx\nfile 0 src/a.rs\t644 1\n",
+                "content 0\ty\nfile 0 src/a.rs\t644 2\n",
+                "content of src/a.rs changed",
+            ),
             ("content 0\tx\nfile 0 a\t644 1\n", "content 0\ty\nfile 0 a\t755 1\n", "permissions of a changed"),
             ("content 0\tx\n", "content 0\ty\nfile 0 b\t644 1\n", "b is new"),
             ("content 0\tx\n", "content 0\ty\n", "the content of what is copied changed"),

@@ -147,7 +147,9 @@ impl Preimage {
                 FileAction::WriteFile { path, data, .. } => {
                     self.line(&format!("text {number} {path}"), &Digest::sha256(data).to_string());
                 }
-                FileAction::MakeDir { path, mode, .. } => self.line(&format!("directory {number} {path}"), &format!("{mode:o}")),
+                FileAction::MakeDir { path, mode, .. } => {
+                    self.line(&format!("directory {number} {path}"), &format!("{mode:o}"))
+                }
             }
         }
     }

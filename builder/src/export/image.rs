@@ -44,7 +44,12 @@ struct Part {
 }
 
 /// Composes the image from what is known; `None` where a DiffId was never computed. Writes nothing.
-pub(crate) fn compose(request: &Request, store: &Store, layers: &Layers<'_>, chain: &Chain) -> Result<Option<Composed>, Failure> {
+pub(crate) fn compose(
+    request: &Request,
+    store: &Store,
+    layers: &Layers<'_>,
+    chain: &Chain,
+) -> Result<Option<Composed>, Failure> {
     let base = request.config.rootfs.diff_ids.len().min(chain.0.len());
     let mut parts = Vec::with_capacity(chain.0.len());
     for (number, id) in chain.0.iter().enumerate() {
@@ -110,7 +115,8 @@ fn oci_layer(media_type: &str) -> &str {
 /// Gives each entry its time, and marks those whose step changed nothing. As in BuildKit, an entry without a layer takes the
 /// time of the layer before it, or of the first new one.
 fn fill_history(history: &mut [History], parts: &[Option<Part>], base: usize, epoch: Option<i64>) {
-    let with_layer: Vec<usize> = history.iter().enumerate().filter(|(_, entry)| !entry.empty_layer).map(|(at, _)| at).collect();
+    let with_layer: Vec<usize> =
+        history.iter().enumerate().filter(|(_, entry)| !entry.empty_layer).map(|(at, _)| at).collect();
     let added = &parts[base..];
     for (at, part) in with_layer.iter().rev().zip(added.iter().rev()) {
         let entry = &mut history[*at];
@@ -142,7 +148,13 @@ fn fill_history(history: &mut [History], parts: &[Option<Part>], base: usize, ep
 }
 
 /// Computes the DiffIds that [`compose`] misses: each tree is streamed once, layers side by side.
-pub(crate) fn complete(request: &Request, store: &Store, layers: &Layers<'_>, chain: &Chain, now: i64) -> Result<(), Failure> {
+pub(crate) fn complete(
+    request: &Request,
+    store: &Store,
+    layers: &Layers<'_>,
+    chain: &Chain,
+    now: i64,
+) -> Result<(), Failure> {
     let base = request.config.rootfs.diff_ids.len().min(chain.0.len());
     let work = |number: usize, id: &LayerId| -> Result<(), Failure> {
         let below = Chain(chain.0[..number].to_vec());
@@ -160,7 +172,9 @@ pub(crate) fn complete(request: &Request, store: &Store, layers: &Layers<'_>, ch
             .filter(|(_, id)| !Chain::is_empty_layer(id))
             .map(|(number, id)| scope.spawn(move || work(number, id)))
             .collect();
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a layer's thread panicked".into())))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a layer's thread panicked".into())))
     })
 }
 
@@ -173,7 +187,8 @@ fn identify(store: &Store, layers: &Layers<'_>, id: &LayerId, below: &Chain) -> 
     }
     let path = store.layout().tree(id);
     let view = layers.view(below)?;
-    let options = StreamOptions { walk: WalkOptions { ids: layers.ids(&path), lower: Some(&view) }, clamp: None, known: None };
+    let options =
+        StreamOptions { walk: WalkOptions { ids: layers.ids(&path), lower: Some(&view) }, clamp: None, known: None };
     let (built, _) = stream(&Root::open(&path)?, &options, std::io::sink())?;
     layers.keep_toc(id, built.toc)?;
     Ok(store.index().put_diff_id(id, None, &built.diff_id, built.size)?)
@@ -226,12 +241,19 @@ pub(crate) fn is_committed(store: &Store, composed: &Composed, tags: &[String]) 
 }
 
 /// Commits it, durably, under these names.
-pub(crate) fn commit(store: &Store, layers: &Layers<'_>, composed: &Composed, tags: &[String], now: i64) -> Result<(), Failure> {
+pub(crate) fn commit(
+    store: &Store,
+    layers: &Layers<'_>,
+    composed: &Composed,
+    tags: &[String],
+    now: i64,
+) -> Result<(), Failure> {
     sync_trees(store, layers, &composed.trees)?;
     store.blobs().put_bytes(composed.config.bytes())?;
     let digest = store.blobs().put_bytes(composed.manifest.bytes())?;
     let manifest = composed.manifest.value();
-    let children: Vec<Digest> = std::iter::once(&manifest.config).chain(&manifest.layers).map(|child| child.digest).collect();
+    let children: Vec<Digest> =
+        std::iter::once(&manifest.config).chain(&manifest.layers).map(|child| child.digest).collect();
     store.index().put_edges(&digest, &children)?;
     for tag in tags {
         store.index().put_image(tag, &digest, now)?;
@@ -274,7 +296,13 @@ fn sync_tree(tree: &std::path::Path, toc: &layer::Toc) -> Result<(), Failure> {
         match entry.entry.kind {
             layer::Kind::File => root.open_file(path, sys::OpenFlags::RDONLY)?.sync_all()?,
             layer::Kind::Dir => rustix::fs::fsync(root.open_dir(path)?.into_fd())?,
-            layer::Kind::Symlink | layer::Kind::Hardlink | layer::Kind::Char | layer::Kind::Block | layer::Kind::Fifo | layer::Kind::Whiteout | layer::Kind::Opaque => {}
+            layer::Kind::Symlink
+            | layer::Kind::Hardlink
+            | layer::Kind::Char
+            | layer::Kind::Block
+            | layer::Kind::Fifo
+            | layer::Kind::Whiteout
+            | layer::Kind::Opaque => {}
         }
     }
     rustix::fs::fsync(root.try_clone()?.into_fd())?;
@@ -299,14 +327,21 @@ mod tests {
     }
 
     fn times(history: &[History]) -> Vec<(Option<i64>, bool)> {
-        history.iter().map(|entry| (entry.created.as_ref().and_then(Timestamp::unix_seconds), entry.empty_layer)).collect()
+        history
+            .iter()
+            .map(|entry| (entry.created.as_ref().and_then(Timestamp::unix_seconds), entry.empty_layer))
+            .collect()
     }
 
     #[test]
     fn entries_without_a_layer_take_the_time_of_a_neighbour() {
-        let mut history = vec![entry(Some(5), false), entry(None, true), entry(None, false), entry(None, true), entry(None, false)];
+        let mut history =
+            vec![entry(Some(5), false), entry(None, true), entry(None, false), entry(None, true), entry(None, false)];
         fill_history(&mut history, &[Some(part(5)), Some(part(10)), Some(part(20))], 1, None);
-        assert_eq!(times(&history), [(Some(5), false), (Some(10), true), (Some(10), false), (Some(10), true), (Some(20), false)]);
+        assert_eq!(
+            times(&history),
+            [(Some(5), false), (Some(10), true), (Some(10), false), (Some(10), true), (Some(20), false)]
+        );
     }
 
     #[test]

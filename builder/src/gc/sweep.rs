@@ -28,7 +28,8 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
     let gone: Vec<LayerId> = marks.layers.keys().filter(|id| !needed.contains(id)).cloned().collect();
     pruned.layers += gone.len() as u64;
     store.index().remove_layers(&gone).map_err(store::Error::from)?;
-    let dead_parents: Vec<Digest> = marks.parents.iter().filter(|parent| !marks.of_images.contains(parent)).copied().collect();
+    let dead_parents: Vec<Digest> =
+        marks.parents.iter().filter(|parent| !marks.of_images.contains(parent)).copied().collect();
     store.index().remove_edges(&dead_parents).map_err(store::Error::from)?;
     trees(store, &marks, &needed, &mut pruned)?;
     blobs(store, &marks, &needed, options.all, &mut pruned)?;
@@ -104,7 +105,9 @@ fn changed(path: &Path) -> SystemTime {
 fn trees(store: &Store, marks: &Marks, needed: &HashSet<LayerId>, pruned: &mut Pruned) -> Result<(), GcError> {
     for (name, path) in list(&store.layout().snapshots())? {
         let id: Option<LayerId> = name.parse().ok();
-        let has_tree = id.as_ref().is_some_and(|id| needed.contains(id) && marks.layers.get(id).is_some_and(|(row, _)| row.tree.is_some()));
+        let has_tree = id
+            .as_ref()
+            .is_some_and(|id| needed.contains(id) && marks.layers.get(id).is_some_and(|(row, _)| row.tree.is_some()));
         let known = id.as_ref().is_some_and(|id| marks.layers.contains_key(id));
         if has_tree || marks.is_pinned(&name) || (!known && marks.is_young(changed(&path))) {
             continue;
@@ -118,7 +121,8 @@ fn trees(store: &Store, marks: &Marks, needed: &HashSet<LayerId>, pruned: &mut P
     }
     for (name, path) in list(&store.layout().tocs())? {
         let id: Option<LayerId> = name.parse().ok();
-        if id.as_ref().is_some_and(|id| needed.contains(id)) || marks.is_pinned(&name) || marks.is_young(changed(&path)) {
+        if id.as_ref().is_some_and(|id| needed.contains(id)) || marks.is_pinned(&name) || marks.is_young(changed(&path))
+        {
             continue;
         }
         pruned.bytes += disk_size(&path);
@@ -135,7 +139,13 @@ fn remove_file(path: &Path) -> Result<(), GcError> {
 }
 
 /// Removes blobs that no image, layer or (unless `all`) remembered compression needs.
-fn blobs(store: &Store, marks: &Marks, needed: &HashSet<LayerId>, all: bool, pruned: &mut Pruned) -> Result<(), GcError> {
+fn blobs(
+    store: &Store,
+    marks: &Marks,
+    needed: &HashSet<LayerId>,
+    all: bool,
+    pruned: &mut Pruned,
+) -> Result<(), GcError> {
     let mut wanted: HashSet<Digest> = HashSet::new();
     for (row, diff_id) in needed.iter().filter_map(|id| marks.layers.get(id)) {
         wanted.extend(row.blob.as_ref().map(|blob| blob.digest));

@@ -53,7 +53,8 @@ pub(super) fn usage(store: &Store) -> Result<Usage, GcError> {
     let needed = marks.needed(marks.records.iter().map(|(_, chain, _)| chain));
     let layer_size = |id: &LayerId| -> u64 {
         let blob = marks.layers.get(id).and_then(|(row, _)| row.blob.as_ref());
-        disk_size(&store.layout().snapshot(id.as_str())) + blob.map_or(0, |blob| disk_size(&store.layout().blob(&blob.digest)))
+        disk_size(&store.layout().snapshot(id.as_str()))
+            + blob.map_or(0, |blob| disk_size(&store.layout().blob(&blob.digest)))
     };
     let (mut of_images, mut of_cache, mut of_nothing) = (0, 0, 0);
     for id in marks.layers.keys() {
@@ -63,8 +64,11 @@ pub(super) fn usage(store: &Store) -> Result<Usage, GcError> {
             (false, false) => of_nothing += layer_size(id),
         }
     }
-    let of_layers: std::collections::HashSet<_> = marks.layers.values().filter_map(|(row, _)| Some(row.blob.as_ref()?.digest)).collect();
-    for digest in store.blobs().digests().map_err(store::Error::from)?.into_iter().filter(|digest| !of_layers.contains(digest)) {
+    let of_layers: std::collections::HashSet<_> =
+        marks.layers.values().filter_map(|(row, _)| Some(row.blob.as_ref()?.digest)).collect();
+    for digest in
+        store.blobs().digests().map_err(store::Error::from)?.into_iter().filter(|digest| !of_layers.contains(digest))
+    {
         let size = disk_size(&store.layout().blob(&digest));
         if marks.of_images.contains(&digest) { of_images += size } else { of_nothing += size }
     }
@@ -73,7 +77,13 @@ pub(super) fn usage(store: &Store) -> Result<Usage, GcError> {
     let logs = fs::read_dir(store.layout().logs()).into_iter().flatten().count() as u64;
     let (mounts_size, logs_size) = (disk_size(&store.layout().mounts()), disk_size(&store.layout().logs()));
     let records = marks.records.len() as u64;
-    let row = |kind: &str, total, active, size, reclaimable| UsageRow { kind: kind.to_owned(), total, active, size, reclaimable };
+    let row = |kind: &str, total, active, size, reclaimable| UsageRow {
+        kind: kind.to_owned(),
+        total,
+        active,
+        size,
+        reclaimable,
+    };
     Ok(Usage {
         rows: vec![
             row("Images", images.len() as u64, images.len() as u64, of_images + of_nothing, of_nothing),

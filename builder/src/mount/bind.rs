@@ -50,7 +50,11 @@ pub(super) fn source(build: &Build<'_>, v: V, wanted: &Wanted<'_>, place: &Path)
     } else {
         let (upper, work) = (place.join("upper"), place.join("work"));
         for path in [&upper, &work] {
-            std::fs::create_dir_all(path).map_err(|source| MountError::Io { call: "mkdir", path: path.clone(), source })?;
+            std::fs::create_dir_all(path).map_err(|source| MountError::Io {
+                call: "mkdir",
+                path: path.clone(),
+                source,
+            })?;
         }
         RootFs::Overlay { lowers, upper, work }
     };
@@ -58,7 +62,12 @@ pub(super) fn source(build: &Build<'_>, v: V, wanted: &Wanted<'_>, place: &Path)
 }
 
 /// Copies what a context mount selects into a tree, unless that was done before.
-fn materialise(build: &Build<'_>, v: V, input: &Input, wanted: &Wanted<'_>) -> Result<Chain, Box<dyn std::error::Error + Send + Sync>> {
+fn materialise(
+    build: &Build<'_>,
+    v: V,
+    input: &Input,
+    wanted: &Wanted<'_>,
+) -> Result<Chain, Box<dyn std::error::Error + Send + Sync>> {
     let Input::Context(context) = input else { return Ok(Chain::default()) };
     let mut copy = content::bind(1, wanted.source);
     copy.keep_owner = false;
@@ -72,7 +81,8 @@ fn materialise(build: &Build<'_>, v: V, input: &Input, wanted: &Wanted<'_>) -> R
     }
     let scratch = Arc::new(TreeView::new(Vec::new())?);
     let operation = FileOp { actions: vec![FileAction::Copy(copy)] };
-    let laid = file::lay(&operation, &scratch, &[None, Some(input.clone())], build.now, file::result::scratch_file(build)?)?;
+    let laid =
+        file::lay(&operation, &scratch, &[None, Some(input.clone())], build.now, file::result::scratch_file(build)?)?;
     let Some(laid) = laid else { return Ok(Chain::default()) };
     let layer = file::result::store_tree(build, v, laid)?;
     let chain = Chain(vec![layer]);

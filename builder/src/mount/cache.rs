@@ -39,7 +39,9 @@ pub(super) fn take(build: &Build<'_>, v: V, exec: &Exec) -> Result<(Vec<Lock>, H
     }
     let (mut held, mut paths) = (Vec::new(), HashMap::new());
     for ((home, _), numbers) in wanted {
-        let Some(MountKind::Cache { sharing, .. }) = numbers.first().map(|number| &exec.mounts[*number].kind) else { continue };
+        let Some(MountKind::Cache { sharing, .. }) = numbers.first().map(|number| &exec.mounts[*number].kind) else {
+            continue;
+        };
         let (lock, path) = instance(build, &home, *sharing)?;
         fill(build, v, exec, numbers[0], &path)?;
         held.push(lock);
@@ -92,7 +94,8 @@ fn fill(build: &Build<'_>, v: V, exec: &Exec, number: usize, path: &Path) -> Res
     if path.exists() {
         return Ok(());
     }
-    let name = path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name =
+        path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let _making = build.store.lock_key(&format!("mount-{name}"))?;
     if path.exists() {
         return Ok(());
@@ -113,7 +116,13 @@ fn fill(build: &Build<'_>, v: V, exec: &Exec, number: usize, path: &Path) -> Res
 }
 
 /// Copies the seed.
-fn sow(build: &Build<'_>, v: V, input: usize, source: &str, into: &Path) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn sow(
+    build: &Build<'_>,
+    v: V,
+    input: usize,
+    source: &str,
+    into: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let from = build.input(v, input)?;
     let mut copy = content::bind(1, source);
     "/".clone_into(&mut copy.dest);

@@ -80,7 +80,12 @@ pub(crate) fn prepare(build: &Build<'_>, v: V, exec: &Exec, scratch: &Path) -> R
         let source = match &wanted.kind {
             MountKind::Bind { input, source } => {
                 let place = scratch.join(number.to_string());
-                bind::source(build, v, &bind::Wanted { input: *input, source, target: &wanted.target, readonly: wanted.readonly }, &place)?
+                bind::source(
+                    build,
+                    v,
+                    &bind::Wanted { input: *input, source, target: &wanted.target, readonly: wanted.readonly },
+                    &place,
+                )?
             }
             MountKind::Cache { .. } => match caches.remove(&number) {
                 Some(path) => Source::Path { path, recursive: false },

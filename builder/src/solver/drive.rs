@@ -60,7 +60,12 @@ async fn steps<'scope, 'env, E: Executor>(
     }
 }
 
-fn spawn<'scope>(scope: &'scope Scope<'scope, '_>, sender: mpsc::UnboundedSender<Event>, v: V, work: impl FnOnce() -> Event + Send + 'scope) {
+fn spawn<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    sender: mpsc::UnboundedSender<Event>,
+    v: V,
+    work: impl FnOnce() -> Event + Send + 'scope,
+) {
     let answer = Answer { sender, event: Event::Failed(v) };
     let name = format!("vertex-{v}");
     let started = std::thread::Builder::new().name(name).spawn_scoped(scope, move || {

@@ -28,7 +28,8 @@ fn waits(world: &World) {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    let count = |wanted: fn(&Event) -> bool| builds.iter().flat_map(|(_, events)| events).filter(|event| wanted(event)).count();
+    let count =
+        |wanted: fn(&Event) -> bool| builds.iter().flat_map(|(_, events)| events).filter(|event| wanted(event)).count();
     assert_eq!(count(|event| matches!(event, Event::Started { .. })), 1);
     assert_eq!(count(|event| matches!(event, Event::Waiting { .. })), 1);
     assert_eq!(builds[0].0.manifest, builds[1].0.manifest);

@@ -77,7 +77,11 @@ fn shared(world: &World) {
     let mut plan = bench.plan();
     let one = plan.run(plan.base, "cat /proc/sys/kernel/random/uuid > /a");
     let copies = |input| FileAction::Copy(graph::Copy { input, ..copy(&["/a"], if input == 1 { "/x" } else { "/y" }) });
-    let two = plan.graph.add(graph::Op::Exec(exec("cat /proc/sys/kernel/random/uuid > /a")), vec![plan.base], graph::Meta::default());
+    let two = plan.graph.add(
+        graph::Op::Exec(exec("cat /proc/sys/kernel/random/uuid > /a")),
+        vec![plan.base],
+        graph::Meta::default(),
+    );
     plan.config.history.pop();
     let root = plan.file(plan.base, vec![one, two], vec![copies(1), copies(2)]);
     let told = bench.build(&plan, root);

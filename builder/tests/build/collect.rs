@@ -1,8 +1,8 @@
 //! Garbage collection: what goes, what stays, beside running builds too.
 
 use super::world::{Bench, World, exists};
-use builder::gc::{PruneOptions, prune, usage};
 use builder::Cached;
+use builder::gc::{PruneOptions, prune, usage};
 use store::Blobs;
 
 pub(crate) const CASES: &[(&str, fn(&World))] = &[

@@ -2,7 +2,7 @@
 
 use super::world::{World, copy};
 use builder::Cached;
-use graph::{FileAction, ModeChange, Op, Merge, Meta, Unpack};
+use graph::{FileAction, Merge, Meta, ModeChange, Op, Unpack};
 
 pub(crate) const CASES: &[(&str, fn(&World))] = &[
     ("a_copy_becomes_a_layer_and_is_found_again", found_again),
@@ -34,8 +34,17 @@ fn found_again(world: &World) {
 fn inline(world: &World) {
     let bench = world.bench();
     let mut plan = bench.plan();
-    let made = plan.file(plan.base, vec![], vec![FileAction::MakeDir { path: "/work/deep".into(), mode: 0o755, owner: None, parents: true }]);
-    let text = FileAction::WriteFile { path: "/work/deep/x".into(), data: b"text".to_vec(), mode: Some(ModeChange::Octal(0o600)), owner: None };
+    let made = plan.file(
+        plan.base,
+        vec![],
+        vec![FileAction::MakeDir { path: "/work/deep".into(), mode: 0o755, owner: None, parents: true }],
+    );
+    let text = FileAction::WriteFile {
+        path: "/work/deep/x".into(),
+        data: b"text".to_vec(),
+        mode: Some(ModeChange::Octal(0o600)),
+        owner: None,
+    };
     let root = plan.file(made, vec![], vec![text]);
     let told = bench.build(&plan, root);
     let view = bench.view(told.built());
@@ -59,7 +68,11 @@ fn linked(world: &World) {
     bench.write("a", "linked");
     let mut plan = bench.plan();
     let layer = plan.copy(plan.scratch, plan.context, &["a"], "/x/");
-    let root = plan.graph.add(Op::Merge(Merge {}), vec![plan.base, layer], Meta { name: "COPY --link a /x/".into(), ..Meta::default() });
+    let root = plan.graph.add(
+        Op::Merge(Merge {}),
+        vec![plan.base, layer],
+        Meta { name: "COPY --link a /x/".into(), ..Meta::default() },
+    );
     let told = bench.build(&plan, root);
     assert_eq!(bench.read(told.built(), "/x/a"), "linked");
     assert_eq!(bench.config(told.built()).rootfs.diff_ids.len(), 2);
@@ -85,7 +98,11 @@ fn unpack(world: &World) {
 fn nothing(world: &World) {
     let bench = world.bench();
     let mut plan = bench.plan();
-    let made = plan.file(plan.base, vec![], vec![FileAction::MakeDir { path: "/tmp".into(), mode: 0o755, owner: None, parents: true }]);
+    let made = plan.file(
+        plan.base,
+        vec![],
+        vec![FileAction::MakeDir { path: "/tmp".into(), mode: 0o755, owner: None, parents: true }],
+    );
     bench.write("a", "a");
     let root = plan.copy(made, plan.context, &["a"], "/a");
     let config = bench.config(bench.build(&plan, root).built());

@@ -43,30 +43,50 @@ fn on_scratch(world: &World) {
     plan.config.history.clear();
     plan.config.rootfs.diff_ids.clear();
     let copied = plan.copy(plan.scratch, plan.context, &["busybox"], "/");
-    let root = plan.exec(copied, vec![], Exec { args: vec!["/busybox".into(), "touch".into(), "/made".into()], ..exec("") });
+    let root =
+        plan.exec(copied, vec![], Exec { args: vec!["/busybox".into(), "touch".into(), "/made".into()], ..exec("") });
     let view = bench.view(bench.build(&plan, root).built());
-    let names: Vec<_> = view.read_dir(&view.root()).unwrap().iter().map(|node| String::from_utf8_lossy(node.path()).into_owned()).collect();
+    let names: Vec<_> = view
+        .read_dir(&view.root())
+        .unwrap()
+        .iter()
+        .map(|node| String::from_utf8_lossy(node.path()).into_owned())
+        .collect();
     assert_eq!(names, ["busybox", "made"]);
 }
 
 fn no_leaks(world: &World) {
     let bench = world.bench();
     let mut plan = bench.plan();
-    let mut step = exec("mount > /seen; test -s /etc/resolv.conf; grep -q localhost /etc/hosts; ls /cache /tmpfs /script");
+    let mut step =
+        exec("mount > /seen; test -s /etc/resolv.conf; grep -q localhost /etc/hosts; ls /cache /tmpfs /script");
     let mount = |target: &str, kind| Mount { target: target.into(), readonly: false, kind };
     step.mounts = vec![
-        mount("/cache/deep", MountKind::Cache { id: "c".into(), sharing: Sharing::Shared, seed: None, mode: 0o755, uid: 0, gid: 0 }),
+        mount(
+            "/cache/deep",
+            MountKind::Cache { id: "c".into(), sharing: Sharing::Shared, seed: None, mode: 0o755, uid: 0, gid: 0 },
+        ),
         mount("/tmpfs", MountKind::Tmpfs { size: None }),
         mount("/script", MountKind::File { data: b"#!/bin/sh\n".to_vec(), mode: 0o700 }),
     ];
     let root = plan.exec(plan.base, vec![], step);
     let told = bench.build(&plan, root);
     let view = bench.view(told.built());
-    for path in ["/cache", "/tmpfs", "/script", "/etc/resolv.conf", "/etc/hosts", "/etc/mtab", "/dev/null", "/.dockerenv"] {
+    for path in
+        ["/cache", "/tmpfs", "/script", "/etc/resolv.conf", "/etc/hosts", "/etc/mtab", "/dev/null", "/.dockerenv"]
+    {
         assert!(view.lookup(path.as_bytes(), false).unwrap().is_none(), "{path} is in the layer");
     }
-    let id = bench.store.index().layer_by_diff_id(bench.config(told.built()).rootfs.diff_ids.last().unwrap()).unwrap().unwrap();
-    let entries = std::fs::read_dir(bench.store.layout().tree(&id)).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    let id = bench
+        .store
+        .index()
+        .layer_by_diff_id(bench.config(told.built()).rootfs.diff_ids.last().unwrap())
+        .unwrap()
+        .unwrap();
+    let entries = std::fs::read_dir(bench.store.layout().tree(&id))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect::<Vec<_>>();
     assert_eq!(entries, ["seen"]);
 }
 
@@ -94,7 +114,11 @@ fn side_by_side(world: &World) {
     let mut plan = bench.plan();
     let stages: Vec<_> = (0..4).map(|n| plan.run(plan.base, &format!("sleep 0.5; echo {n} > /{n}"))).collect();
     plan.config.history.truncate(1);
-    let copies = (0..4).map(|n| graph::FileAction::Copy(graph::Copy { input: n + 1, ..super::world::copy(&[&format!("/{n}")], "/out/") })).collect();
+    let copies = (0..4)
+        .map(|n| {
+            graph::FileAction::Copy(graph::Copy { input: n + 1, ..super::world::copy(&[&format!("/{n}")], "/out/") })
+        })
+        .collect();
     let root = plan.file(plan.base, stages, copies);
     let begin = Instant::now();
     let told = bench.build(&plan, root);
@@ -137,7 +161,14 @@ fn caches(world: &World) {
     let mount = |sharing| Mount {
         target: "/c".into(),
         readonly: false,
-        kind: MountKind::Cache { id: "id".into(), sharing, seed: Some((1, "seed".into())), mode: 0o700, uid: 0, gid: 0 },
+        kind: MountKind::Cache {
+            id: "id".into(),
+            sharing,
+            seed: Some((1, "seed".into())),
+            mode: 0o700,
+            uid: 0,
+            gid: 0,
+        },
     };
     let first = run_with_mounts(&bench, "cat /c/s; echo 1 >> /c/n; stat -c %a /c", vec![mount(Sharing::Locked)]);
     first.built();
@@ -150,8 +181,13 @@ fn caches(world: &World) {
 fn binds(world: &World) {
     let bench = world.bench();
     bench.write("src/a", "bound");
-    let mount = |source: &str, readonly| Mount { target: "/b".into(), readonly, kind: MountKind::Bind { input: 1, source: source.into() } };
-    let told = run_with_mounts(&bench, "cat /b/a; echo changed > /b/a && cat /b/a; touch /b/new", vec![mount("/src", false)]);
+    let mount = |source: &str, readonly| Mount {
+        target: "/b".into(),
+        readonly,
+        kind: MountKind::Bind { input: 1, source: source.into() },
+    };
+    let told =
+        run_with_mounts(&bench, "cat /b/a; echo changed > /b/a && cat /b/a; touch /b/new", vec![mount("/src", false)]);
     told.built();
     assert_eq!(told.output(), "boundchanged\n");
     assert_eq!(std::fs::read_to_string(bench.context().join("src/a")).unwrap(), "bound");
@@ -167,7 +203,9 @@ fn bundle(world: &World) {
     let bench = world.bench();
     bench.write("ca.pem", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n");
     let mut plan = bench.plan();
-    let mut step = exec("cat $SSL_CERT_FILE; cat $APT_CONFIG; echo $GIT_SSL_CAINFO; env > /env.txt; ls /run > /ran.txt; rm /env.txt /ran.txt; touch /ran");
+    let mut step = exec(
+        "cat $SSL_CERT_FILE; cat $APT_CONFIG; echo $GIT_SSL_CAINFO; env > /env.txt; ls /run > /ran.txt; rm /env.txt /ran.txt; touch /ran",
+    );
     step.env.push(("GIT_SSL_CAINFO".into(), "mine".into()));
     let root = plan.exec(plan.base, vec![], step);
     let mut request = bench.request(&plan, root);

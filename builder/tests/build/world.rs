@@ -70,25 +70,34 @@ impl Told {
 
     /// Why steps missed.
     pub(crate) fn whys(&self) -> Vec<String> {
-        self.events.iter().filter_map(|event| match event {
-            Event::Missed { why, .. } => Some(why.clone()),
-            _ => None,
-        }).collect()
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Missed { why, .. } => Some(why.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     /// All that was written.
     pub(crate) fn output(&self) -> String {
-        self.events.iter().filter_map(|event| match event {
-            Event::Log { text, .. } => Some(text.as_str()),
-            _ => None,
-        }).collect()
+        self.events
+            .iter()
+            .filter_map(|event| match event {
+                Event::Log { text, .. } => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
     }
 
     fn names(&self) -> Vec<String> {
-        self.events.iter().find_map(|event| match event {
-            Event::Plan { vertices, .. } => Some(vertices.iter().map(|vertex| vertex.name.clone()).collect()),
-            _ => None,
-        }).unwrap_or_default()
+        self.events
+            .iter()
+            .find_map(|event| match event {
+                Event::Plan { vertices, .. } => Some(vertices.iter().map(|vertex| vertex.name.clone()).collect()),
+                _ => None,
+            })
+            .unwrap_or_default()
     }
 
     pub(crate) fn built(&self) -> &Built {
@@ -117,7 +126,10 @@ impl Bench<'_> {
     /// Puts an image of these layer tars into the store.
     pub(crate) fn image(&self, tars: &[Vec<u8>]) -> (Digest, ImageConfig) {
         let blobs = self.store.blobs();
-        let layers: Vec<Descriptor> = tars.iter().map(|tar| Descriptor::new(media_type::OCI_LAYER, blobs.put_bytes(tar).unwrap(), tar.len() as u64)).collect();
+        let layers: Vec<Descriptor> = tars
+            .iter()
+            .map(|tar| Descriptor::new(media_type::OCI_LAYER, blobs.put_bytes(tar).unwrap(), tar.len() as u64))
+            .collect();
         let mut config = ImageConfig::empty(&Platform::host());
         config.rootfs.diff_ids = layers.iter().map(|layer| oci::DiffId::new(layer.digest)).collect();
         config.history = layers.iter().map(|_| History { created_by: "base".into(), ..History::default() }).collect();

@@ -25,8 +25,15 @@ const BUNDLES: [&str; 5] = [
 ];
 
 /// Variables that name a PEM bundle, by who reads them: OpenSSL and Go, curl, git, pip, requests, Node.js, cargo.
-const VARIABLES: [&str; 7] =
-    ["SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO"];
+const VARIABLES: [&str; 7] = [
+    "SSL_CERT_FILE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "CARGO_HTTP_CAINFO",
+];
 
 /// A bundle is a few hundred kilobytes.
 const MAX_BUNDLE: u64 = 16 << 20;
@@ -52,16 +59,20 @@ pub(super) fn inject(build: &Build<'_>, v: V, bundle: &Path, scratch: &Path) -> 
     let folder = scratch.join("ca");
     fs::create_dir_all(&folder).map_err(io("mkdir", &folder))?;
     let apt = format!("Acquire::https::CAInfo \"{FOLDER}/bundle.pem\";\n");
-    let files = [("bundle.pem", all.clone()), ("truststore.p12", truststore::pkcs12(&all)), ("apt.conf", apt.into_bytes())];
+    let files =
+        [("bundle.pem", all.clone()), ("truststore.p12", truststore::pkcs12(&all)), ("apt.conf", apt.into_bytes())];
     for (name, bytes) in files {
         let path = folder.join(name);
         fs::write(&path, bytes).map_err(io("write", &path))?;
         readable(&path, 0o644).map_err(io("chmod", &path))?;
     }
     readable(&folder, 0o755).map_err(io("chmod", &folder))?;
-    let mut env: Vec<(String, String)> = VARIABLES.iter().map(|name| ((*name).to_owned(), format!("{FOLDER}/bundle.pem"))).collect();
+    let mut env: Vec<(String, String)> =
+        VARIABLES.iter().map(|name| ((*name).to_owned(), format!("{FOLDER}/bundle.pem"))).collect();
     env.push(("APT_CONFIG".to_owned(), format!("{FOLDER}/apt.conf")));
-    let java = format!("-Djavax.net.ssl.trustStore={FOLDER}/truststore.p12 -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword=");
+    let java = format!(
+        "-Djavax.net.ssl.trustStore={FOLDER}/truststore.p12 -Djavax.net.ssl.trustStoreType=PKCS12 -Djavax.net.ssl.trustStorePassword="
+    );
     env.push(("JAVA_TOOL_OPTIONS".to_owned(), java));
     let source = Source::Path { path: folder, recursive: false };
     Ok(Trusted { env, mounts: vec![Mount { target: FOLDER.to_owned(), source, readonly: true }] })

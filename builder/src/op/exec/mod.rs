@@ -125,13 +125,20 @@ pub(crate) fn run(build: &Build<'_>, v: V, exec: &Exec) -> Result<Option<LayerId
 }
 
 /// Runs the container to its end.
-fn contain(build: &Build<'_>, v: V, exec: &Exec, active: &ActiveSnapshot, scratch: &std::path::Path) -> Result<(), ExecError> {
+fn contain(
+    build: &Build<'_>,
+    v: V,
+    exec: &Exec,
+    active: &ActiveSnapshot,
+    scratch: &std::path::Path,
+) -> Result<(), ExecError> {
     let sandbox = build.sandbox.ok_or(ExecError::NoSandbox)?;
     let mut mounts = mount::prepare(build, v, exec, scratch)?;
     let mut spec = Spec::new(active.root_fs().clone(), exec.args.clone());
     spec.env.clone_from(&exec.env);
     let set = |name: &str| exec.env.iter().chain(&exec.proxy_env).any(|(known, _)| known == name);
-    spec.env.extend(exec.proxy_env.iter().filter(|(name, _)| !exec.env.iter().any(|(known, _)| known == name)).cloned());
+    spec.env
+        .extend(exec.proxy_env.iter().filter(|(name, _)| !exec.env.iter().any(|(known, _)| known == name)).cloned());
     if let Some(bundle) = &build.request.options.ca_bundle {
         let trusted = ca::inject(build, v, bundle, scratch)?;
         spec.env.extend(trusted.env.into_iter().filter(|(name, _)| !set(name)));
@@ -188,7 +195,12 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), ExecError> {
 }
 
 /// Keeps what changed as a layer.
-fn keep(build: &Build<'_>, active: ActiveSnapshot, id: LayerId, chain: &crate::cache::key::Chain) -> Result<Option<LayerId>, ExecError> {
+fn keep(
+    build: &Build<'_>,
+    active: ActiveSnapshot,
+    id: LayerId,
+    chain: &crate::cache::key::Chain,
+) -> Result<Option<LayerId>, ExecError> {
     let snapshot = active.commit()?;
     if is_unchanged(build, snapshot.fs(), chain)? {
         layers::remove(&build.store.layout().snapshot(id.as_str()))?;

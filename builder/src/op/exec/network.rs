@@ -33,7 +33,9 @@ fn has_outside_server(text: &str) -> bool {
 }
 
 fn without_loopback(text: &str) -> String {
-    text.lines().filter(|line| !server(line).is_some_and(is_loopback)).fold(String::new(), |out, line| out + line + "\n")
+    text.lines()
+        .filter(|line| !server(line).is_some_and(is_loopback))
+        .fold(String::new(), |out, line| out + line + "\n")
 }
 
 /// The hosts table.

@@ -34,7 +34,11 @@ pub(super) fn follow(build: &Build<'_>, v: V, out: OwnedFd, err: OwnedFd) -> Res
     let mut log = File::create(&path).map_err(io("create"))?;
     let limit = build.request.options.log_tail.unwrap_or(TAIL);
     let mut tail = VecDeque::new();
-    let mut sources = [(Stream::Stdout, out), (Stream::Stderr, err)].map(|(stream, fd)| Source { stream, file: Some(fd.into()), rest: Vec::new() });
+    let mut sources = [(Stream::Stdout, out), (Stream::Stderr, err)].map(|(stream, fd)| Source {
+        stream,
+        file: Some(fd.into()),
+        rest: Vec::new(),
+    });
     let mut buffer = vec![0; 64 << 10];
     let mut tell = |stream, line: &[u8]| {
         let text = String::from_utf8_lossy(line).into_owned();
@@ -71,7 +75,8 @@ fn vertex(v: V) -> VertexId {
 }
 
 fn wait(sources: &[Source]) -> std::io::Result<()> {
-    let mut open: Vec<PollFd<'_>> = sources.iter().filter_map(|source| source.file.as_ref()).map(|file| PollFd::new(file, PollFlags::IN)).collect();
+    let mut open: Vec<PollFd<'_>> =
+        sources.iter().filter_map(|source| source.file.as_ref()).map(|file| PollFd::new(file, PollFlags::IN)).collect();
     match poll(&mut open, None) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(error) => Err(error.into()),

@@ -42,7 +42,8 @@ fn bag(number: usize, der: &[u8]) -> Vec<u8> {
     let certificate = tlv(SEQUENCE, &[tlv(OID, X509), tlv(EXPLICIT_0, &tlv(OCTETS, der))].concat());
     let name: Vec<u8> = format!("ca{number}").encode_utf16().flat_map(u16::to_be_bytes).collect();
     let attribute = |oid: &[u8], value: Vec<u8>| tlv(SEQUENCE, &[tlv(OID, oid), tlv(SET, &value)].concat());
-    let attributes = [attribute(FRIENDLY_NAME, tlv(BMP_STRING, &name)), attribute(TRUSTED_KEY_USAGE, tlv(OID, ANY_USAGE))];
+    let attributes =
+        [attribute(FRIENDLY_NAME, tlv(BMP_STRING, &name)), attribute(TRUSTED_KEY_USAGE, tlv(OID, ANY_USAGE))];
     tlv(SEQUENCE, &[tlv(OID, CERT_BAG), tlv(EXPLICIT_0, &certificate), tlv(SET, &attributes.concat())].concat())
 }
 

@@ -12,7 +12,14 @@ use super::draft::{Content, Draft, NewDir, Planned, join, shown};
 use super::{FileError, Taken};
 
 /// Unpacks a member into the directory `dest`, if it is an archive; tells whether it was.
-pub(crate) fn unpack(draft: &mut Draft<'_>, dest: &[u8], taken: &Taken, index: usize, new: NewDir, spool: &mut File) -> Result<bool, FileError> {
+pub(crate) fn unpack(
+    draft: &mut Draft<'_>,
+    dest: &[u8],
+    taken: &Taken,
+    index: usize,
+    new: NewDir,
+    spool: &mut File,
+) -> Result<bool, FileError> {
     let path = taken.shown(index);
     let damaged = |source: layer::ReadError| FileError::Archive { path: path.clone(), source };
     // What cannot even be decompressed is a file like any other.
@@ -45,9 +52,19 @@ pub(crate) fn unpack(draft: &mut Draft<'_>, dest: &[u8], taken: &Taken, index: u
 }
 
 /// Places one member of an archive, in place of whatever is there; directories merge.
-fn member(draft: &mut Draft<'_>, dest: &[u8], mut entry: Entry, content: Content, new: NewDir, archive: &str) -> Result<(), FileError> {
+fn member(
+    draft: &mut Draft<'_>,
+    dest: &[u8],
+    mut entry: Entry,
+    content: Content,
+    new: NewDir,
+    archive: &str,
+) -> Result<(), FileError> {
     let path = std::mem::take(&mut entry.path);
-    let (parent, name) = path.iter().rposition(|&b| b == b'/').map_or((&b""[..], &path[..]), |slash| (&path[..slash], &path[slash + 1..]));
+    let (parent, name) = path
+        .iter()
+        .rposition(|&b| b == b'/')
+        .map_or((&b""[..], &path[..]), |slash| (&path[..slash], &path[slash + 1..]));
     let parent = draft.resolve(dest, parent)?;
     draft.make_dirs(&parent, NewDir { owner: (0, 0), ..new })?;
     let full = join(&parent, name);
@@ -70,7 +87,11 @@ fn member(draft: &mut Draft<'_>, dest: &[u8], mut entry: Entry, content: Content
 }
 
 fn hard_link(draft: &mut Draft<'_>, dest: &[u8], entry: Entry, full: &[u8], archive: &str) -> Result<(), FileError> {
-    let (parent, name) = entry.link.iter().rposition(|&b| b == b'/').map_or((&b""[..], &entry.link[..]), |slash| (&entry.link[..slash], &entry.link[slash + 1..]));
+    let (parent, name) = entry
+        .link
+        .iter()
+        .rposition(|&b| b == b'/')
+        .map_or((&b""[..], &entry.link[..]), |slash| (&entry.link[..slash], &entry.link[slash + 1..]));
     let parent = draft.resolve(dest, parent)?;
     let first = join(&parent, name);
     let group = draft.new_group();

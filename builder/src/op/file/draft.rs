@@ -72,6 +72,9 @@ impl Planned {
     }
 }
 
+/// What is to be, by path.
+pub(crate) type Entries = Vec<(Box<[u8]>, Planned)>;
+
 /// A selection, and what is changed of its members.
 pub(crate) struct Source {
     /// What was selected.
@@ -283,7 +286,7 @@ impl<'t> Draft<'t> {
     }
 
     /// Everything, in the order of the layer, and the selections that it speaks of.
-    pub(crate) fn finish(self) -> (Vec<(Box<[u8]>, Planned)>, Vec<Source>) {
+    pub(crate) fn finish(self) -> (Entries, Vec<Source>) {
         let mut sorted: Vec<_> = self.entries.into_iter().collect();
         sorted.sort_unstable_by(|(a, _), (b, _)| compare_paths(a, b));
         (sorted, self.sources)

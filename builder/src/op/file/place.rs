@@ -34,7 +34,13 @@ impl Change {
 }
 
 /// Places what a COPY or ADD selected.
-pub(crate) fn copy(draft: &mut Draft<'_>, copy: &Copy, taken: Taken, now: i64, spool: &mut File) -> Result<(), FileError> {
+pub(crate) fn copy(
+    draft: &mut Draft<'_>,
+    copy: &Copy,
+    taken: Taken,
+    now: i64,
+    spool: &mut File,
+) -> Result<(), FileError> {
     let count = taken.len();
     if count == 0 {
         return Err(FileError::NothingMatches { patterns: copy.sources.clone(), near: None });
@@ -42,7 +48,11 @@ pub(crate) fn copy(draft: &mut Draft<'_>, copy: &Copy, taken: Taken, now: i64, s
     let owner = copy.owner.as_ref().map(|owner| owner::resolve(owner, draft.target())).transpose()?;
     let new = NewDir { mode: 0o755, owner: owner.unwrap_or((0, 0)), mtime: now };
     let dest = copy.dest.as_bytes();
-    let ensured = if copy.dest_is_dir { dest } else { dest.iter().rposition(|&b| b == b'/').map_or(&b""[..], |slash| &dest[..slash]) };
+    let ensured = if copy.dest_is_dir {
+        dest
+    } else {
+        dest.iter().rposition(|&b| b == b'/').map_or(&b""[..], |slash| &dest[..slash])
+    };
     let ensured = draft.resolve(b"", ensured)?;
     draft.make_dirs(&ensured, new)?;
     let target = draft.resolve(b"", dest)?;
@@ -108,7 +118,9 @@ fn hard_link(draft: &mut Draft<'_>, source: usize, index: usize, target: &[u8], 
 
 fn refuse_directory(draft: &Draft<'_>, source: usize, index: usize, path: &[u8]) -> Result<(), FileError> {
     match draft.stat(path)? {
-        Some(seen) if seen.kind == Kind::Dir => Err(FileError::FileOverDir { from: draft.source(source).taken.shown(index), path: shown(path) }),
+        Some(seen) if seen.kind == Kind::Dir => {
+            Err(FileError::FileOverDir { from: draft.source(source).taken.shown(index), path: shown(path) })
+        }
         _ => Ok(()),
     }
 }
@@ -154,7 +166,14 @@ fn is_named(taken: &Taken, index: usize) -> bool {
 }
 
 /// Writes an inline file.
-pub(crate) fn file(draft: &mut Draft<'_>, path: &str, data: &[u8], mode: Option<&ModeChange>, owner: Option<&Owner>, now: i64) -> Result<(), FileError> {
+pub(crate) fn file(
+    draft: &mut Draft<'_>,
+    path: &str,
+    data: &[u8],
+    mode: Option<&ModeChange>,
+    owner: Option<&Owner>,
+    now: i64,
+) -> Result<(), FileError> {
     let owner = owner.map_or(Ok((0, 0)), |owner| owner::resolve(owner, draft.target()))?;
     let target = draft.resolve(b"", path.as_bytes())?;
     if draft.stat(&target)?.is_some_and(|seen| seen.kind == Kind::Dir) {
@@ -171,7 +190,14 @@ pub(crate) fn file(draft: &mut Draft<'_>, path: &str, data: &[u8], mode: Option<
 }
 
 /// Makes a directory; one that is there stays as it is.
-pub(crate) fn directory(draft: &mut Draft<'_>, path: &str, mode: u32, owner: Option<&Owner>, parents: bool, now: i64) -> Result<(), FileError> {
+pub(crate) fn directory(
+    draft: &mut Draft<'_>,
+    path: &str,
+    mode: u32,
+    owner: Option<&Owner>,
+    parents: bool,
+    now: i64,
+) -> Result<(), FileError> {
     let owner = owner.map_or(Ok((0, 0)), |owner| owner::resolve(owner, draft.target()))?;
     let target = draft.resolve(b"", path.as_bytes())?;
     let parent = target.iter().rposition(|&b| b == b'/').map_or(&b""[..], |slash| &target[..slash]);

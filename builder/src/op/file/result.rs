@@ -22,7 +22,9 @@ const STRIDE: u64 = 1024;
 
 /// Runs it. `None`: it changes nothing.
 pub(crate) fn run(build: &Build<'_>, v: V, operation: &FileOp) -> Result<Option<LayerId>, Failure> {
-    let Input::View(target) = build.input(v, 0)? else { return Err("files cannot be written into a build context".into()) };
+    let Input::View(target) = build.input(v, 0)? else {
+        return Err("files cannot be written into a build context".into());
+    };
     let mut inputs = vec![None];
     for at in 1..build.inputs(v).len() {
         inputs.push(Some(build.input(v, at)?));
@@ -38,7 +40,11 @@ pub(crate) fn run(build: &Build<'_>, v: V, operation: &FileOp) -> Result<Option<
 pub(crate) fn store(build: &Build<'_>, v: V, laid: Laid) -> Result<LayerId, Failure> {
     let layer = LayerId::mint();
     build.lease.pin(&[&layer])?;
-    if build.needs_tree(v) { as_tree(build, v, laid, &layer)? } else { as_blob(build, v, laid, &layer)? }
+    if build.needs_tree(v) {
+        as_tree(build, v, laid, &layer)?
+    } else {
+        as_blob(build, v, laid, &layer)?
+    }
     Ok(layer)
 }
 
@@ -72,7 +78,8 @@ fn as_tree(build: &Build<'_>, v: V, laid: Laid, layer: &LayerId) -> Result<(), F
     match made {
         Ok(built) => {
             let form = TreeForm { boot: Some(build.records.boot().to_owned()) };
-            let row = LayerRow { id: layer.clone(), tree: Some(form), blob: None, size: built.size, created: build.now };
+            let row =
+                LayerRow { id: layer.clone(), tree: Some(form), blob: None, size: built.size, created: build.now };
             finish(build, &row, &built.diff_id, built.toc)
         }
         Err(error) => {

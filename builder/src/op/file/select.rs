@@ -24,7 +24,13 @@ pub(crate) struct ViewSelection {
 
 /// Selects.
 pub(crate) fn select(view: &TreeView, copy: &Copy) -> Result<ViewSelection, FileError> {
-    let mut walk = Walk { view, exclude: patterns(&copy.exclude)?, back: copy.exclude.iter().any(|p| p.trim().starts_with('!')), taken: BTreeMap::new(), matches: 0 };
+    let mut walk = Walk {
+        view,
+        exclude: patterns(&copy.exclude)?,
+        back: copy.exclude.iter().any(|p| p.trim().starts_with('!')),
+        taken: BTreeMap::new(),
+        matches: 0,
+    };
     for source in &copy.sources {
         if copy.parents { walk.with_parents(source)? } else { walk.source(source)? }
     }
@@ -153,7 +159,11 @@ impl Walk<'_> {
         if let Some((before, _)) = self.taken.get(&path)
             && (before.entry().kind == Kind::Dir) != (node.entry().kind == Kind::Dir)
         {
-            return Err(FileError::Conflict { first: shown(before.path()), second: shown(node.path()), dest: shown(&path) });
+            return Err(FileError::Conflict {
+                first: shown(before.path()),
+                second: shown(node.path()),
+                dest: shown(&path),
+            });
         }
         self.taken.insert(path, (node, named));
         Ok(())
@@ -162,7 +172,8 @@ impl Walk<'_> {
     fn finish(self) -> Result<ViewSelection, FileError> {
         let mut entries: Vec<_> = self.taken.into_iter().collect();
         entries.sort_by(|(a, _), (b, _)| compare_paths(a, b));
-        let named: Vec<usize> = entries.iter().enumerate().filter(|(_, (_, (_, named)))| *named).map(|(at, _)| at).collect();
+        let named: Vec<usize> =
+            entries.iter().enumerate().filter(|(_, (_, (_, named)))| *named).map(|(at, _)| at).collect();
         let single = entries.len() == 1 && named.len() == 1 && self.matches == 1;
         let entries = entries.into_iter().map(|(path, (node, _))| (path, node)).collect();
         Ok(ViewSelection { entries, placement: if single { Placement::Named } else { Placement::Below }, named })

@@ -46,7 +46,13 @@ pub(crate) enum ImageError {
 }
 
 /// The image's layers, base first.
-pub(crate) fn chain(store: &Store, records: &Records<'_>, lease: Option<&Lease>, digest: &Digest, now: i64) -> Result<Chain, ImageError> {
+pub(crate) fn chain(
+    store: &Store,
+    records: &Records<'_>,
+    lease: Option<&Lease>,
+    digest: &Digest,
+    now: i64,
+) -> Result<Chain, ImageError> {
     let fail = |what, digest: &Digest| {
         let digest = *digest;
         move |source| ImageError::Document { what, digest, source }
@@ -70,7 +76,13 @@ pub(crate) struct Documents<'d> {
 }
 
 /// As [`chain`], of documents that were read already.
-pub(crate) fn chain_of(store: &Store, records: &Records<'_>, lease: Option<&Lease>, documents: &Documents<'_>, now: i64) -> Result<Chain, ImageError> {
+pub(crate) fn chain_of(
+    store: &Store,
+    records: &Records<'_>,
+    lease: Option<&Lease>,
+    documents: &Documents<'_>,
+    now: i64,
+) -> Result<Chain, ImageError> {
     let digest = &documents.digest;
     let (layers, diff_ids) = (&documents.manifest.layers, &documents.config.rootfs.diff_ids);
     if layers.len() != diff_ids.len() {
@@ -94,14 +106,20 @@ pub(crate) fn chain_of(store: &Store, records: &Records<'_>, lease: Option<&Leas
         let id = LayerId::mint();
         let plain = matches!(descriptor.media_type.as_str(), media_type::OCI_LAYER | media_type::DOCKER_LAYER);
         let blob = BlobForm { digest: descriptor.digest, media_type: descriptor.media_type.clone(), size };
-        let row = LayerRow { id: id.clone(), tree: None, blob: Some(blob), size: if plain { size } else { 0 }, created: now };
+        let row =
+            LayerRow { id: id.clone(), tree: None, blob: Some(blob), size: if plain { size } else { 0 }, created: now };
         store.index().put_layer_with_diff_id(&row, diff_id).map_err(store::Error::from)?;
         chain.push(id);
     }
     Ok(Chain(chain))
 }
 
-fn known(store: &Store, records: &Records<'_>, lease: Option<&Lease>, diff_id: &DiffId) -> Result<Option<LayerId>, ImageError> {
+fn known(
+    store: &Store,
+    records: &Records<'_>,
+    lease: Option<&Lease>,
+    diff_id: &DiffId,
+) -> Result<Option<LayerId>, ImageError> {
     for id in store.index().layers_by_diff_id(diff_id).map_err(store::Error::from)? {
         if let Some(lease) = lease {
             lease.pin(&[&id])?;

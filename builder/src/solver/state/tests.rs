@@ -22,11 +22,27 @@ struct World {
 
 fn world() -> impl Strategy<Value = World> {
     (1usize..24).prop_flat_map(|n| {
-        let inputs = (0..n).map(|v| proptest::collection::vec(0..v.max(1), 0..if v == 0 { 1 } else { 4 })).collect::<Vec<_>>();
+        let inputs =
+            (0..n).map(|v| proptest::collection::vec(0..v.max(1), 0..if v == 0 { 1 } else { 4 })).collect::<Vec<_>>();
         let set = |max: usize| proptest::collection::btree_set(0..n, 0..max.max(1));
-        (inputs, 1usize..5, set(n / 3), set(n / 3), set(n / 6), proptest::option::weighted(0.2, 0usize..40), any::<u64>()).prop_map(
-            |(inputs, jobs, known, same, failing, cancel_after, seed)| World { inputs, jobs, known, same, failing, cancel_after, seed },
+        (
+            inputs,
+            1usize..5,
+            set(n / 3),
+            set(n / 3),
+            set(n / 6),
+            proptest::option::weighted(0.2, 0usize..40),
+            any::<u64>(),
         )
+            .prop_map(|(inputs, jobs, known, same, failing, cancel_after, seed)| World {
+                inputs,
+                jobs,
+                known,
+                same,
+                failing,
+                cancel_after,
+                seed,
+            })
     })
 }
 

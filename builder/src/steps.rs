@@ -1,0 +1,247 @@
+//! The steps of a vertex: found by definition, matched by content, run.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use graph::{Copy, Op, Source};
+use oci::Digest;
+use store::{KeyLock, LayerId};
+
+use crate::Event;
+use crate::build::{Build, Failure, id, millis_now, vertex_error};
+use crate::cache::content::{details, selections};
+use crate::cache::explain::{self, Step};
+use crate::cache::key::{Chain, Keyed, Preimage};
+use crate::cache::record::Lookup;
+use crate::op::{exec, file, merge, source};
+use crate::solver::drive::Executor;
+use crate::solver::state::{Event as Answer, V};
+
+/// How often a build that waits for another process looks whether it may go on.
+const POLL: Duration = Duration::from_millis(15);
+
+impl Build<'_> {
+    fn fail(&self, v: V, failure: impl Into<Failure>) -> Answer {
+        let failure = failure.into();
+        let message = failure.to_string();
+        let error = match failure.downcast::<exec::ExecError>() {
+            Ok(error) if matches!(*error, exec::ExecError::Cancelled) => return Answer::Stopped(v),
+            Ok(error) => vertex_error(self.vertex(v).meta(), error.exit_code(), error.log(), error),
+            Err(error) => vertex_error(self.vertex(v).meta(), None, None, error),
+        };
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).insert(v, error);
+        self.emit(Event::Failed { vertex: id(v), time: millis_now(), message });
+        Answer::Failed(v)
+    }
+
+    fn try_find(&self, v: V) -> Result<Answer, Failure> {
+        let vertex = self.vertex(v);
+        match vertex.op() {
+            Op::Source(Source::Scratch | Source::Local { .. }) => {
+                self.done(v, Chain::default(), true);
+                return Ok(Answer::Found(v));
+            }
+            Op::Source(Source::Image { manifest, .. }) => {
+                let chain = source::image::chain(self.store, self.records, Some(&self.lease), manifest, self.now)?;
+                self.done(v, chain, true);
+                self.emit(Event::Cached { vertex: id(v) });
+                return Ok(Answer::Found(v));
+            }
+            Op::Source(Source::Http(_) | Source::Git(_)) | Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
+        }
+        let keyed = &self.definitions.keyed[v];
+        let usable = self.definitions.usable[v];
+        let lookup = if usable { self.records.find(keyed.key.digest(), Some(&self.lease))? } else { Lookup::Miss };
+        match lookup {
+            Lookup::Hit(chain) => {
+                self.done(v, chain, true);
+                self.emit(Event::Cached { vertex: id(v) });
+                Ok(Answer::Found(v))
+            }
+            Lookup::Dead => {
+                self.missed(v, "its earlier result was pruned, or lost with a crash".to_owned());
+                Ok(Answer::Missing(v))
+            }
+            Lookup::Miss => {
+                self.missed(v, self.why(v)?);
+                Ok(Answer::Missing(v))
+            }
+        }
+    }
+
+    fn missed(&self, v: V, why: String) {
+        if !why.is_empty() {
+            self.emit(Event::Missed { vertex: id(v), why });
+        }
+    }
+
+    /// Why a vertex was not found, in words; empty where nobody asked.
+    fn why(&self, v: V) -> Result<String, Failure> {
+        let vertex = self.vertex(v);
+        if !self.request.options.explain {
+            return Ok(String::new());
+        }
+        if vertex.meta().ignore_cache {
+            return Ok("the cache is not asked (--no-cache)".to_owned());
+        }
+        if !self.definitions.usable[v] {
+            return Ok("a step below it does not ask the cache".to_owned());
+        }
+        let Some(previous) = self.records.previous(&self.slot(v))? else {
+            return Ok("first build of this step".to_owned());
+        };
+        let inputs: Vec<String> = self.inputs(v).iter().map(|input| self.vertex(*input).meta().name.clone()).collect();
+        let env = &self.request.config.config.env;
+        let is_env = |name: &str| env.iter().any(|entry| entry.split('=').next() == Some(name));
+        let step = Step { inputs: &inputs, is_env: &is_env };
+        Ok(explain::differences(&previous, &(self.definitions.keyed[v].preimage.clone() + &self.details(v)?), &step))
+    }
+
+    fn details(&self, v: V) -> Result<String, Failure> {
+        Ok(details(&self.request.graph, self.vertex(v), self.contexts)?)
+    }
+
+    fn try_match(&self, v: V) -> Result<Answer, Failure> {
+        let vertex = self.vertex(v);
+        if let Op::Merge(_) = vertex.op() {
+            let chains: Vec<&Chain> = self.inputs(v).iter().map(|input| self.chain(*input)).collect();
+            let chain = merge::stack(&chains);
+            self.records.put(&[&self.definitions.keyed[v]], &self.slot(v), "", &chain, self.now)?;
+            self.done(v, chain, false);
+            self.emit(Event::Done { vertex: id(v), time: millis_now() });
+            return Ok(Answer::Found(v));
+        }
+        let keyed = self.content_key(v)?;
+        let answer = if vertex.meta().ignore_cache {
+            Lookup::Miss
+        } else {
+            self.records.find(keyed.key.digest(), Some(&self.lease))?
+        };
+        drop(self.contents[v].set(keyed));
+        let Lookup::Hit(chain) = answer else { return Ok(Answer::Missing(v)) };
+        self.keep(v, chain, true)?;
+        self.emit(Event::Cached { vertex: id(v) });
+        Ok(Answer::Found(v))
+    }
+
+    /// The key of what a vertex does with what its inputs turned out to be.
+    fn content_key(&self, v: V) -> Result<Keyed, Failure> {
+        let vertex = self.vertex(v);
+        let mut preimage = Preimage::content();
+        preimage.op(vertex.op());
+        if let Some(first) = self.inputs(v).first() {
+            preimage.line("input 0", &self.chain(*first).identity().to_string());
+        }
+        for (number, copy) in selections(vertex) {
+            let digest = self.selection(v, &copy)?;
+            preimage.line(&format!("content {number}"), &digest.to_string());
+        }
+        Ok(preimage.finish())
+    }
+
+    fn selection(&self, v: V, copy: &Copy) -> Result<Digest, Failure> {
+        match self.input(v, copy.input)? {
+            file::Input::Context(context) => Ok(context.select(copy)?.digest()?),
+            file::Input::View(view) => {
+                let selection = file::select::select(&view, copy)?;
+                Ok(file::select::digest(&view, &selection, copy.keep_owner)?)
+            }
+        }
+    }
+
+    /// An input as something to copy from.
+    pub(crate) fn input(&self, v: V, at: usize) -> Result<file::Input, Failure> {
+        let number = self.inputs(v)[at];
+        if let Op::Source(Source::Local { name }) = self.vertex(number).op() {
+            let context = self.contexts.get(name).ok_or_else(|| format!("there is no build context named {name:?}"))?;
+            return Ok(file::Input::Context(context.clone()));
+        }
+        Ok(file::Input::View(Arc::new(self.layers.view(self.chain(number))?)))
+    }
+
+    /// Keeps a result under both its keys.
+    fn keep(&self, v: V, chain: Chain, cached: bool) -> Result<(), Failure> {
+        let mut keys = vec![&self.definitions.keyed[v]];
+        keys.extend(self.contents[v].get());
+        self.records.put(&keys, &self.slot(v), &self.details(v)?, &chain, self.now)?;
+        self.done(v, chain, cached);
+        Ok(())
+    }
+
+    fn try_run(&self, v: V) -> Result<Answer, Failure> {
+        let vertex = self.vertex(v);
+        let Some(lock) = self.lock(v)? else { return Ok(Answer::Stopped(v)) };
+        if !vertex.meta().ignore_cache
+            && let Some(keyed) = self.contents[v].get()
+            && let Lookup::Hit(chain) = self.records.find(keyed.key.digest(), Some(&self.lease))?
+        {
+            // Another process made it while we waited.
+            self.keep(v, chain, true)?;
+            self.emit(Event::Cached { vertex: id(v) });
+            return Ok(Answer::Finished(v));
+        }
+        self.emit(Event::Started { vertex: id(v), time: millis_now() });
+        let made = self.execute(v)?;
+        let base = self.inputs(v).first().map(|first| self.chain(*first).clone()).unwrap_or_default();
+        self.keep(v, base.with(made.unwrap_or_else(Chain::empty_layer)), false)?;
+        drop(lock);
+        self.emit(Event::Done { vertex: id(v), time: millis_now() });
+        Ok(Answer::Finished(v))
+    }
+
+    /// Waits until no other process runs the same thing; `None` when the build is stopped meanwhile.
+    fn lock(&self, v: V) -> Result<Option<KeyLock>, Failure> {
+        let keyed = self.contents[v].get().unwrap_or(&self.definitions.keyed[v]);
+        let name = keyed.key.file_name();
+        let mut told = false;
+        loop {
+            if self.stop.is_cancelled() {
+                return Ok(None);
+            }
+            if let Some(lock) = self.store.try_lock_key(&name)? {
+                return Ok(Some(lock));
+            }
+            if !std::mem::replace(&mut told, true) {
+                self.emit(Event::Waiting { vertex: id(v) });
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn execute(&self, v: V) -> Result<Option<LayerId>, Failure> {
+        match self.vertex(v).op() {
+            Op::Exec(operation) => Ok(exec::run(self, v, operation)?),
+            Op::File(operation) => file::result::run(self, v, operation),
+            Op::Source(Source::Http(http)) => Err(format!("cannot fetch {}: this version has no http sources; download the file into the build context and COPY it", http.url).into()),
+            Op::Source(Source::Git(git)) => Err(format!("cannot fetch {}: this version has no git sources; clone it, and pass it as a named build context", git.url).into()),
+            // These were found.
+            Op::Source(Source::Scratch | Source::Local { .. } | Source::Image { .. }) | Op::Merge(_) => Ok(None),
+        }
+    }
+}
+
+impl Executor for Build<'_> {
+    fn find(&self, v: V) -> Answer {
+        self.try_find(v).unwrap_or_else(|error| self.fail(v, error))
+    }
+
+    fn match_content(&self, v: V) -> Answer {
+        self.try_match(v).unwrap_or_else(|error| self.fail(v, error))
+    }
+
+    fn run(&self, v: V) -> Answer {
+        match self.try_run(v) {
+            Ok(answer) => answer,
+            Err(_) if self.stop.is_cancelled() => Answer::Stopped(v),
+            Err(error) => self.fail(v, error),
+        }
+    }
+
+    fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    fn give_up(&self, v: V) {
+        self.emit(Event::Cancelled { vertex: id(v) });
+    }
+}
