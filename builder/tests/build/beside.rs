@@ -6,7 +6,7 @@ use builder::{Cancel, Event};
 
 use super::world::World;
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[("a_step_that_another_build_runs_is_waited_for", waits)];
+pub(crate) const CASES: &[crate::Case] = &[("a_step_that_another_build_runs_is_waited_for", waits)];
 
 fn waits(world: &World) {
     let bench = world.bench();

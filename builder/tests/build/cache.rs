@@ -4,7 +4,7 @@ use super::world::{World, copy, exec};
 use builder::Cached;
 use graph::FileAction;
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[crate::Case] = &[
     ("a_stage_with_the_same_output_costs_its_users_nothing", same_output),
     ("misses_are_explained", explained),
     ("the_cache_may_be_ignored", ignored),

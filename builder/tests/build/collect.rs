@@ -5,7 +5,7 @@ use builder::Cached;
 use builder::gc::{PruneOptions, prune, usage};
 use store::Blobs;
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[crate::Case] = &[
     ("a_prune_keeps_images_and_cache", keeps),
     ("a_prune_of_all_keeps_images", all),
     ("what_nothing_names_goes", nothing),

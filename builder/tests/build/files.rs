@@ -4,7 +4,7 @@ use super::world::{World, copy};
 use builder::Cached;
 use graph::{FileAction, Merge, Meta, ModeChange, Op, Unpack};
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[crate::Case] = &[
     ("a_copy_becomes_a_layer_and_is_found_again", found_again),
     ("inline_files_and_directories", inline),
     ("a_stage_copies_from_another", stages),

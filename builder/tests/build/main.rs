@@ -1,5 +1,7 @@
 //! Builds with busybox, end to end. A harness of its own, since a process must have one thread when it forks its spawner.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "it is a test, with a harness of its own")]
+
 mod beside;
 mod cache;
 mod collect;
@@ -11,7 +13,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use world::World;
 
-type Case = (&'static str, fn(&World));
+/// A case's name, and what it does.
+pub(crate) type Case = (&'static str, fn(&World));
 
 /// Prints what the usual harness prints, since people and tools read that.
 fn main() -> std::process::ExitCode {

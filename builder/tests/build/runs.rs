@@ -6,7 +6,7 @@ use super::world::{Told, World, exec, exists};
 use builder::{Cancel, Error};
 use graph::{Exec, Mount, MountKind, Sharing};
 
-pub(crate) const CASES: &[(&str, fn(&World))] = &[
+pub(crate) const CASES: &[crate::Case] = &[
     ("a_run_becomes_a_layer", layer),
     ("a_run_on_scratch", on_scratch),
     ("nothing_that_is_mounted_leaks", no_leaks),
