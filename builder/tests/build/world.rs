@@ -217,7 +217,9 @@ impl Bench<'_> {
         let row = self.store.index().layer(&id).unwrap().unwrap();
         if row.tree.is_some() {
             let path = self.store.layout().tree(&id);
-            return LayerSource::Tree { root: sys::Root::open(path).unwrap(), toc: None, ids: IdPolicy::Keep };
+            let single = matches!(self.world.sandbox.probe.rung, ladder::Rung::SingleId);
+            let ids = if single { IdPolicy::Recorded(path.clone()) } else { IdPolicy::Keep };
+            return LayerSource::Tree { root: sys::Root::open(path).unwrap(), toc: None, ids };
         }
         let tar = fs::File::open(self.store.layout().blob(&row.blob.unwrap().digest)).unwrap();
         let toc = layer::Toc::scan(tar.try_clone().unwrap()).unwrap();
