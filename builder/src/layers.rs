@@ -93,19 +93,26 @@ impl LayerError {
     }
 }
 
+/// A record of more entries than this is read again when it is wanted again.
+const MAX_HELD: usize = 16_384;
+
 /// Layers of one store, read by one process on one rung.
 pub(crate) struct Layers<'s> {
     store: &'s Store,
     records: &'s Records<'s>,
     /// Whether the kernel refuses to record owners, so that they are kept beside the trees.
     single_id: bool,
+    /// Whether trees may hold what we may not read: an ordinary user's outside of the namespaces they were made in.
+    outside: bool,
     tocs: Mutex<HashMap<LayerId, Arc<Toc>>>,
 }
 
 impl<'s> Layers<'s> {
     /// Layers as a process on `rung` sees them.
     pub(crate) fn new(store: &'s Store, records: &'s Records<'s>, rung: Option<&Rung>) -> Self {
-        Self { store, records, single_id: matches!(rung, Some(Rung::SingleId)), tocs: Mutex::default() }
+        let single_id = matches!(rung, Some(Rung::SingleId));
+        let outside = rung.is_none() && !rustix::process::geteuid().is_root();
+        Self { store, records, single_id, outside, tocs: Mutex::default() }
     }
 
     /// Where the owners of a tree stand.
@@ -126,7 +133,7 @@ impl<'s> Layers<'s> {
 
     fn source(&self, id: &LayerId) -> Result<LayerSource, LayerError> {
         let row = self.row(id)?;
-        if row.tree.is_some() {
+        if row.tree.is_some() && !(self.outside && row.blob.is_some()) {
             let path = self.store.layout().tree(id);
             return Ok(LayerSource::Tree { root: Root::open(&path)?, toc: self.kept_toc(id)?, ids: self.ids(&path) });
         }
@@ -161,7 +168,9 @@ impl<'s> Layers<'s> {
     pub(crate) fn keep_toc(&self, id: &LayerId, toc: Toc) -> Result<Arc<Toc>, LayerError> {
         self.store.put_toc(id, false, |out| toc.encode(out).map_err(io::Error::other))?;
         let toc = Arc::new(toc);
-        self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), toc.clone());
+        if toc.entries().len() <= MAX_HELD {
+            self.tocs.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), toc.clone());
+        }
         Ok(toc)
     }
 

@@ -3,19 +3,51 @@
 //! A definition key is known before anything runs: a build context enters it by what the operation selects from it, an image by its manifest.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use graph::{Copy, Edge, FileAction, Graph, MountKind, Op, Source, Unpack, Vertex};
 use oci::{Digest, Hasher};
 use store::Store;
 
 use super::key::{Keyed, Preimage};
-use crate::context::{Context, ContextError};
+use crate::context::{Context, ContextError, Selection};
 use crate::op::file::FileError;
 use crate::request::LocalContext;
 use crate::solver::state::V;
 
 /// The build contexts of a request, by name.
-pub(crate) struct Contexts(BTreeMap<String, Context>);
+pub(crate) struct Contexts(BTreeMap<String, Local>);
+
+/// A build context, and what was selected from it: keys, layers and explanations ask for the same.
+#[derive(Clone)]
+pub(crate) struct Local {
+    context: Context,
+    known: Arc<Mutex<Vec<(Copy, Selection)>>>,
+}
+
+impl Local {
+    /// Nothing was selected yet.
+    pub(crate) fn new(context: Context) -> Self {
+        Self { context, known: Arc::default() }
+    }
+
+    /// The context itself.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// What a COPY takes.
+    pub(crate) fn select(&self, copy: &Copy) -> Result<Selection, ContextError> {
+        // What another thread left is whole: an entry is pushed or it is not.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, selection)) = known.iter().find(|(known, _)| known == copy) {
+            return Ok(selection.clone());
+        }
+        let selection = self.context.select(copy)?;
+        known.push((copy.clone(), selection.clone()));
+        Ok(selection)
+    }
+}
 
 /// A vertex keeps at most so many lines of files: a few kilobytes.
 const MAX_LINES: usize = 256;
@@ -31,19 +63,19 @@ impl Contexts {
         let open = |context: &LocalContext| {
             let id = oci::Digest::sha256(context.dir.as_os_str().as_encoded_bytes()).hex();
             let opened = Context::open(&context.dir, context.rules.clone(), Some(&store.layout().stat_cache(&id)))?;
-            Ok((context.name.clone(), opened))
+            Ok((context.name.clone(), Local::new(opened)))
         };
         contexts.iter().map(open).collect::<Result<_, _>>().map(Self)
     }
 
     /// One of them.
-    pub(crate) fn get(&self, name: &str) -> Option<&Context> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Local> {
         self.0.get(name)
     }
 
     /// Writes their stat caches, where they changed.
     pub(crate) fn save(&self) -> Result<(), ContextError> {
-        self.0.values().try_for_each(|context| context.save().map(drop))
+        self.0.values().try_for_each(|local| local.context.save().map(drop))
     }
 }
 

@@ -30,13 +30,14 @@ pub(crate) use self::error::FileError;
 use self::error::near;
 use self::select::ViewSelection;
 pub(crate) use self::write::write;
+use crate::cache::content::Local;
 use crate::context::{Context, Placement, Selection};
 
 /// What an input of a file operation is.
 #[derive(Clone)]
 pub(crate) enum Input {
     /// A build context.
-    Context(Context),
+    Context(Local),
     /// A tree of layers.
     View(Arc<TreeView>),
 }
@@ -53,7 +54,7 @@ impl Input {
     /// What `copy` takes from it.
     pub(crate) fn select(&self, copy: &Copy) -> Result<Taken, FileError> {
         Ok(match self {
-            Self::Context(context) => Taken::Context(context.clone(), context.select(copy)?),
+            Self::Context(local) => Taken::Context(local.context().clone(), local.select(copy)?),
             Self::View(view) => Taken::View(view.clone(), select::select(view, copy)?),
         })
     }

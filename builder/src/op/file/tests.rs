@@ -27,6 +27,7 @@ use runtime::tree::view::{LayerSource, TreeView};
 
 use super::{Input, lay, write};
 use crate::Cancel;
+use crate::cache::content::Local;
 use crate::context::Context;
 
 #[derive(Default)]
@@ -191,7 +192,7 @@ fn run(case: &Case) -> Result<Vec<String>, String> {
         Input::View(view(&case.source))
     } else {
         on_disk(dir.path(), &case.source);
-        Input::Context(Context::open(dir.path(), IgnoreRules::none(), None).unwrap())
+        Input::Context(Local::new(Context::open(dir.path(), IgnoreRules::none(), None).unwrap()))
     };
     let spool = tempfile::tempfile().unwrap();
     let laid = lay(&FileOp { actions }, &view(&case.target), &[None, Some(input)], 7, spool);
