@@ -1,5 +1,7 @@
 //! The parts of a build by themselves: `cargo bench -p estiba-benches`.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot set up has nothing to measure")]
+
 use std::io::{self, Write};
 
 use divan::Bencher;

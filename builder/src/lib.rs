@@ -32,8 +32,8 @@ use store::Store;
 pub use cancel::{Cancel, CancelGuard};
 pub use error::Error;
 pub use progress::{Event, Stream, VertexId, VertexInfo};
-pub use trees::image_trees;
 pub use request::{Compress, CompressForm, Destination, LocalContext, Options, Output, Request};
+pub use trees::image_trees;
 
 /// A finished build.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -86,7 +86,13 @@ pub fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
 ///
 /// # Errors
 /// [`Error::Vertex`] for the step that failed first; what others finished is kept.
-pub fn run(request: Request, store: &Store, sandbox: Option<Sandbox>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
+pub fn run(
+    request: Request,
+    store: &Store,
+    sandbox: Option<Sandbox>,
+    events: Sender<Event>,
+    cancel: &Cancel,
+) -> Result<Built, Error> {
     run_in(&request, store, sandbox.as_ref(), events, cancel)
 }
 
@@ -94,6 +100,12 @@ pub fn run(request: Request, store: &Store, sandbox: Option<Sandbox>, events: Se
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_in(request: &Request, store: &Store, sandbox: Option<&Sandbox>, events: Sender<Event>, cancel: &Cancel) -> Result<Built, Error> {
+pub fn run_in(
+    request: &Request,
+    store: &Store,
+    sandbox: Option<&Sandbox>,
+    events: Sender<Event>,
+    cancel: &Cancel,
+) -> Result<Built, Error> {
     whole::run(request, store, sandbox, events, cancel)
 }

@@ -81,10 +81,7 @@ impl Compression {
     }
 
     /// Reads the decompressed bytes of `inner`.
-    pub fn decoder<'a>(
-        self,
-        inner: Box<dyn Read + Send + 'a>,
-    ) -> Result<Box<dyn Read + Send + 'a>, CompressionError> {
+    pub fn decoder<'a>(self, inner: Box<dyn Read + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>, CompressionError> {
         let io_error = |source| CompressionError::Io { name: self.name(), source };
         let buffered = BufReader::with_capacity(INPUT, inner);
         let decoder: Box<dyn Read + Send + 'a> = match self {
@@ -281,7 +278,8 @@ mod tests {
             let twice = [compress(compression, b"one "), compress(compression, b"two")].concat();
             assert_eq!(decompress(&twice).unwrap().1, b"one two");
         }
-        let skippable = [&[0x5f, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &compress(Compression::Zstd, b"x")].concat();
+        let skippable =
+            [&[0x5f, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3][..], &compress(Compression::Zstd, b"x")].concat();
         assert_eq!(decompress(&skippable).unwrap(), (Compression::Zstd, b"x".to_vec()));
     }
 

@@ -139,8 +139,7 @@ mod tests {
 
     #[test]
     fn an_opaque_mark_follows_its_directory() {
-        let mut entries =
-            [Entry::new("d/a", Kind::File), Entry::new("d", Kind::Opaque), Entry::new("d", Kind::Dir)];
+        let mut entries = [Entry::new("d/a", Kind::File), Entry::new("d", Kind::Opaque), Entry::new("d", Kind::Dir)];
         entries.sort_by(Entry::order);
         assert_eq!(entries.map(|entry| entry.kind), [Kind::Dir, Kind::Opaque, Kind::File]);
     }

@@ -24,12 +24,12 @@ mod write;
 
 pub use compression::{Compression, CompressionError, Encoder};
 pub use entry::{Entry, Kind, compare_paths, is_private_xattr};
+pub use header::HeaderError;
+pub use pax::PaxError;
 pub use read::{Chunk, Limits, TarEntryReader, TarReader, WhiteoutNames};
 pub use read_error::ReadError;
 pub use selection::SelectionHasher;
 pub use sparse::Extent;
 pub use toc::{Toc, TocEntry};
 pub use toc_codec::TocError;
-pub use header::HeaderError;
-pub use pax::PaxError;
 pub use write::{TarWriter, WriteError, copy_exactly};

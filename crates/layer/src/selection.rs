@@ -122,6 +122,9 @@ mod tests {
         (entry.mode, entry.uid, entry.size) = (0o4755, 7, 3);
         entry.xattrs.insert(b"security.capability".to_vec(), vec![1, 2]);
         entry.xattrs.insert(b"user.overlay.origin".to_vec(), vec![9]);
-        assert_eq!(digest(b"sh", &entry, b"abc"), "sha256:df46deb4db86eec661589201f2d82481d4e3a469756cf6a120b9a1761400548d");
+        assert_eq!(
+            digest(b"sh", &entry, b"abc"),
+            "sha256:df46deb4db86eec661589201f2d82481d4e3a469756cf6a120b9a1761400548d"
+        );
     }
 }

@@ -99,9 +99,10 @@ impl Toc {
     /// Whether the layer hides what lower ones hold in the directory `path`.
     pub fn is_opaque(&self, path: &[u8]) -> bool {
         let rank = self.rank(path);
-        [rank, rank + 1].into_iter().filter_map(|rank| self.ranked(rank)).any(|found| {
-            found.entry.kind == Kind::Opaque && found.entry.path == path
-        })
+        [rank, rank + 1]
+            .into_iter()
+            .filter_map(|rank| self.ranked(rank))
+            .any(|found| found.entry.kind == Kind::Opaque && found.entry.path == path)
     }
 
     /// Whether anything stands below `path`, so that a directory must be there even without an entry of its own.
@@ -145,9 +146,7 @@ impl Toc {
             let child = &full[..skip + end];
             children.push((&rest[..end], own.then_some(found)));
             // Past all that lies below that child, at one go.
-            rank = self.first_rank(|other| {
-                compare_paths(other, child) != Ordering::Greater || is_below(other, child)
-            });
+            rank = self.first_rank(|other| compare_paths(other, child) != Ordering::Greater || is_below(other, child));
         }
         children
     }
@@ -224,7 +223,13 @@ mod tests {
     fn finds_and_lists_whatever_the_order() {
         use Kind::{Dir, File, Opaque, Whiteout};
         let sorted = [
-            ("a", Dir), ("a", Opaque), ("a/b", Dir), ("a/b/c", File), ("a/d", Whiteout), ("a-b", File), ("e/f/g", File),
+            ("a", Dir),
+            ("a", Opaque),
+            ("a/b", Dir),
+            ("a/b/c", File),
+            ("a/d", Whiteout),
+            ("a-b", File),
+            ("e/f/g", File),
         ];
         let mut shuffled = sorted;
         shuffled.reverse();

@@ -89,8 +89,12 @@ fn a_size_in_the_extended_header_is_the_size() {
     // CVE-2025-62518: the header says 0, the record says how much follows. Who believes the header takes the content, an
     // archive, for members of this one.
     let inner = member(b'0', b"hidden", b"evil");
-    let outer =
-        [pax(&[("size", &inner.len().to_string())]), header(b'0', b"inner.tar", 0), inner.clone(), member(b'0', b"b", b"2")];
+    let outer = [
+        pax(&[("size", &inner.len().to_string())]),
+        header(b'0', b"inner.tar", 0),
+        inner.clone(),
+        member(b'0', b"b", b"2"),
+    ];
     let found = read(&outer).unwrap();
     let names: Vec<_> = found.iter().map(|(path, ..)| path.as_str()).collect();
     assert_eq!(names, ["inner.tar", "b"]);
@@ -148,7 +152,9 @@ fn names_that_lead_out_are_refused() {
     for name in [&b"../a"[..], b"a/../../b", b"..", b"/../a", b"a/.."] {
         assert!(refused(&[member(b'0', name, b"")]).contains("`..` part"));
         assert!(refused(&[link(b'1', b"a", name)]).contains("`..` part"));
-        assert!(refused(&[pax(&[("path", std::str::from_utf8(name).unwrap())]), member(b'0', b"a", b"")]).contains("`..`"));
+        assert!(
+            refused(&[pax(&[("path", std::str::from_utf8(name).unwrap())]), member(b'0', b"a", b"")]).contains("`..`")
+        );
     }
     // The target of a symbolic link may be anything: it is followed inside, if at all.
     assert!(read(&[link(b'2', b"a", b"../../etc/passwd")]).is_ok());
@@ -187,7 +193,8 @@ fn outside_of_layers_no_name_is_a_deletion() {
 
 #[test]
 fn truncated_archives_are_errors_wherever_they_end() {
-    let whole = [pax(&[("SCHILY.xattr.user.a", "b")]), member(b'0', b"a", &[7; 1000]), member(b'5', b"d/", b"")].concat();
+    let whole =
+        [pax(&[("SCHILY.xattr.user.a", "b")]), member(b'0', b"a", &[7; 1000]), member(b'5', b"d/", b"")].concat();
     let boundaries = [0, 1024 + 512 + 1024, 1024 + 512 + 1024 + 512];
     for length in 0..whole.len() {
         let result = read_bytes(&whole[..length]);
@@ -227,7 +234,12 @@ fn a_giant_that_is_announced_costs_no_memory() {
 #[test]
 fn sparse_maps_that_lie_are_refused() {
     let form_1 = |size: &str, map: &[u8], stored: usize| {
-        let records = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.name", "s"), ("GNU.sparse.realsize", size)];
+        let records = [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.name", "s"),
+            ("GNU.sparse.realsize", size),
+        ];
         let mut content = map.to_vec();
         content.resize(BLOCK, 0);
         content.resize(BLOCK + stored, 9);
@@ -248,7 +260,10 @@ fn sparse_maps_that_lie_are_refused() {
     ] {
         assert!(read(&form_1(size, map, stored)).is_err(), "{}", String::from_utf8_lossy(map));
     }
-    let old = [pax(&[("GNU.sparse.size", "10"), ("GNU.sparse.numblocks", "2"), ("GNU.sparse.map", "0,1")]), member(b'0', b"s", b"x")];
+    let old = [
+        pax(&[("GNU.sparse.size", "10"), ("GNU.sparse.numblocks", "2"), ("GNU.sparse.map", "0,1")]),
+        member(b'0', b"s", b"x"),
+    ];
     assert!(refused(&old).contains("sparse"));
     let directory = [pax(&[("GNU.sparse.size", "10"), ("GNU.sparse.map", "0,0")]), member(b'5', b"s/", b"")];
     assert!(refused(&directory).contains("sparse"));
@@ -257,7 +272,11 @@ fn sparse_maps_that_lie_are_refused() {
 #[test]
 fn a_hole_of_terabytes_is_not_filled_in() {
     let parts = [
-        pax(&[("GNU.sparse.size", "1099511627776"), ("GNU.sparse.numblocks", "1"), ("GNU.sparse.map", "1099511627776,0")]),
+        pax(&[
+            ("GNU.sparse.size", "1099511627776"),
+            ("GNU.sparse.numblocks", "1"),
+            ("GNU.sparse.map", "1099511627776,0"),
+        ]),
         member(b'0', b"s", b""),
     ];
     let mut bytes = parts.concat();

@@ -36,8 +36,16 @@ fn numbers() -> impl Strategy<Value = (u32, u32, u32, i64)> {
 
 fn entry() -> impl Strategy<Value = (Entry, Vec<u8>)> {
     let kinds = prop::sample::select(vec![
-        Kind::File, Kind::File, Kind::Dir, Kind::Symlink, Kind::Hardlink, Kind::Char, Kind::Block, Kind::Fifo,
-        Kind::Whiteout, Kind::Opaque,
+        Kind::File,
+        Kind::File,
+        Kind::Dir,
+        Kind::Symlink,
+        Kind::Hardlink,
+        Kind::Char,
+        Kind::Block,
+        Kind::Fifo,
+        Kind::Whiteout,
+        Kind::Opaque,
     ]);
     let content = prop::collection::vec(any::<u8>(), 0..1500);
     (kinds, path(), path(), numbers(), xattrs(), content, (0..5000_u32, 0..2_000_000_u32)).prop_map(

@@ -36,9 +36,7 @@ impl Attributes {
     pub(super) fn new(root: &Root, ids: &IdPolicy, fresh: bool) -> Result<Attributes> {
         let ids = match ids {
             IdPolicy::Keep => Ids::Keep,
-            IdPolicy::Recorded(tree) => {
-                Ids::Recorded { tree: tree.clone(), owners: Owners::of(tree)?, changed: false }
-            }
+            IdPolicy::Recorded(tree) => Ids::Recorded { tree: tree.clone(), owners: Owners::of(tree)?, changed: false },
         };
         let setgid = sys::stat::of(root)?.mode & 0o2000 != 0;
         let creator = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -129,9 +127,7 @@ impl Attributes {
             Ids::Keep => dir.chown(name(last), entry.uid, entry.gid)?,
         }
         for (attribute, value) in &entry.xattrs {
-            if !is_private_xattr(attribute)
-                && xattr::set_at(dir.as_fd(), name(last), name(attribute), value).is_err()
-            {
+            if !is_private_xattr(attribute) && xattr::set_at(dir.as_fd(), name(last), name(attribute), value).is_err() {
                 self.refused_xattrs += 1;
             }
         }

@@ -137,7 +137,6 @@ impl Inodes {
         (entry.uid, entry.gid) = (owner.uid, owner.gid);
         Ok(())
     }
-
 }
 
 /// Where attributes are read: of an open file, or of a name.
@@ -235,4 +234,3 @@ fn entry_kind(kind: FileKind) -> Option<Kind> {
         FileKind::Socket | FileKind::Unknown => None,
     }
 }
-

@@ -23,7 +23,12 @@ pub(super) struct Pipeline<W> {
 enum State<W> {
     /// Nothing was handed over yet.
     Idle(W),
-    Running { full: SyncSender<Vec<u8>>, empty: Receiver<Vec<u8>>, made: usize, thread: JoinHandle<io::Result<End<W>>> },
+    Running {
+        full: SyncSender<Vec<u8>>,
+        empty: Receiver<Vec<u8>>,
+        made: usize,
+        thread: JoinHandle<io::Result<End<W>>>,
+    },
     /// The thread ended early; its error was reported.
     Failed,
 }

@@ -77,7 +77,11 @@ mod tests {
     fn capabilities_lose_the_namespace() {
         let mut v3 = vec![1, 0, 0, 3];
         v3.extend([7; 16]);
-        let v2 = { let mut v2 = v3.clone(); v2[3] = 2; v2 };
+        let v2 = {
+            let mut v2 = v3.clone();
+            v2[3] = 2;
+            v2
+        };
         v3.extend(1000_u32.to_le_bytes());
         assert_eq!(portable_capability(v3), v2);
         assert_eq!(portable_capability(v2.clone()), v2);

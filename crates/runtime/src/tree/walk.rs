@@ -137,7 +137,8 @@ impl<'a> Walk<'a> {
     /// Whether the tree below has the same directory with the same attributes.
     fn is_unchanged(&self, entry: &Entry) -> Result<bool, WalkError> {
         let Some(lower) = self.lower else { return Ok(false) };
-        let found = lower.lookup(&entry.path, false).map_err(|error| WalkError::new(&entry.path, io::Error::other(error)))?;
+        let found =
+            lower.lookup(&entry.path, false).map_err(|error| WalkError::new(&entry.path, io::Error::other(error)))?;
         Ok(found.is_some_and(|found| found.path() == entry.path && found.entry() == entry))
     }
 

@@ -299,13 +299,7 @@ impl<'a> TreeWriter<'a> {
     }
 
     /// Runs `make`, which fails where something is; then what is there goes away first.
-    fn replacing<T>(
-        &mut self,
-        dir: &Root,
-        last: &[u8],
-        entry: &Entry,
-        make: impl Fn(&Root) -> Result<T>,
-    ) -> Result<T> {
+    fn replacing<T>(&mut self, dir: &Root, last: &[u8], entry: &Entry, make: impl Fn(&Root) -> Result<T>) -> Result<T> {
         match make(dir) {
             Err(error) if error.errno() == Errno::EXIST => {
                 self.clear(dir, last, &entry.path)?;

@@ -75,10 +75,7 @@ fn links_that_lead_somewhere_inside_are_followed_or_refused() {
 fn hard_links_to_what_is_outside_are_refused() {
     for way in 0..2 {
         Cell::attack(|above| {
-            vec![
-                link("out", Kind::Symlink, &ways_out(above)[way]),
-                link("stolen", Kind::Hardlink, "out/secret"),
-            ]
+            vec![link("out", Kind::Symlink, &ways_out(above)[way]), link("stolen", Kind::Hardlink, "out/secret")]
         })
         .iter()
         .for_each(|result| assert!(result.is_err()));
@@ -124,9 +121,11 @@ fn a_link_named_like_the_root_is_refused() {
     let cell = Cell::new();
     let mut bytes = tar(&[link("x", Kind::Symlink, "../outside"), file("y/secret", "changed")]);
     bytes[0] = b'.';
-    let sum: u32 = bytes[..512].iter().enumerate().map(|(at, byte)| {
-        if (148..156).contains(&at) { 32 } else { u32::from(*byte) }
-    }).sum();
+    let sum: u32 = bytes[..512]
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) })
+        .sum();
     bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
     let root = Root::open(cell.inside()).unwrap();
     apply(&bytes[..], &root, &ApplyOptions::default()).unwrap();

@@ -175,7 +175,8 @@ fn nodes_attributes_and_owners_of_others() {
 
 fn may_chown(uid: u32) -> bool {
     let file = tempfile::tempfile().unwrap();
-    rustix::fs::fchown(file, Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(uid.min(65_534)))).is_ok()
+    rustix::fs::fchown(file, Some(rustix::fs::Uid::from_raw(uid)), Some(rustix::fs::Gid::from_raw(uid.min(65_534))))
+        .is_ok()
 }
 
 #[test]
@@ -258,8 +259,15 @@ fn deletions_act_on_a_whole_tree() {
     ]);
     apply(&second[..], &root, &options).unwrap();
     let found: Vec<_> = listing(dir.path()).into_iter().collect();
-    let expected =
-        [("a", "dir"), ("a/two", "2"), ("b", "dir"), ("b/new", "new"), ("c", "c"), ("d", "a file now"), ("nothing", "dir")];
+    let expected = [
+        ("a", "dir"),
+        ("a/two", "2"),
+        ("b", "dir"),
+        ("b/new", "new"),
+        ("c", "c"),
+        ("d", "a file now"),
+        ("nothing", "dir"),
+    ];
     assert_eq!(found, expected.map(|(path, what)| (path.to_owned(), what.to_owned())));
 }
 

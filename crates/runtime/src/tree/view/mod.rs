@@ -90,11 +90,7 @@ impl TreeView {
 
     /// The root directory.
     pub fn root(&self) -> Node {
-        Node {
-            entry: Entry::new("", Kind::Dir),
-            place: Place::Nowhere,
-            layers: (0..self.layers.len()).rev().collect(),
-        }
+        Node { entry: Entry::new("", Kind::Dir), place: Place::Nowhere, layers: (0..self.layers.len()).rev().collect() }
     }
 
     /// Resolves `path` from the root: links on the way are followed inside the view, the last one only if `follow`.

@@ -54,8 +54,14 @@ pub(super) enum Met {
     Whiteout,
     /// A directory, because something lies in it.
     Implied,
-    Dir { entry: Entry, opaque: bool },
-    Other { entry: Entry, place: Place },
+    Dir {
+        entry: Entry,
+        opaque: bool,
+    },
+    Other {
+        entry: Entry,
+        place: Place,
+    },
 }
 
 /// Where an entry stands.
@@ -63,13 +69,25 @@ pub(super) enum Met {
 pub(super) enum Place {
     /// The root, which is in all layers.
     Nowhere,
-    Dir { layer: usize },
+    Dir {
+        layer: usize,
+    },
     /// A file at this path of a layer's tree.
-    Tree { layer: usize, path: Vec<u8>, content: Option<Digest> },
+    Tree {
+        layer: usize,
+        path: Vec<u8>,
+        content: Option<Digest>,
+    },
     /// Stored bytes of a tar.
-    Blob { layer: usize, stored: Stored, content: Option<Digest> },
+    Blob {
+        layer: usize,
+        stored: Stored,
+        content: Option<Digest>,
+    },
     /// Neither file nor directory.
-    Bare { layer: usize },
+    Bare {
+        layer: usize,
+    },
 }
 
 impl Place {
