@@ -2,7 +2,7 @@
 //!
 //! A lease is a file locked by its holder: it dies with it, however it dies. Its lines name what the
 //! holder uses. A collector takes the collect lock for itself, reads the living leases, and deletes; who
-//! pins takes that lock shared for the instant of the pin, so a pin is either seen or comes after
+//! takes a lease or pins takes that lock shared for the instant of it, so a pin is either seen or comes after
 //! the deletion. Hence: pin first, then check that the thing is still there.
 //!
 //! What a process has only just made is named nowhere yet. [`Pins::oldest`] says since when such
@@ -47,6 +47,9 @@ pub struct CollectLock {
 
 impl Lease {
     pub(crate) fn take(layout: &Layout) -> Result<Self, (PathBuf, Failure)> {
+        // A collector at work has read the leases already: it would take what we make for litter.
+        let collect = layout.collect_lock();
+        let _gate = lock_file(&collect, FlockOperation::LockShared).map_err(|failure| (collect, failure))?;
         loop {
             let name = format!("{}-{}", std::process::id(), random::hex32());
             let path = layout.leases().join(name);
