@@ -23,7 +23,13 @@ pub(crate) struct Upload {
     file: File,
     path: PathBuf,
     published: bool,
+    written: u64,
+    /// How much of it is on its way to the disk.
+    started: u64,
 }
+
+/// So much is handed to the disk at a time while more is written: enough for long writes, and little for the fsync to wait for.
+const WRITEBACK: u64 = 8 << 20;
 
 impl Upload {
     pub(crate) fn start(folders: Arc<Folders>) -> Result<Self> {
@@ -40,7 +46,7 @@ impl Upload {
             // A sweep may have come between creating and locking: then the name is gone.
             let links = file.metadata().map_err(io_at("stat", &path))?.nlink();
             if links > 0 {
-                return Ok(Self { folders, file, path, published: false });
+                return Ok(Self { folders, file, path, published: false, written: 0, started: 0 });
             }
         }
     }
@@ -62,7 +68,13 @@ impl Upload {
 
 impl Sink for Upload {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(io_at("write", &self.path))
+        self.file.write_all(bytes).map_err(io_at("write", &self.path))?;
+        self.written += bytes.len() as u64;
+        if self.written - self.started >= WRITEBACK {
+            sys::writeback::start(&self.file, self.started, self.written - self.started);
+            self.started = self.written;
+        }
+        Ok(())
     }
 
     fn publish(mut self: Box<Self>, digest: &Digest) -> Result<()> {

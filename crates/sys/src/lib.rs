@@ -22,6 +22,7 @@ pub mod root;
 pub mod seccomp;
 pub mod signal;
 pub mod stat;
+pub mod writeback;
 pub mod xattr;
 
 pub use error::{Error, Result};

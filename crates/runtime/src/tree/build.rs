@@ -61,8 +61,18 @@ pub struct LayerBuilder<W: Write + Send + 'static> {
 impl<W: Write + Send + 'static> LayerBuilder<W> {
     /// `sink` takes the tar ([`std::io::sink`] if nobody wants it).
     pub fn new(sink: W) -> LayerBuilder<W> {
+        LayerBuilder::over(Pipeline::new(sink, None))
+    }
+
+    /// As [`LayerBuilder::new`], for a sink that hashes what it takes (SHA-256) and tells the digest, so that the tar is
+    /// not hashed twice.
+    pub fn hashed_by(sink: W, digest: fn(&W) -> Digest) -> LayerBuilder<W> {
+        LayerBuilder::over(Pipeline::new(sink, Some(digest)))
+    }
+
+    fn over(pipeline: Pipeline<W>) -> LayerBuilder<W> {
         LayerBuilder {
-            tar: TarWriter::new(Pipeline::new(sink)),
+            tar: TarWriter::new(pipeline),
             tree: None,
             clamp: None,
             entries: Vec::new(),

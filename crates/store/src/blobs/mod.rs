@@ -222,6 +222,11 @@ impl BlobWriter {
         self.hasher.size()
     }
 
+    /// The digest of what was written so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Checks the bytes, makes them durable and visible. Gives their digest and size.
     ///
     /// # Errors
