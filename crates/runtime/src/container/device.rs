@@ -30,33 +30,40 @@ pub(super) struct Devices {
     terminals: OwnedFd,
     shm: OwnedFd,
     queues: Option<OwnedFd>,
-    /// Copies of the host's nodes, where making our own is refused, as it is in every user namespace.
+    /// Copies of the host's nodes, where our own would not open: without devices on the tree, and in every user namespace.
     nodes: Vec<(&'static str, OwnedFd)>,
 }
 
 impl Devices {
-    /// Makes them. Host nodes are taken from the `/dev` of the caller, who hasn't changed its root yet.
-    pub(super) fn new(shm_size: u64) -> Result<Self, StartError> {
+    /// Makes them. Host nodes are taken from the `/dev` of the caller, who hasn't changed its root yet. Unless `privileged`,
+    /// no node but these opens anything: whoever is root outside too could make one for each disk.
+    pub(super) fn new(shm_size: u64, privileged: bool) -> Result<Self, StartError> {
         let quiet = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC;
         let confined = quiet | Attributes::MOUNT_ATTR_NODEV;
         let memory = [Setting::Text("mode", "0755"), Setting::Text("size", "64m")];
-        let tree = sys::mount::new("tmpfs", &memory, Attributes::MOUNT_ATTR_NOSUID)?;
+        let attributes = if privileged { Attributes::empty() } else { Attributes::MOUNT_ATTR_NODEV };
+        let tree = sys::mount::new("tmpfs", &memory, Attributes::MOUNT_ATTR_NOSUID | attributes)?;
         let size = shm_size.to_string();
         let shm = [Setting::Text("mode", "1777"), Setting::Text("size", &size)];
         let shm = sys::mount::new("tmpfs", &shm, confined)?;
         // Some kernels are built without message queues.
         let queues = sys::mount::new("mqueue", &[], confined).ok();
         let mut devices = Self { tree, terminals: terminals(quiet)?, shm, queues, nodes: Vec::new() };
-        devices.fill()?;
+        devices.fill(privileged)?;
         Ok(devices)
     }
 
-    fn fill(&mut self) -> Result<(), StartError> {
+    fn fill(&mut self, own_nodes: bool) -> Result<(), StartError> {
         let failed = |name: &'static str| move |errno| StartError::setup(format!("make /dev/{name}"), errno);
         for (name, major, minor) in NODES {
             let device = rustix::fs::makedev(major, minor);
             let mode = Mode::from_raw_mode(0o666);
-            match rustix::fs::mknodat(&self.tree, name, FileType::CharacterDevice, mode, device) {
+            let made = if own_nodes {
+                rustix::fs::mknodat(&self.tree, name, FileType::CharacterDevice, mode, device)
+            } else {
+                Err(Errno::PERM)
+            };
+            match made {
                 Ok(()) => {}
                 Err(Errno::PERM) => {
                     file(self.tree.as_fd(), name).map_err(failed(name))?;

@@ -109,7 +109,7 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
         sys::netif::loopback_up()?;
     }
     let host_proc = host_proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
-    let devices = Devices::new(spec.shm_size)?;
+    let devices = Devices::new(spec.shm_size, spec.privileged)?;
     let proc = kernel_fs::new_proc(&host_proc)?;
     let workshop = Workshop::open()?;
     let kernel_fs = KernelFs::new(proc, workshop.empty()?, spec.privileged)?;
@@ -118,6 +118,10 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
         RootFs::View { .. } | RootFs::Dir(_) => None,
     };
     let root_mount = rootfs::mount(&spec.rootfs, &workshop.place("root")?)?;
+    if !spec.privileged {
+        // Where root inside is root outside, a node that the image brings or a program makes would open the host's disks.
+        sys::mount::restrict(&root_mount, Attributes::MOUNT_ATTR_NODEV, true)?;
+    }
     let mut gathered = Vec::new();
     for system in system_files(spec) {
         gathered.push(workshop.file(system)?);
@@ -200,10 +204,16 @@ fn gather(launch: &mut Launch<'_>, mount: &super::spec::Mount, workshop: &Worksh
             return workshop.file(SystemFile { target: &mount.target, data, mode, owner, readonly: mount.readonly });
         }
     };
-    if mount.readonly {
-        sys::mount::restrict(&made, Attributes::MOUNT_ATTR_RDONLY, true)?;
-    }
     let dir = sys::stat::of(&made)?.is_dir();
+    let mut attributes = if mount.readonly { Attributes::MOUNT_ATTR_RDONLY } else { Attributes::empty() };
+    // A device that is asked for by name is wanted; in any other folder, nodes are the program's own making.
+    let asked = matches!(&mount.source, Source::Path { path, .. } if path.starts_with("/dev"));
+    if dir && !asked && !launch.spec.privileged {
+        attributes |= Attributes::MOUNT_ATTR_NODEV;
+    }
+    if !attributes.is_empty() {
+        sys::mount::restrict(&made, attributes, true)?;
+    }
     Ok(Gathered { mount: made, target: mount.target.clone(), dir })
 }
 

@@ -83,6 +83,31 @@ fn devices_of_the_image_are_not_used() {
     }
 }
 
+/// CVE-2022-0492's like: whoever may make device nodes, as root may, opens no disk of the host by one.
+#[test]
+fn devices_made_inside_open_nothing() {
+    let Some(bench) = Bench::root() else { return };
+    let given = rustix::fs::Mode::from_raw_mode(0o666);
+    let zero = rustix::fs::makedev(1, 5);
+    let node = bench.lower().join("given");
+    rustix::fs::mknodat(rustix::fs::CWD, node, rustix::fs::FileType::CharacterDevice, given, zero).unwrap();
+    let shared = bench.dir.path().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let mut spec = bench.script(
+        "test -c /given && (exec 3< /given) && echo given; for at in / /dev /dev/shm /m /t; do \
+         mknod $at/made c 1 5 && (exec 3< $at/made) && echo $at; done; head -c 1 /dev/zero | wc -c; echo x > /dev/null; mknod /kept c 7 7",
+    );
+    let mount = |target: &str, source| Mount { target: target.to_owned(), source, readonly: false };
+    spec.mounts.push(mount("/m", Source::Path { path: shared, recursive: false }));
+    spec.mounts.push(mount("/t", Source::Tmpfs { size: None, mode: 0o755 }));
+    let ran = bench.run(&spec, &[]);
+    assert_eq!((ran.code, ran.out.trim()), (0, "1"), "{ran:?}");
+    spec.privileged = true;
+    spec.args[2] = "head -c 2 /given | wc -c; mknod /dev/made c 1 5 && (exec 3< /dev/made) && echo too".to_owned();
+    spec.mounts.clear();
+    assert_eq!(bench.run(&spec, &[]).ok(), "2\ntoo");
+}
+
 /// CVE-2019-19921, CVE-2025-52881: `/proc` and `/sys` that are links are refused, not followed.
 #[test]
 fn kernel_file_systems_are_not_redirected() {
