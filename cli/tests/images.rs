@@ -26,6 +26,17 @@ fn filters() {
     let Some(env) = Env::with_busybox() else { return };
     assert_eq!(env.ok(&["images", "-q", "--filter", "dangling=true"]), "");
     assert_eq!(env.ok(&["images", "-q", "--filter", "reference=busy*"]).lines().count(), 1);
+    assert_eq!(env.build("FROM busybox\nCOPY Dockerfile /\n", &["-t", "newer"]).code, 0);
+    for (filter, expected) in [
+        ("since=busybox", "newer\n"),
+        ("before=newer", "busybox\n"),
+        ("until=1h", "busybox\n"),
+        ("until=2001-01-01", "busybox\n"),
+    ] {
+        assert_eq!(env.ok(&["images", "--filter", filter, "--format", "{{.Repository}}"]), expected, "{filter}");
+    }
+    assert!(env.fails(1, &["images", "--filter", "since=nothing"]).contains("not in the store"));
+    assert!(env.fails(125, &["images", "--filter", "until=soon"]).contains("not a time"));
     assert!(env.fails(125, &["images", "--filter", "x=y"]).contains("unknown filter"));
     assert!(env.fails(125, &["images", "--format", "{{.Idd}}"]).contains("did you mean `.ID`"));
 }

@@ -10,6 +10,11 @@ fn what_images_need_stays() {
     env.write("a", "b".repeat(100_000));
     assert_eq!(env.build("FROM busybox\nCOPY a /a\n", &[]).code, 0, "an image without a name");
     assert_eq!(env.ok(&["images", "-q", "--filter", "dangling=true"]).lines().count(), 1);
+    let counted = env.ok(&["prune", "--all", "--dry-run"]);
+    assert!(counted.contains("would remove ") && !counted.contains(": 0B"), "{counted}");
+    let old = env.ok(&["prune", "--all", "--dry-run", "--filter", "until=1h"]);
+    assert!(!old.contains("would remove"), "{old}");
+    assert_eq!(env.ok(&["images", "-q", "--filter", "dangling=true"]).lines().count(), 1, "nothing went");
     let pruned = env.ok(&["prune", "--all", "-f"]);
     assert!(pruned.contains("Total reclaimed space: ") && !pruned.contains(": 0B"), "{pruned}");
     assert_eq!(env.ok(&["images", "--format", "{{.Repository}}"]).lines().count(), 2);

@@ -13,8 +13,16 @@ fn a_mistyped_verb_is_guessed() {
 fn what_comes_later_says_so() {
     let env = Env::new();
     assert!(env.fails(125, &["pull", "alpine"]).contains("`pull` comes in a later version of estiba"));
-    assert!(env.fails(125, &["run", "-d", "x"]).contains("later version"));
-    assert!(env.fails(125, &["run", "-p", "80:80", "x"]).contains("later version"));
+    for (arguments, option) in [
+        (&["run", "-d", "x"][..], "`-d`"),
+        (&["run", "-dit", "x"], "`-d`"),
+        (&["run", "--rm", "-p", "80:80", "x"], "`-p`"),
+        (&["run", "--privileged", "x"], "`--privileged`"),
+        (&["run", "--memory=1g", "x"], "`--memory`"),
+    ] {
+        let error = env.fails(125, arguments);
+        assert!(error.contains(option) && error.contains("later version") && !error.contains("image"), "{error}");
+    }
     assert!(env.fails(125, &["build", "--secret", "id=x", "."]).contains("later version"));
 }
 
@@ -23,6 +31,8 @@ fn an_unknown_option_is_named() {
     let env = Env::new();
     let error = env.fails(125, &["build", "--targt", "x", "."]);
     assert!(error.contains("--targt") && error.contains("--target"), "{error}");
+    let error = env.fails(125, &["run", "--entrypiont", "sh", "x"]);
+    assert_eq!(error, "error: `estiba run` has no option `--entrypiont`\n hint: did you mean `--entrypoint`?\n");
 }
 
 #[test]
@@ -31,7 +41,8 @@ fn help_reads_well_everywhere() {
     let help = env.ok(&["--help"]);
     for verb in ["build", "run", "images", "doctor"] {
         assert!(help.contains(verb), "{help}");
-        assert!(env.ok(&[verb, "--help"]).contains("Examples:"), "{verb}");
+        let help = env.ok(&[verb, "--help"]);
+        assert!(help.contains("Examples:") && !help.starts_with("Arguments"), "{help}");
     }
     // -h is the host name of `run`, as in docker.
     assert!(env.fails(125, &["run", "-h"]).contains("hostname"));

@@ -25,14 +25,15 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Reads the index.
-    pub(super) fn read(store: &Store, pins: Pins) -> Result<Self, GcError> {
+    /// Reads the index, as if the images of some names were not there.
+    pub(super) fn read(store: &Store, pins: Pins, forget: &[String]) -> Result<Self, GcError> {
         let index = store.index();
         let mut children: BTreeMap<Digest, Vec<Digest>> = BTreeMap::new();
         for (parent, child) in index.all_edges().map_err(store::Error::from)? {
             children.entry(parent).or_default().push(child);
         }
-        let named = index.images().map_err(store::Error::from)?.into_iter().map(|row| row.manifest);
+        let images = index.images().map_err(store::Error::from)?.into_iter();
+        let named = images.filter(|row| !forget.contains(&row.name)).map(|row| row.manifest);
         // What a process pinned by digest counts as an image: it is about to be one, or is being exported.
         let pinned = pins.names.iter().filter_map(|name| name.parse().ok());
         let mut open: Vec<Digest> = named.chain(pinned).collect();

@@ -25,6 +25,10 @@ pub struct PruneOptions {
     pub until: Option<Duration>,
     /// Stop when the store is this small, in bytes.
     pub keep_storage: Option<u64>,
+    /// Names of images that go first; what only they need goes with them.
+    pub forget: Vec<String>,
+    /// Only count what would go, and take nothing away.
+    pub dry_run: bool,
 }
 
 /// What `prune` took away.
@@ -88,7 +92,7 @@ pub(crate) enum GcError {
     },
 }
 
-/// Takes away what nothing needs. Safe beside running builds.
+/// Takes away what nothing needs, or counts it for a dry run. Safe beside running builds.
 ///
 /// # Errors
 /// When the store fails; what was taken away until then is gone, and nothing is half there.

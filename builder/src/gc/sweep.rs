@@ -20,27 +20,36 @@ use crate::layers;
 /// See [`super::prune`].
 pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcError> {
     let (lock, pins) = store.collect()?;
-    let marks = Marks::read(store, pins)?;
+    if !options.dry_run {
+        for name in &options.forget {
+            store.index().remove_image(name).map_err(store::Error::from)?;
+        }
+    }
+    let marks = Marks::read(store, pins, &options.forget)?;
     let mut pruned = Pruned::default();
     let before = options.until.map(|until| SystemTime::now().checked_sub(until).unwrap_or(SystemTime::UNIX_EPOCH));
     let kept = records(store, &marks, options, &mut pruned)?;
     let needed = marks.needed(kept.iter().map(|at| &marks.records[*at].1));
     let gone: Vec<LayerId> = marks.layers.keys().filter(|id| !needed.contains(id)).cloned().collect();
     pruned.layers += gone.len() as u64;
-    store.index().remove_layers(&gone).map_err(store::Error::from)?;
     let dead_parents: Vec<Digest> =
         marks.parents.iter().filter(|parent| !marks.of_images.contains(parent)).copied().collect();
-    store.index().remove_edges(&dead_parents).map_err(store::Error::from)?;
-    trees(store, &marks, &needed, &mut pruned)?;
-    blobs(store, &marks, &needed, options.all, &mut pruned)?;
-    let (_, bytes) = store.blobs().sweep_ingest().map_err(store::Error::from)?;
-    pruned.bytes += bytes;
-    locks(store)?;
+    if !options.dry_run {
+        store.index().remove_layers(&gone).map_err(store::Error::from)?;
+        store.index().remove_edges(&dead_parents).map_err(store::Error::from)?;
+    }
+    trees(store, &marks, &needed, options, &mut pruned)?;
+    blobs(store, &marks, &needed, options, &mut pruned)?;
+    if !options.dry_run {
+        let (_, bytes) = store.blobs().sweep_ingest().map_err(store::Error::from)?;
+        pruned.bytes += bytes;
+        locks(store)?;
+    }
     drop(lock);
-    mounts(store, options.all, before, &mut pruned)?;
+    mounts(store, options, before, &mut pruned)?;
     if options.all {
-        old_files(&marks, &store.layout().logs(), before, &mut pruned)?;
-        old_files(&marks, &store.layout().stat(), before, &mut pruned)?;
+        old_files(&marks, &store.layout().logs(), options, before, &mut pruned)?;
+        old_files(&marks, &store.layout().stat(), options, before, &mut pruned)?;
     }
     Ok(pruned)
 }
@@ -73,7 +82,9 @@ fn records(store: &Store, marks: &Marks, options: &PruneOptions, pruned: &mut Pr
         }
     }
     pruned.records += gone.len() as u64;
-    store.index().remove_records(&gone).map_err(store::Error::from)?;
+    if !options.dry_run {
+        store.index().remove_records(&gone).map_err(store::Error::from)?;
+    }
     Ok(kept)
 }
 
@@ -102,7 +113,13 @@ fn changed(path: &Path) -> SystemTime {
 }
 
 /// Removes trees and header records whose layer is not needed, and those of which no row knows.
-fn trees(store: &Store, marks: &Marks, needed: &HashSet<LayerId>, pruned: &mut Pruned) -> Result<(), GcError> {
+fn trees(
+    store: &Store,
+    marks: &Marks,
+    needed: &HashSet<LayerId>,
+    options: &PruneOptions,
+    pruned: &mut Pruned,
+) -> Result<(), GcError> {
     for (name, path) in list(&store.layout().snapshots())? {
         let id: Option<LayerId> = name.parse().ok();
         let has_tree = id
@@ -116,8 +133,7 @@ fn trees(store: &Store, marks: &Marks, needed: &HashSet<LayerId>, pruned: &mut P
             // It is being unpacked.
             continue;
         }
-        pruned.bytes += disk_size(&path);
-        layers::remove(&path)?;
+        remove(&path, options, pruned)?;
     }
     for (name, path) in list(&store.layout().tocs())? {
         let id: Option<LayerId> = name.parse().ok();
@@ -126,7 +142,18 @@ fn trees(store: &Store, marks: &Marks, needed: &HashSet<LayerId>, pruned: &mut P
             continue;
         }
         pruned.bytes += disk_size(&path);
-        remove_file(&path)?;
+        if !options.dry_run {
+            remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes a tree or a file that was made here, and counts it.
+fn remove(path: &Path, options: &PruneOptions, pruned: &mut Pruned) -> Result<(), GcError> {
+    pruned.bytes += disk_size(path);
+    if !options.dry_run {
+        layers::remove(path)?;
     }
     Ok(())
 }
@@ -143,13 +170,13 @@ fn blobs(
     store: &Store,
     marks: &Marks,
     needed: &HashSet<LayerId>,
-    all: bool,
+    options: &PruneOptions,
     pruned: &mut Pruned,
 ) -> Result<(), GcError> {
     let mut wanted: HashSet<Digest> = HashSet::new();
     for (row, diff_id) in needed.iter().filter_map(|id| marks.layers.get(id)) {
         wanted.extend(row.blob.as_ref().map(|blob| blob.digest));
-        if let Some(diff_id) = diff_id.filter(|_| !all) {
+        if let Some(diff_id) = diff_id.filter(|_| !options.all) {
             let variants = store.index().variants(&oci::DiffId::new(diff_id)).map_err(store::Error::from)?;
             wanted.extend(variants.into_iter().map(|variant| variant.blob));
         }
@@ -165,10 +192,12 @@ fn blobs(
         }
         gone.push(digest);
     }
-    store.index().remove_variants(&gone).map_err(store::Error::from)?;
+    if !options.dry_run {
+        store.index().remove_variants(&gone).map_err(store::Error::from)?;
+    }
     for digest in gone {
         let size = store.blobs().size(&digest).map_err(store::Error::from)?.unwrap_or(0);
-        if store.blobs().remove(&digest).map_err(store::Error::from)? {
+        if options.dry_run || store.blobs().remove(&digest).map_err(store::Error::from)? {
             pruned.blobs += 1;
             pruned.bytes += size;
         }
@@ -185,21 +214,26 @@ fn locks(store: &Store) -> Result<(), GcError> {
 }
 
 /// Removes cache mounts that nobody uses, with `all`; what a dead process left half made, always.
-fn mounts(store: &Store, all: bool, before: Option<SystemTime>, pruned: &mut Pruned) -> Result<(), GcError> {
+fn mounts(
+    store: &Store,
+    options: &PruneOptions,
+    before: Option<SystemTime>,
+    pruned: &mut Pruned,
+) -> Result<(), GcError> {
     for (name, home) in list(&store.layout().mounts())? {
         let Some(_making) = store.try_lock_key(&format!("mount-{name}"))? else { continue };
         let mut left = 0;
         for (entry, path) in list(&home)? {
             if entry.ends_with(".new") {
-                layers::remove(&path)?;
+                remove(&path, options, pruned)?;
             } else if let Some(number) = entry.strip_suffix(".lock") {
                 let old = before.is_none_or(|before| changed(&path) <= before);
-                if !all || !old || !instance(&home, number, &path, pruned)? {
+                if !options.all || !old || !instance(&home, number, &path, options, pruned)? {
                     left += 1;
                 }
             }
         }
-        if left == 0 && all {
+        if left == 0 && options.all && !options.dry_run {
             // Not empty where something came meanwhile.
             drop(fs::remove_dir(&home));
         }
@@ -208,26 +242,37 @@ fn mounts(store: &Store, all: bool, before: Option<SystemTime>, pruned: &mut Pru
 }
 
 /// Removes one instance of a cache mount, unless somebody uses it.
-fn instance(home: &Path, number: &str, lock: &Path, pruned: &mut Pruned) -> Result<bool, GcError> {
+fn instance(
+    home: &Path,
+    number: &str,
+    lock: &Path,
+    options: &PruneOptions,
+    pruned: &mut Pruned,
+) -> Result<bool, GcError> {
     let file = fs::OpenOptions::new().write(true).open(lock).map_err(io_at("open", lock))?;
     let Ok(_held) = Lock::try_exclusive(file)? else { return Ok(false) };
-    let tree = home.join(number);
-    pruned.bytes += disk_size(&tree);
     pruned.mounts += 1;
-    layers::remove(&tree)?;
-    remove_file(lock)?;
+    remove(&home.join(number), options, pruned)?;
+    if !options.dry_run {
+        remove_file(lock)?;
+    }
     Ok(true)
 }
 
 /// Removes logs, or stat caches, that were last changed before a time, those of running builds aside.
-fn old_files(marks: &Marks, folder: &Path, before: Option<SystemTime>, pruned: &mut Pruned) -> Result<(), GcError> {
+fn old_files(
+    marks: &Marks,
+    folder: &Path,
+    options: &PruneOptions,
+    before: Option<SystemTime>,
+    pruned: &mut Pruned,
+) -> Result<(), GcError> {
     for (_, path) in list(folder)? {
         let changed = changed(&path);
         if marks.is_young(changed) || before.is_some_and(|before| changed > before) {
             continue;
         }
-        pruned.bytes += disk_size(&path);
-        layers::remove(&path)?;
+        remove(&path, options, pruned)?;
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ impl Files {
 
 /// See [`super::usage`].
 pub(super) fn usage(store: &Store) -> Result<Usage, GcError> {
-    let marks = Marks::read(store, Pins::default())?;
+    let marks = Marks::read(store, Pins::default(), &[])?;
     let needed = marks.needed(marks.records.iter().map(|(_, chain, _)| chain));
     let layer_size = |id: &LayerId| -> u64 {
         let blob = marks.layers.get(id).and_then(|(row, _)| row.blob.as_ref());

@@ -9,7 +9,9 @@ pub(crate) const CASES: &[crate::Case] = &[
     ("a_prune_keeps_images_and_cache", keeps),
     ("a_prune_of_all_keeps_images", all),
     ("what_nothing_names_goes", nothing),
+    ("a_dry_run_counts_and_keeps", dry),
     ("a_live_lease_spares_what_is_young", leased),
+    ("records_torn_by_a_power_cut_are_made_again", torn),
 ];
 
 fn build(bench: &Bench<'_>) -> (super::world::Plan, graph::Edge, builder::Built) {
@@ -56,6 +58,21 @@ fn nothing(world: &World) {
     assert!(bench.build(&plan, root).error().contains("blob"));
 }
 
+fn dry(world: &World) {
+    let bench = world.bench();
+    let (plan, root, built) = build(&bench);
+    let forget = vec!["docker.io/library/app:latest".to_owned()];
+    let options = PruneOptions { all: true, forget, dry_run: true, ..PruneOptions::default() };
+    let counted = prune(&bench.store, &options).unwrap();
+    assert!(matches!(bench.cached(&plan, root), Cached::Hit(_)));
+    assert_eq!(bench.read(&built, "/made"), "made\n");
+    let old = PruneOptions { until: Some(std::time::Duration::from_secs(3600)), ..options.clone() };
+    assert_eq!(prune(&bench.store, &old).unwrap().records, 0);
+    let taken = prune(&bench.store, &PruneOptions { dry_run: false, ..options }).unwrap();
+    assert!(counted.records > 0 && counted.layers > 0 && counted.bytes > 0);
+    assert_eq!((counted.records, counted.layers, counted.blobs), (taken.records, taken.layers, taken.blobs));
+}
+
 fn leased(world: &World) {
     let bench = world.bench();
     let lease = bench.store.lease().unwrap();
@@ -67,4 +84,17 @@ fn leased(world: &World) {
     let later = prune(&bench.store, &PruneOptions { all: true, ..PruneOptions::default() }).unwrap();
     assert!(later.layers > 0 && later.records > 0);
     assert!(!exists(&bench.store.layout().snapshot("litter")));
+}
+
+fn torn(world: &World) {
+    let bench = world.bench();
+    let (plan, _, _) = build(&bench);
+    for toc in std::fs::read_dir(bench.store.layout().tocs()).unwrap() {
+        std::fs::write(toc.unwrap().path(), "").unwrap();
+    }
+    let mut plan = plan;
+    let copied = plan.copy(plan.base, plan.context, &["a"], "/a");
+    let more = plan.run(copied, "echo more > /more");
+    let built = bench.build(&plan, more).built().clone();
+    assert_eq!(bench.read(&built, "/more"), "more\n");
 }

@@ -30,7 +30,8 @@ pub(super) struct Args {
     /// Show the digests of manifests
     #[arg(long)]
     digests: bool,
-    /// Only images that match: dangling=true|false, reference=PATTERN, label=KEY[=VALUE]
+    /// Only images that match: dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE,
+    /// until=TIME
     #[arg(short, long, value_name = "FILTER")]
     filter: Vec<String>,
     /// Print by a Go template, `table TEMPLATE`, or as `json`
@@ -46,9 +47,10 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>>>()?;
+    let store = context.existing_store()?;
+    let filters = args.filter.iter().map(|text| Filter::parse(text, store.as_ref())).collect::<Result<Vec<_>>>()?;
     let mut rows = Vec::new();
-    if let Some(store) = context.existing_store()? {
+    if let Some(store) = store {
         for named in image::all(&store)? {
             rows.extend(rows_of(&store, &named, &args, &filters)?);
         }
@@ -125,10 +127,21 @@ enum Filter {
     Dangling(bool),
     Reference(String),
     Label(String, Option<String>),
+    /// Made before a moment, in seconds since 1970.
+    Before(i64),
+    /// Made after it.
+    Since(i64),
 }
 
+const FILTERS: &str =
+    "there are dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE and until=TIME";
+
 impl Filter {
-    fn parse(text: &str) -> Result<Self> {
+    fn parse(text: &str, store: Option<&Store>) -> Result<Self> {
+        let made = |name: &str| match store {
+            Some(store) => Ok(image::created(&image::find(store, name, None)?.0)),
+            None => Err(image::missing_without_store(name)),
+        };
         match text.split_once('=') {
             Some(("dangling", "true" | "1")) => Ok(Self::Dangling(true)),
             Some(("dangling", "false" | "0")) => Ok(Self::Dangling(false)),
@@ -137,8 +150,15 @@ impl Filter {
                 Some((key, value)) => Self::Label(key.to_owned(), Some(value.to_owned())),
                 None => Self::Label(label.to_owned(), None),
             }),
-            _ => Err(Error::usage(format!("--filter {text}: unknown filter"))
-                .hint("there are dangling=true|false, reference=PATTERN and label=KEY[=VALUE]")),
+            Some(("before", name)) => Ok(Self::Before(made(name)?)),
+            Some(("since" | "after", name)) => Ok(Self::Since(made(name)?)),
+            Some(("until", time)) => Ok(Self::Before(moment(time).ok_or_else(|| {
+                Error::usage(format!("--filter {text}: `{time}` is not a time such as 24h or 2026-01-31T10:00:00Z"))
+            })?)),
+            Some(("dangling", other)) => {
+                Err(Error::usage(format!("--filter {text}: `{other}` is neither true nor false")))
+            }
+            _ => Err(Error::usage(format!("--filter {text}: unknown filter")).hint(FILTERS)),
         }
     }
 
@@ -150,8 +170,19 @@ impl Filter {
                 let own = named.image.config.value().config.labels.get(key);
                 own.is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
             }
+            Self::Before(moment) => image::created(&named.image) < *moment,
+            Self::Since(moment) => image::created(&named.image) > *moment,
         }
     }
+}
+
+/// A span before now, a day, or a moment.
+fn moment(text: &str) -> Option<i64> {
+    if let Some(span) = duration::parse(text) {
+        return Some(duration::now() - i64::try_from(span.as_secs()).ok()?);
+    }
+    let whole = if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    text.parse::<i64>().ok().or_else(|| Some(whole.parse::<jiff::Timestamp>().ok()?.as_second()))
 }
 
 #[cfg(test)]

@@ -7,15 +7,15 @@ use crate::error::{Result, While};
 
 const EXAMPLES: &str = "\
 Examples:
-  estiba man                                Print estiba(1)
-  estiba man --dir ~/.local/share/man/man1  Write a page for every verb";
+  estiba man                          Print estiba(1)
+  estiba man ~/.local/share/man/man1  Write a page for every verb";
 
 /// Arguments of `estiba man`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Write one page a verb into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 

@@ -47,7 +47,8 @@ macro_rules! verb {
         Verb {
             name: stringify!($name),
             about: $about,
-            arguments: |command| $name::Args::augment_args(command),
+            // The documentation of `Args` would take the place of the verb's.
+            arguments: |command| $name::Args::augment_args(command).about($about).long_about(None),
             run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
         }
     };
@@ -320,6 +321,8 @@ mod tests {
             "estiba image ls -q",
             "estiba images --format {{.ID}}",
             "estiba prune -af --filter until=24h",
+            "estiba man pages",
+            "estiba save --format oci-archive -o a.tar app",
         ] {
             match parsed(line) {
                 Ok(Parsed::Matches(_)) => {}

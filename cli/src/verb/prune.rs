@@ -44,27 +44,25 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    let options = options(&args)?;
+    let mut options = options(&args)?;
     let Some(store) = context.existing_store()? else {
         ui::out("Total reclaimed space: 0B\n")?;
         return Ok(0);
     };
-    if args.dry_run {
-        return dry_run(&store, &args);
-    }
-    if !args.force && !confirmed(&args)? {
+    if !args.dry_run && !args.force && !confirmed(&args)? {
         return Ok(0);
     }
     // Layers of the sandbox belong to ids that only the sandbox may touch.
     let (store, _) = rootfs::enter(store)?;
-    forget_unnamed(&store, &options)?;
+    options.forget = unnamed(&store, &options)?;
     let pruned = builder::gc::prune(&store, &options)?;
-    ui::out(&format!("{}Total reclaimed space: {}\n", counts(&pruned), size(pruned.bytes)))?;
+    let words = if args.dry_run { ("would remove", "reclaimable") } else { ("removed", "reclaimed") };
+    ui::out(&format!("{}Total {} space: {}\n", counts(&pruned, words.0), words.1, size(pruned.bytes)))?;
     Ok(0)
 }
 
 fn options(args: &Args) -> Result<PruneOptions> {
-    let mut options = PruneOptions { all: args.all, ..PruneOptions::default() };
+    let mut options = PruneOptions { all: args.all, dry_run: args.dry_run, ..PruneOptions::default() };
     for filter in &args.filter {
         options.until = match filter.split_once('=') {
             Some(("until" | "unused-for", span)) => Some(
@@ -94,37 +92,21 @@ fn confirmed(args: &Args) -> Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Drops the rows that kept unnamed images, so that the collection finds them unused.
-fn forget_unnamed(store: &Store, options: &PruneOptions) -> Result {
+/// The rows that keep images without a name.
+fn unnamed(store: &Store, options: &PruneOptions) -> Result<Vec<String>> {
     let oldest = options
         .until
         .map_or(i64::MAX, |span| crate::duration::now() - i64::try_from(span.as_secs()).unwrap_or(i64::MAX));
-    for row in store.index().images()? {
-        if is_anonymous(&row.name) && row.created <= oldest {
-            store.index().remove_image(&row.name)?;
-        }
-    }
-    Ok(())
+    let rows = store.index().images()?.into_iter();
+    Ok(rows.filter(|row| is_anonymous(&row.name) && row.created <= oldest).map(|row| row.name).collect())
 }
 
-fn dry_run(store: &Store, args: &Args) -> Result<u8> {
-    let usage = builder::gc::usage(store)?;
-    let mut out = String::new();
-    let mut total = 0;
-    for row in usage.rows.iter().filter(|row| args.all || row.kind == "Images") {
-        out.push_str(&format!("would free {} of {}\n", size(row.reclaimable), row.kind.to_lowercase()));
-        total += row.reclaimable;
-    }
-    ui::out(&format!("{out}Total reclaimable space: {}\n", size(total)))?;
-    Ok(0)
-}
-
-fn counts(pruned: &Pruned) -> String {
+fn counts(pruned: &Pruned, done: &str) -> String {
     let lines = [
         ("cache records", pruned.records),
         ("layers", pruned.layers),
         ("blobs", pruned.blobs),
         ("cache mounts", pruned.mounts),
     ];
-    lines.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("removed {count} {what}\n")).collect()
+    lines.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{done} {count} {what}\n")).collect()
 }

@@ -21,8 +21,10 @@ Examples:
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
     /// What docker, podman and skopeo load
+    #[value(alias = "docker-archive")]
     Docker,
     /// An OCI layout in a tar
+    #[value(alias = "oci-archive")]
     Oci,
     /// An OCI layout as a folder
     OciDir,

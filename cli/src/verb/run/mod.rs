@@ -117,6 +117,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 
 fn start(args: &Args, context: &Context) -> Result<u8> {
     let Some((name, command)) = args.words.split_first() else { return Err(Error::usage("the image is missing")) };
+    if name.starts_with('-') {
+        return Err(unknown_option(name));
+    }
     if let Some(name) = &args.name {
         check_name(name)?;
     }
@@ -137,6 +140,30 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     // The tree goes before the answer: nothing of a container outlives its `run`.
     drop(rootfs);
     Ok(finished?.status.code())
+}
+
+/// The error for an option that the parser took for the image: everything after the image may begin with `-`.
+fn unknown_option(word: &str) -> Error {
+    let command = <Args as clap::Args>::augment_args(clap::Command::new("run"));
+    let written = word.split('=').next().unwrap_or(word);
+    let option = match written.strip_prefix('-').filter(|letters| !letters.starts_with('-')) {
+        // Of `-dit` it is the `d` that is unknown.
+        Some(letters) => letters
+            .chars()
+            .find(|letter| !command.get_arguments().any(|known| known.get_short() == Some(*letter)))
+            .map_or_else(|| written.to_owned(), |letter| format!("-{letter}")),
+        None => written.to_owned(),
+    };
+    if let Some(later) = super::later::flag("run", &option) {
+        return later;
+    }
+    let error = Error::usage(format!("`estiba run` has no option `{option}`"));
+    let names: Vec<_> =
+        command.get_arguments().filter_map(clap::Arg::get_long).map(|name| format!("--{name}")).collect();
+    match crate::near::nearest(&option, names.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("`estiba run --help` lists what there is"),
+    }
 }
 
 /// docker's rule for names.
