@@ -47,14 +47,6 @@ pub(crate) enum LayerError {
         /// Why.
         source: ApplyError,
     },
-    /// Its record is damaged.
-    #[error("record of layer {layer}: {source}")]
-    Toc {
-        /// Which.
-        layer: LayerId,
-        /// Why.
-        source: layer::TocError,
-    },
     /// Its tar is damaged.
     #[error("read layer {layer}: {source}")]
     Tar {
@@ -138,17 +130,18 @@ impl<'s> Layers<'s> {
             return Ok(LayerSource::Tree { root: Root::open(&path)?, toc: self.kept_toc(id)?, ids: self.ids(&path) });
         }
         let tar = self.tar(&row)?;
-        let toc = match self.kept_toc(id)? {
-            Some(toc) => toc,
-            None => {
-                let again = tar.try_clone().map_err(LayerError::io("dup", &self.store.layout().blobs()))?;
-                let toc = Toc::scan(BufReader::with_capacity(1 << 17, again));
-                self.keep_toc(id, toc.map_err(|source| LayerError::Tar { layer: id.clone(), source })?)?
-            }
-        };
-        let mut tar = tar;
+        Ok(LayerSource::Blob { toc: self.toc_of(id, &tar)?, tar })
+    }
+
+    /// The record of a layer in blob form; made anew where it was lost.
+    pub(crate) fn toc_of(&self, id: &LayerId, mut tar: &File) -> Result<Arc<Toc>, LayerError> {
+        if let Some(toc) = self.kept_toc(id)? {
+            return Ok(toc);
+        }
+        let toc = Toc::scan(BufReader::with_capacity(1 << 17, tar));
+        let toc = self.keep_toc(id, toc.map_err(|source| LayerError::Tar { layer: id.clone(), source })?)?;
         io::Seek::rewind(&mut tar).map_err(LayerError::io("seek", &self.store.layout().blobs()))?;
-        Ok(LayerSource::Blob { toc, tar })
+        Ok(toc)
     }
 
     /// A layer's record, if one is kept.
@@ -158,7 +151,8 @@ impl<'s> Layers<'s> {
             return Ok(Some(toc.clone()));
         }
         let Some(bytes) = self.store.toc(id)? else { return Ok(None) };
-        let toc = Toc::decode(bytes.as_slice()).map_err(|source| LayerError::Toc { layer: id.clone(), source })?;
+        // Records of blobs are not synced: one that a power cut tore is made again, as if it had never been.
+        let Ok(toc) = Toc::decode(bytes.as_slice()) else { return Ok(None) };
         let toc = Arc::new(toc);
         tocs.insert(id.clone(), toc.clone());
         Ok(Some(toc))
@@ -183,10 +177,12 @@ impl<'s> Layers<'s> {
             return open(layout.blob(&blob.digest));
         }
         let diff_id = self.store.index().diff_id(&row.id, None).map_err(store::Error::from)?;
-        if let Some((diff_id, _)) = &diff_id
-            && layout.blob(diff_id.digest()).exists()
-        {
-            return open(layout.blob(diff_id.digest()));
+        if let Some((diff_id, _)) = &diff_id {
+            match File::open(layout.blob(diff_id.digest())) {
+                // Never decompressed yet, or pruned.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => return other.map_err(LayerError::io("open", &layout.blob(diff_id.digest()))),
+            }
         }
         let failed = |source| LayerError::Compression { layer: row.id.clone(), source };
         let (_, mut plain) = Compression::detecting(Box::new(open(layout.blob(&blob.digest))?)).map_err(failed)?;

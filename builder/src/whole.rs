@@ -103,7 +103,7 @@ fn export(build: &Build<'_>, chain: &Chain, cancel: &Cancel) -> Result<Built, Er
         });
         let composed = composed(build, chain).map_err(failed)?;
         if !image::is_committed(build.store, &composed, tags).map_err(failed)? {
-            image::commit(build.store, &build.layers, &composed, tags, unix_now()).map_err(failed)?;
+            image::commit(build.store, &build.layers, &composed, tags, &build.lease, unix_now()).map_err(failed)?;
         }
         manifest = Some(composed.descriptor(request));
         config_digest = Some(composed.config.digest());

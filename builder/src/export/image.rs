@@ -5,7 +5,7 @@
 
 use oci::{Descriptor, DiffId, Digest, History, ImageConfig, Manifest, Raw, Timestamp, media_type};
 use runtime::tree::{LayerBuilder, StreamOptions, WalkOptions, replay, stream};
-use store::{BlobForm, Blobs, Expected, LayerId, LayerRow, Store};
+use store::{BlobForm, Blobs, Expected, LayerId, LayerRow, Lease, Store};
 use sys::Root;
 
 use crate::Request;
@@ -202,7 +202,10 @@ fn clamp(store: &Store, layers: &Layers<'_>, id: &LayerId, epoch: i64, now: i64)
         return Ok(());
     }
     let row = layers.row(id)?;
-    let toc = layers.kept_toc(id)?.ok_or("a layer has no record")?;
+    let toc = match row.tree {
+        Some(_) => layers.kept_toc(id)?.ok_or("a layer has no record")?,
+        None => layers.toc_of(id, &layers.tar(&row)?)?,
+    };
     let (own, size) = store.index().diff_id(id, None)?.ok_or("a layer has no identity")?;
     if toc.entries().iter().all(|entry| entry.entry.mtime <= epoch) {
         return Ok(store.index().put_diff_id(id, Some(epoch), &own, size)?);
@@ -246,8 +249,11 @@ pub(crate) fn commit(
     layers: &Layers<'_>,
     composed: &Composed,
     tags: &[String],
+    lease: &Lease,
     now: i64,
 ) -> Result<(), Failure> {
+    // An earlier build may have left them without a name, and a collector be about to take them away.
+    lease.pin(&[composed.config.digest(), composed.manifest.digest()])?;
     sync_trees(store, layers, &composed.trees)?;
     store.blobs().put_bytes(composed.config.bytes())?;
     let digest = store.blobs().put_bytes(composed.manifest.bytes())?;

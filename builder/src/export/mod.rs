@@ -147,7 +147,8 @@ impl From<store::index::Error> for ExportError {
 /// # Errors
 /// When a layer is gone, or the destination cannot be written; a file is replaced only by a whole one.
 pub fn save(store: &Store, images: &[(Vec<Reference>, Digest)], output: &Output) -> Result<(), ExportError> {
-    let _lease = store.lease()?;
+    let lease = store.lease()?;
+    lease.pin(&images.iter().map(|(_, digest)| *digest).collect::<Vec<_>>())?;
     let archive = |dest: &Destination, tar: bool| match (tar, dest) {
         (true, dest) => Bundle::tar(dest),
         (false, Destination::Path(dir)) => Bundle::folder(dir),

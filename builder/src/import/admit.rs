@@ -3,10 +3,10 @@
 use std::time::SystemTime;
 
 use oci::{DiffId, Digest, ImageConfig, Manifest, Raw};
-use store::{BlobForm, Blobs, LayerId, LayerRow, Store};
+use store::{BlobForm, Blobs, LayerId, LayerRow};
 
 use super::blob::{Ingested, Scanned};
-use super::{ImportError, Result};
+use super::{ImportError, Result, Target};
 
 /// A layer of the image.
 #[derive(Debug, Clone)]
@@ -23,7 +23,9 @@ pub(super) enum Found {
 }
 
 /// Whether the store has a layer, as a blob whose DiffId is known.
-pub(super) fn known(store: &Store, digest: &Digest) -> Result<Option<Found>> {
+pub(super) fn known(target: &Target<'_>, digest: &Digest) -> Result<Option<Found>> {
+    let store = target.store;
+    target.lease.pin(&[digest])?;
     let Some(row) = store.index().layer_by_blob(digest)? else { return Ok(None) };
     if store.blobs().size(digest)?.is_none() {
         return Ok(None);
@@ -34,11 +36,12 @@ pub(super) fn known(store: &Store, digest: &Digest) -> Result<Option<Found>> {
 
 /// Makes the image one of the store's; gives its manifest's digest.
 pub(super) fn admit(
-    store: &Store,
+    target: &Target<'_>,
     manifest: &Raw<Manifest>,
     config: &Raw<ImageConfig>,
     layers: &[Found],
 ) -> Result<Digest> {
+    let store = target.store;
     let expected = &config.value().rootfs.diff_ids;
     if expected.len() != layers.len() {
         return Err(ImportError::LayerCount { manifest: layers.len(), config: expected.len() });
@@ -54,10 +57,11 @@ pub(super) fn admit(
     }
     for layer in layers {
         if let Found::Fresh(ingested) = layer {
-            keep(store, ingested, ingested.scanned()?)?;
+            keep(target, ingested, ingested.scanned()?)?;
         }
     }
     let digest = manifest.digest();
+    target.lease.pin(&[digest, config.digest()])?;
     let value = manifest.value();
     let children: Vec<Digest> = std::iter::once(&value.config).chain(&value.layers).map(|child| child.digest).collect();
     let blobs = store.blobs();
@@ -73,10 +77,11 @@ pub(super) fn admit(
 }
 
 /// Gives the layer a row and a record, unless an earlier one of the same image did.
-fn keep(store: &Store, ingested: &Ingested, scanned: &Scanned) -> Result<()> {
-    if known(store, &ingested.digest)?.is_some() {
+fn keep(target: &Target<'_>, ingested: &Ingested, scanned: &Scanned) -> Result<()> {
+    if known(target, &ingested.digest)?.is_some() {
         return Ok(());
     }
+    let store = target.store;
     let id = LayerId::mint();
     store.put_toc(&id, false, |out| scanned.toc.encode(out).map_err(std::io::Error::other))?;
     let blob = BlobForm { digest: ingested.digest, media_type: scanned.media_type().to_owned(), size: ingested.size };

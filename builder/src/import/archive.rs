@@ -7,12 +7,12 @@ use std::io::Read;
 use layer::{Compression, Kind, TarReader, WhiteoutNames};
 use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Raw, Reference, media_type};
 use serde::Deserialize;
-use store::{Expected, Store};
+use store::Expected;
 
 use super::admit::{self, Found};
 use super::blob::{Ingested, failure, ingest};
 use super::layout::{IMAGE_NAME, REF_NAME, blob_path, check, for_platform};
-use super::{ImportError, MAX_DOCUMENT, Result, encode, parse};
+use super::{ImportError, MAX_DOCUMENT, Result, Target, encode, parse};
 
 /// No tar is shorter than its two blocks of zeros.
 const SHORTEST_TAR: u64 = 1024;
@@ -38,16 +38,16 @@ struct DockerImage {
 
 /// What an archive held.
 struct Archive<'s> {
-    store: &'s Store,
+    target: &'s Target<'s>,
     documents: BTreeMap<String, Vec<u8>>,
     blobs: BTreeMap<String, Found>,
     links: BTreeMap<String, String>,
 }
 
-pub(super) fn import(store: &Store, stream: Box<dyn Read + Send>) -> Result<Names> {
+pub(super) fn import(target: &Target<'_>, stream: Box<dyn Read + Send>) -> Result<Names> {
     let (_, plain) =
         Compression::detecting(stream).map_err(|error| failure("the archive", std::io::Error::other(error)))?;
-    let mut archive = Archive { store, documents: BTreeMap::new(), blobs: BTreeMap::new(), links: BTreeMap::new() };
+    let mut archive = Archive { target, documents: BTreeMap::new(), blobs: BTreeMap::new(), links: BTreeMap::new() };
     let mut tar = TarReader::new(plain).whiteout_names(WhiteoutNames::Plain);
     while let Some((entry, mut content)) = tar.next_entry()? {
         let path = String::from_utf8_lossy(&entry.path).into_owned();
@@ -89,12 +89,12 @@ impl Archive<'_> {
             return Ok(());
         }
         let digest = digest_of(&path);
-        let known = digest.map(|digest| admit::known(self.store, &digest)).transpose()?.flatten();
+        let known = digest.map(|digest| admit::known(self.target, &digest)).transpose()?.flatten();
         let found = match known {
             Some(known) => known,
             None => {
                 let mut whole = std::io::Cursor::new(start).chain(content);
-                Found::Fresh(ingest(self.store, &mut whole, &path, digest.map(Expected::from))?)
+                Found::Fresh(ingest(self.target.store, &mut whole, &path, digest.map(Expected::from))?)
             }
         };
         self.blobs.insert(path, found);
@@ -145,7 +145,7 @@ impl Archive<'_> {
             let manifest: Raw<Manifest> = self.described(&chosen)?;
             let config: Raw<ImageConfig> = self.described(&manifest.value().config)?;
             let layers = manifest.value().layers.iter().map(|layer| self.described_layer(layer));
-            let digest = admit::admit(self.store, &manifest, &config, &layers.collect::<Result<Vec<_>>>()?)?;
+            let digest = admit::admit(self.target, &manifest, &config, &layers.collect::<Result<Vec<_>>>()?)?;
             let mut names = names_of(descriptor);
             if names.is_empty() {
                 names.extend(tags.get(&config.digest()).into_iter().flatten().cloned());
@@ -196,7 +196,7 @@ impl Archive<'_> {
             let descriptors = layers.iter().map(|layer| self.describe(layer)).collect::<Result<Vec<_>>>()?;
             let descriptor = Descriptor::new(media_type::OCI_CONFIG, config.digest(), config.size());
             let manifest = encode(Manifest::new(descriptor, descriptors))?;
-            let digest = admit::admit(self.store, &manifest, &config, &layers)?;
+            let digest = admit::admit(self.target, &manifest, &config, &layers)?;
             admitted.push((references(image.repo_tags.as_deref().unwrap_or_default()), digest));
         }
         Ok(admitted)
@@ -206,7 +206,7 @@ impl Archive<'_> {
         match layer {
             Found::Fresh(ingested) => describe_fresh(ingested),
             Found::Known { digest, .. } => {
-                let row = self.store.index().layer_by_blob(digest)?;
+                let row = self.target.store.index().layer_by_blob(digest)?;
                 let blob =
                     row.and_then(|row| row.blob).ok_or_else(|| ImportError::Missing { name: digest.to_string() })?;
                 Ok(Descriptor::new(blob.media_type, blob.digest, blob.size))

@@ -5,11 +5,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Raw, media_type};
-use store::{Expected, Store};
+use store::Expected;
 use sys::Root;
 
 use super::admit::{self, Found};
-use super::{ImportError, MAX_DOCUMENT, Result, blob, parse};
+use super::{ImportError, MAX_DOCUMENT, Result, Target, blob, parse};
 
 /// The annotation that names an image in a layout.
 pub(super) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -23,7 +23,7 @@ struct Layout<'a> {
     root: Root,
 }
 
-pub(super) fn import(store: &Store, dir: &Path, reference: Option<&str>, platform: &Platform) -> Result<Digest> {
+pub(super) fn import(target: &Target<'_>, dir: &Path, reference: Option<&str>, platform: &Platform) -> Result<Digest> {
     let root = Root::open(dir).map_err(|error| io(&error, dir.to_path_buf()))?;
     let layout = Layout { dir, root };
     let index: Raw<Index> = parse(layout.document("index.json", None)?, "index.json")?;
@@ -39,17 +39,17 @@ pub(super) fn import(store: &Store, dir: &Path, reference: Option<&str>, platfor
     let config: Raw<ImageConfig> = layout.blob(&manifest.value().config)?;
     let mut layers = Vec::new();
     for descriptor in &manifest.value().layers {
-        layers.push(match admit::known(store, &descriptor.digest)? {
+        layers.push(match admit::known(target, &descriptor.digest)? {
             Some(known) => known,
             None => {
                 let mut file = layout.open(&blob_path(&descriptor.digest))?;
                 let expected = Expected::exactly(descriptor.digest, descriptor.size);
                 let name = descriptor.digest.to_string();
-                Found::Fresh(blob::ingest(store, &mut file, &name, Some(expected))?)
+                Found::Fresh(blob::ingest(target.store, &mut file, &name, Some(expected))?)
             }
         });
     }
-    admit::admit(store, &manifest, &config, &layers)
+    admit::admit(target, &manifest, &config, &layers)
 }
 
 impl Layout<'_> {

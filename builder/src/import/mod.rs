@@ -13,7 +13,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 
 use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Platform, Raw, Reference, media_type};
-use store::Store;
+use store::{Lease, Store};
 
 /// The largest JSON document that an image may have. Registries stop at 4 MiB.
 const MAX_DOCUMENT: u64 = 8 << 20;
@@ -129,6 +129,12 @@ impl From<store::index::Error> for ImportError {
 
 type Result<T, E = ImportError> = std::result::Result<T, E>;
 
+/// Where an image goes. What the store has of it already is pinned: the lease alone protects only what is new.
+struct Target<'s> {
+    store: &'s Store,
+    lease: Lease,
+}
+
 fn offered(there: &[String]) -> String {
     match there {
         [] => "is nothing".to_owned(),
@@ -143,8 +149,8 @@ fn offered(there: &[String]) -> String {
 /// # Errors
 /// When there is no such image, or it is damaged.
 pub fn layout(store: &Store, dir: &std::path::Path, reference: Option<&str>, platform: &Platform) -> Result<Digest> {
-    let _lease = store.lease()?;
-    layout::import(store, dir, reference, platform)
+    let target = Target { store, lease: store.lease()? };
+    layout::import(&target, dir, reference, platform)
 }
 
 /// Brings the images of an archive into the store: an OCI layout as a tar, or what `docker save` writes in its old form or
@@ -153,8 +159,7 @@ pub fn layout(store: &Store, dir: &std::path::Path, reference: Option<&str>, pla
 /// # Errors
 /// When it is none of these, or damaged.
 pub fn archive(store: &Store, stream: Box<dyn Read + Send>) -> Result<Vec<(Vec<Reference>, Digest)>> {
-    let _lease = store.lease()?;
-    archive::import(store, stream)
+    archive::import(&Target { store, lease: store.lease()? }, stream)
 }
 
 /// Makes an image of one layer from a tar of a root file system, compressed or not. `config` gets its DiffId; gives the
@@ -163,7 +168,7 @@ pub fn archive(store: &Store, stream: Box<dyn Read + Send>) -> Result<Vec<(Vec<R
 /// # Errors
 /// When the stream is no tar.
 pub fn tarball(store: &Store, mut stream: Box<dyn Read + Send>, mut config: ImageConfig) -> Result<Digest> {
-    let _lease = store.lease()?;
+    let target = Target { store, lease: store.lease()? };
     let ingested = blob::ingest(store, &mut *stream, "the tar", None)?;
     let scanned = ingested.scanned()?;
     config.rootfs.diff_ids = vec![scanned.diff_id];
@@ -171,7 +176,7 @@ pub fn tarball(store: &Store, mut stream: Box<dyn Read + Send>, mut config: Imag
     let descriptor = Descriptor::new(media_type::OCI_CONFIG, config.digest(), config.size());
     let layers = vec![Descriptor::new(scanned.media_type(), ingested.digest, ingested.size)];
     let manifest = encode(Manifest::new(descriptor, layers))?;
-    admit::admit(store, &manifest, &config, &[admit::Found::Fresh(ingested)])
+    admit::admit(&target, &manifest, &config, &[admit::Found::Fresh(ingested)])
 }
 
 fn encode<T: serde::Serialize>(value: T) -> Result<Raw<T>> {

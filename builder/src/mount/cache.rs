@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,20 +34,29 @@ pub(super) fn take(build: &Build<'_>, v: V, exec: &Exec) -> Result<(Vec<Lock>, H
     let mut wanted = BTreeMap::new();
     for (number, mount) in exec.mounts.iter().enumerate() {
         if let MountKind::Cache { id, sharing, .. } = &mount.kind {
-            wanted.entry((build.store.layout().cache_mount(id), *sharing as u8)).or_insert_with(Vec::new).push(number);
+            // One RUN that names a cache twice is one user of it, who would wait for himself: the strictest wish counts.
+            let (strictest, numbers) =
+                wanted.entry(build.store.layout().cache_mount(id)).or_insert((*sharing, Vec::new()));
+            *strictest = stricter(*strictest, *sharing);
+            numbers.push(number);
         }
     }
     let (mut held, mut paths) = (Vec::new(), HashMap::new());
-    for ((home, _), numbers) in wanted {
-        let Some(MountKind::Cache { sharing, .. }) = numbers.first().map(|number| &exec.mounts[*number].kind) else {
-            continue;
-        };
-        let (lock, path) = instance(build, &home, *sharing)?;
+    for (home, (sharing, numbers)) in wanted {
+        let (lock, path) = instance(build, &home, sharing)?;
         fill(build, v, exec, numbers[0], &path)?;
         held.push(lock);
         paths.extend(numbers.into_iter().map(|number| (number, path.clone())));
     }
     Ok((held, paths))
+}
+
+fn stricter(one: Sharing, other: Sharing) -> Sharing {
+    match (one, other) {
+        (Sharing::Locked, _) | (_, Sharing::Locked) => Sharing::Locked,
+        (Sharing::Private, _) | (_, Sharing::Private) => Sharing::Private,
+        (Sharing::Shared, Sharing::Shared) => Sharing::Shared,
+    }
 }
 
 fn io(call: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MountError + use<> {
@@ -57,10 +66,17 @@ fn io(call: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MountEr
 
 /// An instance that may be used now.
 fn instance(build: &Build<'_>, home: &Path, sharing: Sharing) -> Result<(Lock, PathBuf), MountError> {
-    fs::create_dir_all(home).map_err(io("mkdir", home))?;
     let open = |number: usize| {
         let path = home.join(format!("{number}.lock"));
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io("open", &path))
+        loop {
+            fs::create_dir_all(home).map_err(io("mkdir", home))?;
+            let mut options = OpenOptions::new();
+            match options.write(true).create(true).truncate(false).mode(0o600).open(&path) {
+                // A collector removed the empty folder.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                other => return other.map_err(io("open", &path)),
+            }
+        }
     };
     let path = |number: usize| home.join(number.to_string());
     loop {
@@ -78,8 +94,12 @@ fn instance(build: &Build<'_>, home: &Path, sharing: Sharing) -> Result<(Lock, P
                 free
             }
         };
-        if let Some(taken) = taken {
-            return Ok(taken);
+        if let Some((lock, path)) = taken {
+            // A collector removed the name between the open and the lock: what we hold locks nothing.
+            if lock.file().metadata().map_err(io("stat", &path))?.nlink() > 0 {
+                return Ok((lock, path));
+            }
+            continue;
         }
         if build.stop.is_cancelled() {
             return Err(MountError::Cancelled);

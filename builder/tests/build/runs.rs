@@ -176,6 +176,11 @@ fn caches(world: &World) {
     let second = run_with_mounts(&bench, "cat /c/n; echo 2 >> /c/n", vec![mount(Sharing::Shared)]);
     second.built();
     assert_eq!(second.output(), "1\n");
+    // Twice in one RUN: it does not wait for itself.
+    let again = Mount { target: "/d".into(), ..mount(Sharing::Shared) };
+    let third = run_with_mounts(&bench, "cat /c/n /d/n", vec![mount(Sharing::Locked), again]);
+    third.built();
+    assert_eq!(third.output(), "1\n2\n1\n2\n");
 }
 
 fn binds(world: &World) {

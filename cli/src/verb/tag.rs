@@ -1,6 +1,7 @@
 //! `estiba tag`.
 
 use oci::Reference;
+use store::Blobs;
 
 use crate::context::Context;
 use crate::duration;
@@ -39,6 +40,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         image::Meant::Id => None,
     };
     let manifest = manifest.unwrap_or_else(|| found.manifest.digest());
+    // Its other name may go, and a collector come, before this one is there.
+    let lease = store.lease()?;
+    lease.pin(&[manifest])?;
+    if store.blobs().size(&manifest)?.is_none() {
+        return Err(Error::failed(format!("`{}` was removed meanwhile", args.source)));
+    }
     store.index().put_image(&target.to_string(), &manifest, duration::now())?;
     Ok(0)
 }

@@ -8,7 +8,7 @@ use frontend::{Diagnostic, Lowered, Wanted};
 use graph::Location;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use store::Store;
+use store::{Blobs, Store};
 
 use super::Args;
 use super::dockerfile::Source;
@@ -93,6 +93,11 @@ impl Report {
             let name = anonymous_name(&id);
             // A cached build writes nothing: the row is there already.
             if store.index().image(&name)?.is_none_or(|row| row.manifest != manifest.digest) {
+                let lease = store.lease()?;
+                lease.pin(&[manifest.digest])?;
+                if store.blobs().size(&manifest.digest)?.is_none() {
+                    return Err(Error::failed("the image was pruned before it had a name: build again"));
+                }
                 store.index().put_image(&name, &manifest.digest, duration::now())?;
             }
         }
@@ -149,8 +154,9 @@ impl Report {
                     excerpt.push_str(&self.excerpt(location));
                 }
                 let words = match exit_code {
-                    Some(code) => format!("{name}: exit code {code}"),
-                    None => format!("{name}: {}", crate::error::chain(&*source)),
+                    // A step that ran has a log; of one that could not start the cause says more than docker's code.
+                    Some(code) if log.is_some() => format!("{name}: exit code {code}"),
+                    _ => format!("{name}: {}", crate::error::chain(&*source)),
                 };
                 let failed = Error::failed(style::harmless(&words)).excerpt(excerpt);
                 match log {
