@@ -69,6 +69,10 @@ fn whole_road(home: &Home, rung: &str) {
     assert_eq!(home.build(DOCKERFILE, &["-t", "app", "--reproducible"]), first, "the second comes from the cache");
     assert_eq!(home.ok(&["run", "--rm", "app", "cat", "/b"]), "a\n");
     assert_eq!(owners(home), ["33/33", "33/33"], "{rung}");
+    let exported = home.path("exported");
+    home.build(DOCKERFILE, &["-o", &exported]);
+    let owner = fs::metadata(Path::new(&exported).join("b")).unwrap().uid();
+    assert_eq!(owner, home.user.uid, "exported files are the caller's");
     home.ok(&["rmi", "app"]);
 }
 

@@ -14,7 +14,8 @@ use super::ExportError;
 const OPEN: u32 = 0o700;
 
 /// Writes everything that the view shows below `dest`, which is made where it is missing and merged into where it is not.
-/// Links are never followed. Owners are kept where the kernel lets us give files away.
+/// Links are never followed. All of it is the caller's, as with docker's export: whoever asked for files can use and
+/// remove them, whatever ids the image has and whichever the sandbox may give away. A tar keeps the owners.
 pub(super) fn write(view: &TreeView, dest: &Path, clamp: Option<i64>) -> Result<(), ExportError> {
     std::fs::create_dir_all(dest).map_err(|source| ExportError::io("mkdir", dest, source))?;
     let root = Root::open(dest)?;
@@ -68,14 +69,8 @@ fn make_way(root: &Root, name: &Path, kind: Kind) -> Result<(), ExportError> {
     }
 }
 
-/// Owner, then mode (giving a file away clears setuid), then times.
+/// Mode, then times.
 fn dress(root: &Root, name: &Path, entry: &Entry) -> Result<(), ExportError> {
-    match root.chown(name, entry.uid, entry.gid) {
-        // An ordinary user gives nothing away, nor does a user namespace know every id.
-        Err(error)
-            if matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::InvalidInput) => {}
-        other => other?,
-    }
     if entry.kind != Kind::Symlink {
         root.chmod(name, entry.mode)?;
     }
