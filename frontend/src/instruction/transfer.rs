@@ -106,6 +106,9 @@ impl Transfer {
                 shown.extend([flag, value]);
             }
         }
+        // Files of a stage or an image keep the owners that they have there; those of the host's mean nothing in an image.
+        let from_host = matches!(stage.making.graph.vertex(plan.tree).op(), Op::Source(Source::Local { .. }));
+        let keep_owner = owner.is_none() && !from_host;
         let like = Copy {
             input: 0,
             sources: Vec::new(),
@@ -116,7 +119,7 @@ impl Transfer {
             exclude,
             parents: plan.parents,
             unpack: plan.unpack,
-            keep_owner: false,
+            keep_owner,
         };
         let mut writing = Writing { inputs: vec![stage.state.root], actions: Vec::new(), patterns: None };
         for (word, source) in self.sources.iter().zip(&sources) {

@@ -89,6 +89,14 @@ impl Taken {
         }
     }
 
+    /// The earlier member that is the same file.
+    fn twin(&self, index: usize) -> Option<usize> {
+        match self {
+            Self::Context(..) => None,
+            Self::View(_, selection) => selection.twins.get(&index).copied(),
+        }
+    }
+
     /// Where it came from, as people read it.
     fn shown(&self, index: usize) -> String {
         match self {

@@ -96,11 +96,24 @@ fn below(draft: &mut Draft<'_>, source: usize, target: &[u8], skip: &[usize]) ->
             continue;
         }
         put(draft, source, index, &full)?;
+        twin(draft, source, index, target, &full);
     }
     for (full, index) in links {
         hard_link(draft, source, index, target, &full)?;
     }
     Ok(())
+}
+
+/// Lets a name be one file with the name that it shares a file with in its source.
+fn twin(draft: &mut Draft<'_>, source: usize, index: usize, target: &[u8], full: &[u8]) {
+    let taken = &draft.source(source).taken;
+    let Some(first) = taken.twin(index) else { return };
+    let first = join(target, taken.member(first).0);
+    let group = draft.new_group();
+    let shared = draft.planned(&first).map(|planned| *planned.links.get_or_insert(group));
+    if let Some(planned) = draft.planned(full) {
+        planned.links = shared;
+    }
 }
 
 /// A further name of a file that was placed already.

@@ -1,6 +1,6 @@
 //! What a COPY takes from a tree of layers. What it takes from a build context, [`crate::context`] says, in the same form.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use graph::Copy;
 use graph::pattern::{Glob, PatternSet};
@@ -20,6 +20,8 @@ pub(crate) struct ViewSelection {
     pub(crate) placement: Placement,
     /// Places of files that a source names itself, so that `ADD` unpacks them.
     pub(crate) named: Vec<usize>,
+    /// Of a further name of a file, the place of the first one.
+    pub(crate) twins: HashMap<usize, usize>,
 }
 
 /// Selects.
@@ -40,7 +42,7 @@ pub(crate) fn select(view: &TreeView, copy: &Copy) -> Result<ViewSelection, File
 /// The digest of a selection; owners count where they are kept.
 pub(crate) fn digest(view: &TreeView, selection: &ViewSelection, keep_owner: bool) -> Result<Digest, FileError> {
     let mut hasher = SelectionHasher::new();
-    for (path, node) in &selection.entries {
+    for (number, (path, node)) in selection.entries.iter().enumerate() {
         let content = match node.entry().kind {
             Kind::File => Some(view.content(node).map_err(FileError::source_tree)?),
             _ => None,
@@ -48,6 +50,9 @@ pub(crate) fn digest(view: &TreeView, selection: &ViewSelection, keep_owner: boo
         let mut entry = node.entry().clone();
         if !keep_owner {
             (entry.uid, entry.gid) = (0, 0);
+        }
+        if let Some(first) = selection.twins.get(&number) {
+            entry.link.clone_from(&selection.entries[*first].0);
         }
         hasher.add(path, &entry, content.as_ref());
     }
@@ -175,9 +180,26 @@ impl Walk<'_> {
         let named: Vec<usize> =
             entries.iter().enumerate().filter(|(_, (_, (_, named)))| *named).map(|(at, _)| at).collect();
         let single = entries.len() == 1 && named.len() == 1 && self.matches == 1;
-        let entries = entries.into_iter().map(|(path, (node, _))| (path, node)).collect();
-        Ok(ViewSelection { entries, placement: if single { Placement::Named } else { Placement::Below }, named })
+        let entries: Vec<_> = entries.into_iter().map(|(path, (node, _))| (path, node)).collect();
+        let placement = if single { Placement::Named } else { Placement::Below };
+        Ok(ViewSelection { twins: twins(&entries), entries, placement, named })
     }
+}
+
+/// Finds hard links: names that were one file in the source stay one.
+fn twins(entries: &[(Vec<u8>, Node)]) -> HashMap<usize, usize> {
+    let mut twins = HashMap::new();
+    if !entries.iter().any(|(_, node)| node.is_further_name()) {
+        return twins;
+    }
+    let mut firsts = HashMap::new();
+    for (number, (_, node)) in entries.iter().enumerate().filter(|(_, (_, node))| node.entry().kind == Kind::File) {
+        let first = *firsts.entry(node.inode()).or_insert(number);
+        if first != number {
+            twins.insert(number, first);
+        }
+    }
+    twins
 }
 
 fn last(path: &[u8]) -> &[u8] {

@@ -60,7 +60,7 @@ pub struct Copy {
     pub parents: bool,
     /// Whether archives are unpacked.
     pub unpack: Unpack,
-    /// Whether the input's owners are kept (copies between stages by the builder itself).
+    /// Whether the input's owners are kept, as from a stage or an image; those of a build context mean nothing.
     pub keep_owner: bool,
 }
 

@@ -72,6 +72,16 @@ impl Node {
     pub fn layer(&self) -> usize {
         self.place.layer()
     }
+
+    /// Whether it is a further name of a file: a hard link.
+    pub fn is_further_name(&self) -> bool {
+        self.place.first().is_some()
+    }
+
+    /// What two names of one file, and of no other, have in common: the layer, and the first name there.
+    pub fn inode(&self) -> (usize, &[u8]) {
+        (self.layer(), self.place.first().unwrap_or(self.path()))
+    }
 }
 
 /// A chain of layers as one tree. Look-ups take `&self` and may run on many threads.

@@ -64,6 +64,9 @@ pub(super) enum Met {
     },
 }
 
+/// Of a further name of a file, the first one that its layer's record has.
+pub(super) type FirstName = Option<Box<[u8]>>;
+
 /// Where an entry stands.
 #[derive(Debug, Clone)]
 pub(super) enum Place {
@@ -77,12 +80,14 @@ pub(super) enum Place {
         layer: usize,
         path: Vec<u8>,
         content: Option<Digest>,
+        first: FirstName,
     },
     /// Stored bytes of a tar.
     Blob {
         layer: usize,
         stored: Stored,
         content: Option<Digest>,
+        first: FirstName,
     },
     /// Neither file nor directory.
     Bare {
@@ -102,6 +107,13 @@ impl Place {
     pub(super) fn content(&self) -> Option<Digest> {
         match self {
             Place::Tree { content, .. } | Place::Blob { content, .. } => *content,
+            Place::Nowhere | Place::Dir { .. } | Place::Bare { .. } => None,
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<&[u8]> {
+        match self {
+            Place::Tree { first, .. } | Place::Blob { first, .. } => first.as_deref(),
             Place::Nowhere | Place::Dir { .. } | Place::Bare { .. } => None,
         }
     }
@@ -187,7 +199,8 @@ fn meet_tree(
         Kind::File => {
             let known = toc.and_then(|toc| resolved(toc, path)).filter(|known| known.entry.size == found.entry.size);
             let content = known.and_then(|known| known.content);
-            Met::Other { entry: found.entry, place: Place::Tree { layer: index, path: path.to_vec(), content } }
+            let first = known.and_then(|known| first(known, path));
+            Met::Other { entry: found.entry, place: Place::Tree { layer: index, path: path.to_vec(), content, first } }
         }
         _ => Met::Other { entry: found.entry, place: Place::Bare { layer: index } },
     })
@@ -214,7 +227,7 @@ fn meet_record(toc: &Toc, index: usize, path: &[u8]) -> Met {
                 let bare = entry.kind != Kind::File;
                 let place = match bare {
                     true => Place::Bare { layer: index },
-                    false => Place::Blob { layer: index, stored, content: file.content },
+                    false => Place::Blob { layer: index, stored, content: file.content, first: first(file, path) },
                 };
                 Met::Other { entry, place }
             }
@@ -222,6 +235,10 @@ fn meet_record(toc: &Toc, index: usize, path: &[u8]) -> Met {
         },
         _ => Met::Other { entry: found.entry.clone(), place: Place::Bare { layer: index } },
     }
+}
+
+fn first(file: &TocEntry, path: &[u8]) -> FirstName {
+    (file.entry.path != path).then(|| file.entry.path.as_slice().into())
 }
 
 /// The record of the file that `path` names, be it by a further name.
