@@ -27,12 +27,20 @@ pub struct Limits {
     pub total: u64,
     /// Number of entries.
     pub entries: u64,
+    /// Memory that all entries together take who keeps them, as every record of a layer does: names, attributes, maps of
+    /// holes. A compressed archive of a few megabytes can have more of them than a machine has memory.
+    pub headers: u64,
 }
 
+/// Of [`Limits::headers`]: some five million files.
+const MOST_HEADERS: u64 = 1 << 30;
+/// What an entry takes besides its names, about.
+const ENTRY_SIZE: u64 = 128;
+
 impl Default for Limits {
-    /// No more than the archive itself can hold: memory stays bounded all the same.
+    /// Content of any size, since it is not held in memory, and more entries than any image has.
     fn default() -> Limits {
-        Limits { total: u64::MAX, entries: u64::MAX }
+        Limits { total: u64::MAX, entries: u64::MAX, headers: MOST_HEADERS }
     }
 }
 
@@ -55,6 +63,7 @@ pub struct TarReader<R> {
     content: Content,
     entries: u64,
     total: u64,
+    headers: u64,
     done: bool,
 }
 
@@ -100,6 +109,7 @@ impl<R: Read> TarReader<R> {
             content: Content::default(),
             entries: 0,
             total: 0,
+            headers: 0,
             done: false,
         }
     }
@@ -340,9 +350,15 @@ impl<R: Read> TarReader<R> {
     fn count(&mut self, entry: &Entry) -> Result<(), ReadError> {
         self.entries += 1;
         self.total = self.total.saturating_add(entry.size);
+        let attributes: usize = entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let map = self.content.runs.len() * size_of::<Extent>();
+        self.headers += ENTRY_SIZE + (entry.path.len() + entry.link.len() + attributes + map) as u64;
         let too_large = |limit, what| Err(ReadError::TooLarge { path: shown(&entry.path), limit, what });
         if self.entries > self.limits.entries {
             return too_large(self.limits.entries, "entries");
+        }
+        if self.headers > self.limits.headers {
+            return too_large(self.limits.headers, "bytes of names and attributes");
         }
         if self.total > self.limits.total {
             return too_large(self.limits.total, "bytes of content");

@@ -292,6 +292,33 @@ fn a_hole_of_terabytes_is_not_filled_in() {
     assert!(TarReader::new(&bytes[..]).limits(limits).next_entry().is_err());
 }
 
+/// A gigabyte of names and attributes fits into a megabyte of gzip: who keeps entries must not keep all of them.
+#[test]
+fn attributes_without_end_are_refused() {
+    struct Endless(Vec<u8>, usize);
+    impl std::io::Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let left = &self.0[self.1..];
+            let count = left.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&left[..count]);
+            self.1 = (self.1 + count) % self.0.len();
+            Ok(count)
+        }
+    }
+    let large = "x".repeat(900_000);
+    let one = [pax(&[("SCHILY.xattr.user.x", &large)]), member(b'0', b"f", b"")].concat();
+    let mut reader = TarReader::new(Endless(one, 0));
+    let mut entries = 0;
+    let error = loop {
+        match reader.next_entry() {
+            Ok(Some(_)) => entries += 1,
+            Ok(None) => panic!("it has no end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(entries < 1200 && error.to_string().contains("names and attributes"), "{entries}: {error}");
+}
+
 #[test]
 fn limits_hold_for_the_number_of_entries_too() {
     let mut bytes = [member(b'0', b"a", b""), member(b'0', b"b", b"")].concat();
