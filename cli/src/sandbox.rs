@@ -1,7 +1,6 @@
 //! Which rung of the privilege ladder this machine has, remembered; and the step onto it.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use runtime::ladder::{self, Overlay, Probe, Rung};
@@ -58,9 +57,13 @@ pub(crate) fn probe_again(layout: &store::Layout) -> Result<Probe> {
 
 fn remember(path: &Path, remembered: &Remembered) -> std::io::Result<()> {
     let partial = path.with_extension(std::process::id().to_string());
-    let mut file = fs::File::create(&partial)?;
-    file.write_all(&serde_json::to_vec(remembered)?)?;
-    fs::rename(&partial, path)
+    let text = serde_json::to_vec(remembered)?;
+    let written = fs::write(&partial, text).and_then(|()| fs::rename(&partial, path));
+    if written.is_err() {
+        // Said already by what failed before it.
+        drop(fs::remove_file(&partial));
+    }
+    written
 }
 
 /// Steps onto the best rung. Only while this process has one thread.

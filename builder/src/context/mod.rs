@@ -24,6 +24,7 @@ use sys::Root;
 use content::{Verified, Wanted};
 use facts::Facts;
 use select::Selector;
+pub(crate) use stat_cache::PARTIAL;
 use stat_cache::StatCache;
 use tree::Tree;
 

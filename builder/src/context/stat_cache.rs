@@ -20,6 +20,8 @@ use sys::mapped::Mapped;
 use super::tree::Ident;
 
 const MAGIC: &[u8; 8] = b"ESTSTAT1";
+/// How the name of a file that is being written ends, after its writer's number.
+pub(crate) const PARTIAL: &str = "partial";
 /// Magic, count, length of the bytes, boot id (padded), checksum of all that follows.
 const HEADER: usize = 8 + 8 + 8 + 40 + 32;
 /// Path (offset, length), attributes (offset, length), dev, inode, size, mtime, ctime, mode, flags, digest.
@@ -158,7 +160,7 @@ pub(super) fn write<'a>(path: &Path, records: impl Iterator<Item = (&'a [u8], &'
     header.extend_from_slice(&(heap.len() as u64).to_le_bytes());
     header.extend_from_slice(&boot().unwrap_or([0; 40]));
     header.extend_from_slice(hasher.finish().as_bytes());
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    let partial = path.with_extension(format!("{}.{PARTIAL}", std::process::id()));
     let written = File::create(&partial)
         .and_then(|mut file| {
             file.write_all(&header)?;
@@ -166,10 +168,16 @@ pub(super) fn write<'a>(path: &Path, records: impl Iterator<Item = (&'a [u8], &'
             file.write_all(&heap)
         })
         .and_then(|()| fs::rename(&partial, path));
-    if written.is_err() {
-        drop(fs::remove_file(&partial));
+    match written {
+        // A collector took it for litter: what was learnt is learnt again.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => {
+            // The error that brought us here is the one to report.
+            drop(fs::remove_file(&partial));
+            Err(error)
+        }
+        Ok(()) => Ok(()),
     }
-    written
 }
 
 /// Whether a file with this ctime can be told apart from what it becomes by a write after `read_at` (nanoseconds).

@@ -15,6 +15,7 @@ use super::usage::{Files, disk_size};
 use super::{GcError, PruneOptions, Pruned};
 use crate::build::unix_now;
 use crate::cache::key::Chain;
+use crate::context::PARTIAL;
 use crate::layers;
 
 /// See [`super::prune`].
@@ -44,6 +45,7 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
         let (_, bytes) = store.blobs().sweep_ingest().map_err(store::Error::from)?;
         pruned.bytes += bytes;
         locks(store)?;
+        partial_stat_caches(store, &marks)?;
     }
     drop(lock);
     mounts(store, options, before, &mut pruned)?;
@@ -209,6 +211,16 @@ fn blobs(
 fn locks(store: &Store) -> Result<(), GcError> {
     for (name, _) in list(&store.layout().locks())? {
         drop(store.try_lock_key(&name)?);
+    }
+    Ok(())
+}
+
+/// Removes the stat caches that dead processes left half written.
+fn partial_stat_caches(store: &Store, marks: &Marks) -> Result<(), GcError> {
+    for (name, path) in list(&store.layout().stat())? {
+        if name.ends_with(&format!(".{PARTIAL}")) && !marks.is_young(changed(&path)) {
+            remove_file(&path)?;
+        }
     }
     Ok(())
 }
