@@ -70,6 +70,16 @@ fn mounts() {
 }
 
 #[test]
+fn volumes_without_a_name_are_there() {
+    let Some(env) = Env::with_busybox() else { return };
+    assert_eq!(env.build("FROM busybox\nVOLUME /data/deep\n", &["-t", "v"]).code, 0);
+    let script = "touch /data/deep/x /anon/x && echo both";
+    for arguments in [&["run", "-v", "/anon"][..], &["run", "--read-only", "-v", "/anon"]] {
+        assert_eq!(env.ok(&[arguments, &["v", "sh", "-c", script]].concat()), "both\n");
+    }
+}
+
+#[test]
 fn nothing_is_left_behind() {
     let Some(env) = Env::with_busybox() else { return };
     env.ok(&["run", "--rm", "busybox", "true"]);

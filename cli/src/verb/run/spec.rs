@@ -30,7 +30,7 @@ impl Wishes {
         // The place is filled in when the file system stands.
         let mut spec = Spec::new(RootFs::Dir(std::path::PathBuf::new()), arguments(args, command, config)?);
         spec.readonly_rootfs = args.read_only;
-        spec.mounts = all_mounts(args, config)?;
+        (spec.mounts, spec.folders) = all_mounts(args, config)?;
         spec.env = environment(args, config, &hostname)?;
         spec.cwd = args.workdir.clone().unwrap_or_else(|| config.working_dir.clone());
         if !spec.cwd.is_empty() && !spec.cwd.starts_with('/') {
@@ -102,7 +102,8 @@ fn environment(args: &Args, config: &ContainerConfig, hostname: &str) -> Result<
     Ok(environment.variables)
 }
 
-fn all_mounts(args: &Args, config: &ContainerConfig) -> Result<Vec<Mount>> {
+/// The mounts, and the volumes without a name that are folders of the container's own tree.
+fn all_mounts(args: &Args, config: &ContainerConfig) -> Result<(Vec<Mount>, Vec<String>)> {
     let mut all: Vec<Mount> = Vec::new();
     let mut own: Vec<String> = config.volumes.keys().cloned().collect();
     for written in &args.volumes {
@@ -117,20 +118,19 @@ fn all_mounts(args: &Args, config: &ContainerConfig) -> Result<Vec<Mount>> {
     for written in &args.tmpfs {
         all.push(mounts::tmpfs(written)?);
     }
+    let is_mounted =
+        |target: &String| all.iter().any(|mount| mount.target.trim_end_matches('/') == target.trim_end_matches('/'));
+    own.retain(|target| !is_mounted(target));
     if args.read_only {
         // A volume takes writes even where nothing else does. Elsewhere the container's own tree serves.
-        let is_mounted = |target: &String| {
-            all.iter().any(|mount| mount.target.trim_end_matches('/') == target.trim_end_matches('/'))
-        };
-        let missing: Vec<_> = own.into_iter().filter(|target| !is_mounted(target)).collect();
-        all.extend(missing.into_iter().map(|target| Mount {
+        all.extend(own.drain(..).map(|target| Mount {
             target,
             source: Source::Tmpfs { size: None, mode: 0o755 },
             readonly: false,
         }));
     }
     all.sort_by_key(|mount| mount.target.trim_end_matches('/').matches('/').count());
-    Ok(all)
+    Ok((all, own))
 }
 
 fn network(written: &str) -> Result<Network> {
@@ -248,5 +248,7 @@ mod tests {
             ("/w", "5", CapSet::EMPTY, true)
         );
         assert_eq!(spec.mounts.len(), 1, "the image's volume takes writes");
+        let spec = Wishes::new(&parse("run -v /w -v /tmp:/v i"), &["x".to_owned()], &config, id).unwrap().spec;
+        assert_eq!((spec.mounts.len(), spec.folders), (1, vec!["/w".to_owned()]));
     }
 }

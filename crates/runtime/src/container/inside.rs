@@ -137,10 +137,22 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     let entered = attach_all(&mut points, kernel_fs, devices, &gathered);
     *stubs = points.stubs.clone();
     let (devices, proc) = entered?;
+    make_folders(&spec.folders)?;
     if spec.readonly_rootfs {
         sys::mount::restrict(&root_mount, Attributes::MOUNT_ATTR_RDONLY, false)?;
     }
     Ok((points, Some(devices), Some(proc)))
+}
+
+fn make_folders(folders: &[String]) -> Result<(), StartError> {
+    let root = Root::open("/")?;
+    for folder in folders {
+        match root.open_dir(folder) {
+            Err(error) if error.is_not_found() => root.mkdir_all(folder, 0o755)?,
+            other => drop(other?),
+        }
+    }
+    Ok(())
 }
 
 fn attach_all(

@@ -58,6 +58,8 @@ pub struct Spec {
     pub privileged: bool,
     /// Which ids there are to be.
     pub ids: Ids,
+    /// Directories of the container's own tree, made where absent: volumes without a name.
+    pub folders: Vec<String>,
     /// How it is set apart from its surroundings.
     pub isolation: Isolation,
     /// On the single-id rung: the table in which a monitor keeps the owners that the kernel refused to record
@@ -91,6 +93,7 @@ impl Spec {
             shm_size: DEFAULT_SHM_SIZE,
             privileged: false,
             ids: Ids::Mapped,
+            folders: Vec::new(),
             isolation: Isolation::Namespaces,
             monitor: None,
         }
