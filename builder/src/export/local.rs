@@ -26,6 +26,7 @@ pub(super) fn write(view: &TreeView, dest: &Path, clamp: Option<i64>) -> Result<
         }
         let mut entry = node.entry().clone();
         entry.mtime = clamp.map_or(entry.mtime, |clamp| entry.mtime.min(clamp));
+        entry.mode &= harmless(entry.kind);
         let name = Path::new(OsStr::from_bytes(path));
         make_way(&root, name, entry.kind)?;
         match entry.kind {
@@ -44,8 +45,14 @@ pub(super) fn write(view: &TreeView, dest: &Path, clamp: Option<i64>) -> Result<
             }
             Kind::Symlink => root.symlink(OsStr::from_bytes(&entry.link), name)?,
             Kind::Fifo => root.mkfifo(name, entry.mode)?,
-            Kind::Char => root.mknod(name, 0o020_000 | entry.mode, entry.rdev)?,
-            Kind::Block => root.mknod(name, 0o060_000 | entry.mode, entry.rdev)?,
+            Kind::Char | Kind::Block => {
+                let kind = if entry.kind == Kind::Char { 0o020_000 } else { 0o060_000 };
+                match root.mknod(name, kind | entry.mode, entry.rdev) {
+                    // An ordinary user's folder has no devices; a tar does.
+                    Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return Ok(false),
+                    other => other?,
+                }
+            }
             // A view shows no deletions, and further names as the files that they are.
             Kind::Hardlink | Kind::Whiteout | Kind::Opaque => return Ok(false),
         }
@@ -57,6 +64,16 @@ pub(super) fn write(view: &TreeView, dest: &Path, clamp: Option<i64>) -> Result<
         dress(&root, name, entry)?;
     }
     Ok(())
+}
+
+/// The permissions that a file of an image may have on the host, where it is the caller's: one that ran as its owner would
+/// run as whoever exported it, and a device would be open to whom the image says.
+fn harmless(kind: Kind) -> u32 {
+    match kind {
+        Kind::Dir => 0o7777,
+        Kind::Char | Kind::Block => 0o700,
+        Kind::File | Kind::Hardlink | Kind::Symlink | Kind::Fifo | Kind::Whiteout | Kind::Opaque => 0o1777,
+    }
 }
 
 /// Removes what is in the way: anything, except a folder where a folder goes.
@@ -74,7 +91,8 @@ fn dress(root: &Root, name: &Path, entry: &Entry) -> Result<(), ExportError> {
     if entry.kind != Kind::Symlink {
         root.chmod(name, entry.mode)?;
     }
-    for (attribute, value) in &entry.xattrs {
+    // Capabilities of a program are rights as setuid is.
+    for (attribute, value) in entry.xattrs.iter().filter(|(attribute, _)| attribute[..] != *b"security.capability") {
         match root.set_xattr(name, OsStr::from_bytes(attribute), value) {
             Err(error)
                 if matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::Unsupported) => {}
@@ -83,4 +101,33 @@ fn dress(root: &Root, name: &Path, entry: &Entry) -> Result<(), ExportError> {
     }
     let time = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
     Ok(root.utimens(name, time, time)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use runtime::tree::IdPolicy;
+    use runtime::tree::view::LayerSource;
+
+    use super::*;
+
+    #[test]
+    fn an_export_gives_no_rights_and_follows_no_link() {
+        let [from, to, outside] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        let setuid = from.path().join("su");
+        std::fs::write(&setuid, "su").unwrap();
+        std::fs::set_permissions(&setuid, std::fs::Permissions::from_mode(0o4755)).unwrap();
+        std::fs::create_dir(from.path().join("d")).unwrap();
+        std::fs::write(from.path().join("d/f"), "mine").unwrap();
+        std::fs::write(outside.path().join("f"), "yours").unwrap();
+        std::os::unix::fs::symlink(outside.path(), to.path().join("d")).unwrap();
+        std::os::unix::fs::symlink(outside.path().join("f"), to.path().join("su")).unwrap();
+        let root = Root::open(from.path()).unwrap();
+        let view = TreeView::new(vec![LayerSource::Tree { root, toc: None, ids: IdPolicy::Keep }]).unwrap();
+        write(&view, to.path(), None).unwrap();
+        assert_eq!(std::fs::metadata(to.path().join("su")).unwrap().permissions().mode() & 0o7777, 0o755);
+        assert_eq!(std::fs::read_to_string(to.path().join("d/f")).unwrap(), "mine");
+        assert_eq!(std::fs::read_to_string(outside.path().join("f")).unwrap(), "yours");
+    }
 }
