@@ -377,3 +377,24 @@ fn a_large_tree_is_walked_by_two_threads_as_by_one() {
     }
     assert_eq!(shown(&context.select(&copy(&["."])).unwrap()), shown(&whole));
 }
+
+/// The walk finds what the `walkdir` crate finds, links and all.
+#[test]
+fn agrees_with_walkdir() {
+    let fixture = Fixture::new(&["a", "b/c", "b/d/e", "b/d/empty/", ".hidden/x", "z \u{e9}/y"]);
+    symlink("../a", fixture.dir().join("b/link")).unwrap();
+    symlink(".", fixture.dir().join("loop")).unwrap();
+    let walk = walkdir::WalkDir::new(fixture.dir()).min_depth(1);
+    let mut theirs: Vec<String> =
+        walk.into_iter().map(|entry| relative(entry.unwrap().path(), &fixture.dir())).collect();
+    let selection = fixture.open("").select(&copy(&["."])).unwrap();
+    let sources = selection.entries().iter().map(|taken| String::from_utf8_lossy(&taken.source).into_owned());
+    let mut ours: Vec<String> = sources.filter(|source| !source.is_empty()).collect();
+    theirs.sort();
+    ours.sort();
+    assert_eq!(ours, theirs);
+}
+
+fn relative(path: &Path, dir: &Path) -> String {
+    path.strip_prefix(dir).unwrap().to_string_lossy().into_owned()
+}

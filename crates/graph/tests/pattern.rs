@@ -207,3 +207,22 @@ fn a_walk_is_cheap() {
     println!("50,000 files, 20 rules: {:?}", start.elapsed());
     assert_eq!(included, 50_000);
 }
+
+proptest! {
+    /// Git's rules and Docker's mean the same where a pattern is tied to the root, or to any depth by `**`, and nothing
+    /// comes back by `!`.
+    #[test]
+    fn agrees_with_git_where_the_languages_meet(
+        patterns in proptest::collection::vec("(/|\\*\\*/)(a|b|[ab]\\*|\\?)(/(a|b|\\*))?", 1..4),
+        path in "[abc]{1,2}(/[abc]{1,2}){0,3}",
+    ) {
+        let ours = IgnoreRules::parse(&patterns.join("\n")).unwrap();
+        let mut builder = ignore::gitignore::GitignoreBuilder::new("/");
+        for pattern in &patterns {
+            builder.add_line(None, pattern).unwrap();
+        }
+        let theirs = builder.build().unwrap();
+        let ignored = theirs.matched_path_or_any_parents(format!("/{path}"), false).is_ignore();
+        prop_assert_eq!(ours.matches(&path, false).included, !ignored, "{:?} on {}", patterns, path);
+    }
+}
