@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use store::Store;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, While};
 
 /// The process's surroundings, read once.
 #[derive(Debug, Clone)]
@@ -38,7 +38,8 @@ impl Context {
 
     /// Opens the store for reading; `None` when there is none yet, which most verbs treat as empty.
     pub(crate) fn existing_store(&self) -> Result<Option<Store>> {
-        if !self.root.join("version").exists() {
+        // A folder that may not be looked into is no empty store.
+        if !self.root.join("version").try_exists().during(format!("the store {}", self.root.display()))? {
             return Ok(None);
         }
         Ok(Some(Store::open_existing(&self.root)?))

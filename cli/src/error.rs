@@ -114,7 +114,10 @@ impl fmt::Debug for Error {
 impl<E: std::error::Error + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         let any: &dyn Any = &error;
-        if any.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+        let writes = any.is::<io::Error>()
+            || any.is::<builder::export::ExportError>()
+            || matches!(any.downcast_ref(), Some(builder::Error::Export(_)));
+        if writes && is_closed_pipe(&error) {
             return Self::silent(code::BROKEN_PIPE);
         }
         let failed = Self::failed(chain(&error));
@@ -123,6 +126,13 @@ impl<E: std::error::Error + 'static> From<E> for Error {
             None => failed,
         }
     }
+}
+
+/// Whether whoever read our output went away: only a write to standard output or to a user's pipe ends so.
+fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Adds what was being done to a failure.

@@ -66,6 +66,13 @@ fn mistakes_have_a_place_and_a_next_step() {
             && said.stderr.contains("estiba load"),
         "{said:#?}"
     );
+    env.write("main.c", "");
+    let said = env.build("FROM busybox\nCOPY man.c /\n", &[]);
+    for part in [">>> COPY man.c /", "did you mean \"main.c\"?"] {
+        assert!(said.code == 1 && said.stderr.contains(part), "{part} is not in {said:#?}");
+    }
+    let said = env.build("FROM busybox\nUSER nobody-here\nRUN true\n", &[]);
+    assert!(said.stderr.trim_end().ends_with("no such entry in the image's /etc/passwd"), "{said:#?}");
     env.write("Dockerfile.dev", "FROM busybox\n");
     let error = env.fails(1, &["build", "-f", "Dockerfile.dve", "."]);
     assert!(error.contains("did you mean -f ./Dockerfile.dev"), "{error}");
@@ -122,6 +129,23 @@ fn outputs() {
     let said = env.run(&["build", "-o", "type=tar,dest=-", "."]);
     assert!(said.code == 0 && said.stdout.contains("dir/a"), "{said:#?}");
     assert!(env.fails(125, &["build", "-o", "type=registry", "."]).contains("later version"));
+}
+
+#[test]
+fn copies_between_stages_keep_owners_and_hard_links() {
+    let Some(env) = Env::with_busybox() else { return };
+    env.write(
+        "Dockerfile",
+        "FROM busybox AS made\nRUN mkdir /d && echo x > /d/a && ln /d/a /d/b && chown -R 33:33 /d\n\
+         FROM scratch\nCOPY --from=made /d /d\nCOPY --from=made --chown=0 /d/a /c\n",
+    );
+    env.ok(&["build", "-o", "type=tar,dest=out.tar", "."]);
+    let tar = std::process::Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(env.work().join("out.tar")).output();
+    let listing = String::from_utf8(tar.unwrap().stdout).unwrap();
+    let line = |name: &str| listing.lines().find(|line| line.contains(name)).unwrap_or_default();
+    assert!(line(" d/a").contains(" 33/33 "), "{listing}");
+    assert!(line(" d/b").ends_with(" link to d/a"), "{listing}");
+    assert!(line(" c").contains(" 0/0 "), "{listing}");
 }
 
 #[test]

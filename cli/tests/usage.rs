@@ -75,4 +75,10 @@ fn a_closed_pipe_is_no_panic() {
     });
     let said = said.unwrap();
     assert!(!String::from_utf8_lossy(&said.stderr).contains("panicked"));
+    let Some(env) = Env::with_busybox() else { return };
+    let said = env.command(&["save", "busybox"]).stdout(std::process::Stdio::piped()).spawn().map(|mut child| {
+        drop(child.stdout.take());
+        child.wait().unwrap()
+    });
+    assert_eq!(said.unwrap().code(), Some(141), "nobody reads: no error of ours");
 }

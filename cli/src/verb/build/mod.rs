@@ -112,9 +112,12 @@ pub(super) struct Args {
     /// Write digests and names of the result into this file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
-    /// The network, host name and user files of steps are the machine's: accepted for docker's sake
+    /// The image goes into the store anyhow: accepted for docker's sake
     #[arg(long, hide = true)]
     load: bool,
+    /// The context is sent nowhere: accepted for docker's sake
+    #[arg(long, hide = true)]
+    compress: bool,
     /// Base images come from the store: accepted for docker's sake
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pull: Option<String>,
@@ -145,7 +148,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         return Ok(0);
     }
     let request = request(&args, &source, lowered)?;
-    match builder::cached(&request, &store)? {
+    match builder::cached(&request, &store).map_err(|error| report.fail(error))? {
         Cached::Hit(built) => report.hit(&request, &store, &built),
         Cached::Miss { needs_sandbox } => {
             let plan = worker::Plan { root: context.root().to_path_buf(), request, report };
