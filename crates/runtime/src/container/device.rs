@@ -30,8 +30,10 @@ pub(super) struct Devices {
     terminals: OwnedFd,
     shm: OwnedFd,
     queues: Option<OwnedFd>,
-    /// Copies of the host's nodes, where our own would not open: without devices on the tree, and in every user namespace.
+    /// Copies of the host's nodes, where making our own is refused, as it is in every user namespace.
     nodes: Vec<(&'static str, OwnedFd)>,
+    /// Whether nodes that are made later open as well.
+    privileged: bool,
 }
 
 impl Devices {
@@ -41,29 +43,23 @@ impl Devices {
         let quiet = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC;
         let confined = quiet | Attributes::MOUNT_ATTR_NODEV;
         let memory = [Setting::Text("mode", "0755"), Setting::Text("size", "64m")];
-        let attributes = if privileged { Attributes::empty() } else { Attributes::MOUNT_ATTR_NODEV };
-        let tree = sys::mount::new("tmpfs", &memory, Attributes::MOUNT_ATTR_NOSUID | attributes)?;
+        let tree = sys::mount::new("tmpfs", &memory, Attributes::MOUNT_ATTR_NOSUID)?;
         let size = shm_size.to_string();
         let shm = [Setting::Text("mode", "1777"), Setting::Text("size", &size)];
         let shm = sys::mount::new("tmpfs", &shm, confined)?;
         // Some kernels are built without message queues.
         let queues = sys::mount::new("mqueue", &[], confined).ok();
-        let mut devices = Self { tree, terminals: terminals(quiet)?, shm, queues, nodes: Vec::new() };
-        devices.fill(privileged)?;
+        let mut devices = Self { tree, terminals: terminals(quiet)?, shm, queues, nodes: Vec::new(), privileged };
+        devices.fill()?;
         Ok(devices)
     }
 
-    fn fill(&mut self, own_nodes: bool) -> Result<(), StartError> {
+    fn fill(&mut self) -> Result<(), StartError> {
         let failed = |name: &'static str| move |errno| StartError::setup(format!("make /dev/{name}"), errno);
         for (name, major, minor) in NODES {
             let device = rustix::fs::makedev(major, minor);
             let mode = Mode::from_raw_mode(0o666);
-            let made = if own_nodes {
-                rustix::fs::mknodat(&self.tree, name, FileType::CharacterDevice, mode, device)
-            } else {
-                Err(Errno::PERM)
-            };
-            match made {
+            match rustix::fs::mknodat(&self.tree, name, FileType::CharacterDevice, mode, device) {
                 Ok(()) => {}
                 Err(Errno::PERM) => {
                     file(self.tree.as_fd(), name).map_err(failed(name))?;
@@ -82,8 +78,11 @@ impl Devices {
     }
 
     /// Attaches all of it over `dev`, a directory inside the container.
-    pub(super) fn attach(self, dev: impl AsFd) -> Result<Attached, StartError> {
+    pub(super) fn attach(mut self, dev: impl AsFd) -> Result<Attached, StartError> {
         sys::mount::attach(&self.tree, dev, "/dev")?;
+        if !self.privileged {
+            self.confine()?;
+        }
         let queues = self.queues.iter().map(|queues| ("mqueue", queues));
         let others = [("pts", &self.terminals), ("shm", &self.shm)].into_iter().chain(queues);
         for (name, mount) in others.chain(self.nodes.iter().map(|(name, node)| (*name, node))) {
@@ -91,6 +90,19 @@ impl Devices {
             sys::mount::attach(mount, over, format!("/dev/{name}"))?;
         }
         Ok(Attached { tree: self.tree, terminals: self.terminals })
+    }
+}
+
+impl Devices {
+    /// Lets our own nodes open, each by a mount of its own, and no other that is made beside them. The host's would not
+    /// do here: who is root outside could change their permissions for all.
+    fn confine(&mut self) -> Result<(), StartError> {
+        for (name, ..) in NODES {
+            if self.nodes.iter().all(|(known, _)| *known != name) {
+                self.nodes.push((name, sys::mount::copy(open(self.tree.as_fd(), name)?, false)?));
+            }
+        }
+        Ok(sys::mount::restrict(&self.tree, Attributes::MOUNT_ATTR_NODEV, false)?)
     }
 }
 

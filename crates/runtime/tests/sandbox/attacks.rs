@@ -95,13 +95,15 @@ fn devices_made_inside_open_nothing() {
     std::fs::create_dir(&shared).unwrap();
     let mut spec = bench.script(
         "test -c /given && (exec 3< /given) && echo given; for at in / /dev /dev/shm /m /t; do \
-         mknod $at/made c 1 5 && (exec 3< $at/made) && echo $at; done; head -c 1 /dev/zero | wc -c; echo x > /dev/null; mknod /kept c 7 7",
+         mknod $at/made c 1 5 && (exec 3< $at/made) && echo $at; done; head -c 1 /dev/zero | wc -c; echo x > /dev/null; chmod 600 /dev/full; mknod /kept c 7 7",
     );
     let mount = |target: &str, source| Mount { target: target.to_owned(), source, readonly: false };
     spec.mounts.push(mount("/m", Source::Path { path: shared, recursive: false }));
     spec.mounts.push(mount("/t", Source::Tmpfs { size: None, mode: 0o755 }));
     let ran = bench.run(&spec, &[]);
     assert_eq!((ran.code, ran.out.trim()), (0, "1"), "{ran:?}");
+    use std::os::unix::fs::PermissionsExt;
+    assert_eq!(std::fs::metadata("/dev/full").unwrap().permissions().mode() & 0o777, 0o666, "the host's own");
     spec.privileged = true;
     spec.args[2] = "head -c 2 /given | wc -c; mknod /dev/made c 1 5 && (exec 3< /dev/made) && echo too".to_owned();
     spec.mounts.clear();
