@@ -1,7 +1,9 @@
 //! The file tree of an image as one tar.
 
-use layer::{Kind, TarWriter};
-use runtime::tree::view::TreeView;
+use std::collections::HashMap;
+
+use layer::{Kind, TarWriter, compare_paths};
+use runtime::tree::view::{Node, TreeView, ViewError};
 
 use super::ExportError;
 use super::bundle::{close, open};
@@ -11,13 +13,17 @@ use crate::Destination;
 pub(super) fn write(view: &TreeView, dest: &Destination, clamp: Option<i64>) -> Result<(), ExportError> {
     let (out, place) = open(dest)?;
     let mut tar = TarWriter::new(out);
+    let mut links = Links::new();
     view.visit(&view.root(), |path, node| {
         if path.is_empty() {
             return Ok(true);
         }
         let mut entry = node.entry().clone();
         entry.mtime = clamp.map_or(entry.mtime, |clamp| entry.mtime.min(clamp));
-        if entry.kind == Kind::File {
+        if let Some(first) = first_name(view, node, &mut links)? {
+            (entry.kind, entry.size, entry.link) = (Kind::Hardlink, 0, first);
+            tar.begin(&entry)?;
+        } else if entry.kind == Kind::File {
             tar.append(&entry, &mut view.open(node)?)?;
         } else {
             tar.begin(&entry)?;
@@ -25,4 +31,27 @@ pub(super) fn write(view: &TreeView, dest: &Destination, clamp: Option<i64>) -> 
         Ok::<bool, ExportError>(true)
     })?;
     close(tar.finish()?, place)
+}
+
+/// Files of several names, and the one that was written first.
+type Links = HashMap<(usize, Vec<u8>), Vec<u8>>;
+
+/// Of a file with several names, the one that was written before this one.
+fn first_name(view: &TreeView, node: &Node, links: &mut Links) -> Result<Option<Vec<u8>>, ViewError> {
+    if !node.is_shared() {
+        return Ok(None);
+    }
+    let (layer, mark) = node.inode();
+    // A first name does not tell that there are more, and so is not among the links.
+    let is_path = !mark.starts_with(&[0]);
+    if is_path
+        && compare_paths(mark, node.path()).is_lt()
+        && view.lookup(mark, false)?.is_some_and(|first| first.inode() == node.inode())
+    {
+        return Ok(Some(mark.to_vec()));
+    }
+    let inode = (layer, mark.to_vec());
+    let written = links.get(&inode).cloned();
+    links.entry(inode).or_insert_with(|| node.path().to_vec());
+    Ok(written)
 }

@@ -182,18 +182,21 @@ impl Walk<'_> {
         let single = entries.len() == 1 && named.len() == 1 && self.matches == 1;
         let entries: Vec<_> = entries.into_iter().map(|(path, (node, _))| (path, node)).collect();
         let placement = if single { Placement::Named } else { Placement::Below };
-        Ok(ViewSelection { twins: twins(&entries), entries, placement, named })
+        Ok(ViewSelection { twins: twins(&entries, &named), entries, placement, named })
     }
 }
 
-/// Finds hard links: names that were one file in the source stay one.
-fn twins(entries: &[(Vec<u8>, Node)]) -> HashMap<usize, usize> {
+/// Finds hard links: names that were one file in the source stay one, but for those that a source names by themselves.
+fn twins(entries: &[(Vec<u8>, Node)], named: &[usize]) -> HashMap<usize, usize> {
     let mut twins = HashMap::new();
-    if !entries.iter().any(|(_, node)| node.is_further_name()) {
+    if !entries.iter().any(|(_, node)| node.is_shared()) {
         return twins;
     }
     let mut firsts = HashMap::new();
-    for (number, (_, node)) in entries.iter().enumerate().filter(|(_, (_, node))| node.entry().kind == Kind::File) {
+    for (number, (_, node)) in entries.iter().enumerate() {
+        if node.entry().kind != Kind::File || named.binary_search(&number).is_ok() {
+            continue;
+        }
         let first = *firsts.entry(node.inode()).or_insert(number);
         if first != number {
             twins.insert(number, first);

@@ -73,14 +73,15 @@ impl Node {
         self.place.layer()
     }
 
-    /// Whether it is a further name of a file: a hard link.
-    pub fn is_further_name(&self) -> bool {
-        self.place.first().is_some()
+    /// Whether it is known to be a file with another name: a hard link. Of several names, all but one at least tell.
+    pub fn is_shared(&self) -> bool {
+        self.place.shared().is_some()
     }
 
-    /// What two names of one file, and of no other, have in common: the layer, and the first name there.
+    /// What the names of one file, and of no other, have in common: the layer, and there the path of one of its names,
+    /// or something that is no path and begins with a zero byte.
     pub fn inode(&self) -> (usize, &[u8]) {
-        (self.layer(), self.place.first().unwrap_or(self.path()))
+        (self.layer(), self.place.shared().unwrap_or(self.path()))
     }
 }
 

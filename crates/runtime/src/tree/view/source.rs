@@ -64,8 +64,9 @@ pub(super) enum Met {
     },
 }
 
-/// Of a further name of a file, the first one that its layer's record has.
-pub(super) type FirstName = Option<Box<[u8]>>;
+/// What the names of one file of a layer have in common: in a record the first name, which that itself does not say, and
+/// in a tree the inode number after a zero byte, which no name has. `None` where nothing tells of another name.
+pub(super) type Shared = Option<Box<[u8]>>;
 
 /// Where an entry stands.
 #[derive(Debug, Clone)]
@@ -80,14 +81,14 @@ pub(super) enum Place {
         layer: usize,
         path: Vec<u8>,
         content: Option<Digest>,
-        first: FirstName,
+        shared: Shared,
     },
     /// Stored bytes of a tar.
     Blob {
         layer: usize,
         stored: Stored,
         content: Option<Digest>,
-        first: FirstName,
+        shared: Shared,
     },
     /// Neither file nor directory.
     Bare {
@@ -111,9 +112,9 @@ impl Place {
         }
     }
 
-    pub(super) fn first(&self) -> Option<&[u8]> {
+    pub(super) fn shared(&self) -> Option<&[u8]> {
         match self {
-            Place::Tree { first, .. } | Place::Blob { first, .. } => first.as_deref(),
+            Place::Tree { shared, .. } | Place::Blob { shared, .. } => shared.as_deref(),
             Place::Nowhere | Place::Dir { .. } | Place::Bare { .. } => None,
         }
     }
@@ -199,8 +200,8 @@ fn meet_tree(
         Kind::File => {
             let known = toc.and_then(|toc| resolved(toc, path)).filter(|known| known.entry.size == found.entry.size);
             let content = known.and_then(|known| known.content);
-            let first = known.and_then(|known| first(known, path));
-            Met::Other { entry: found.entry, place: Place::Tree { layer: index, path: path.to_vec(), content, first } }
+            let shared = (found.stat.nlink > 1).then(|| [&[0], &found.stat.ino.to_be_bytes()[..]].concat().into());
+            Met::Other { entry: found.entry, place: Place::Tree { layer: index, path: path.to_vec(), content, shared } }
         }
         _ => Met::Other { entry: found.entry, place: Place::Bare { layer: index } },
     })
@@ -227,7 +228,10 @@ fn meet_record(toc: &Toc, index: usize, path: &[u8]) -> Met {
                 let bare = entry.kind != Kind::File;
                 let place = match bare {
                     true => Place::Bare { layer: index },
-                    false => Place::Blob { layer: index, stored, content: file.content, first: first(file, path) },
+                    false => {
+                        let shared = (file.entry.path != path).then(|| file.entry.path.as_slice().into());
+                        Place::Blob { layer: index, stored, content: file.content, shared }
+                    }
                 };
                 Met::Other { entry, place }
             }
@@ -235,10 +239,6 @@ fn meet_record(toc: &Toc, index: usize, path: &[u8]) -> Met {
         },
         _ => Met::Other { entry: found.entry.clone(), place: Place::Bare { layer: index } },
     }
-}
-
-fn first(file: &TocEntry, path: &[u8]) -> FirstName {
-    (file.entry.path != path).then(|| file.entry.path.as_slice().into())
 }
 
 /// The record of the file that `path` names, be it by a further name.
