@@ -86,7 +86,14 @@ fn names_in(layout: &Path, manifest: &Digest) -> Result<Vec<Reference>> {
 }
 
 fn load_stream(store: &Store, stream: Box<dyn Read + Send>) -> Result<Loaded> {
-    Ok(builder::import::archive(store, stream)?)
+    builder::import::archive(store, stream).map_err(|error| {
+        let error = Error::from(error);
+        if error.message().starts_with("the tar ") {
+            return error
+                .hint("`load` reads what `save` of estiba, docker or podman wrote; `estiba import` takes a file tree");
+        }
+        error
+    })
 }
 
 /// Names the image; without a name it stays until `prune`. Gives docker's line.
