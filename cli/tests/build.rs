@@ -140,7 +140,8 @@ fn copies_between_stages_keep_owners_and_hard_links() {
          FROM scratch\nCOPY --from=made /d /d\nCOPY --from=made --chown=0 /d/a /c\n",
     );
     env.ok(&["build", "-o", "type=tar,dest=out.tar", "."]);
-    let tar = std::process::Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(env.work().join("out.tar")).output();
+    let tar =
+        std::process::Command::new("tar").args(["--numeric-owner", "-tvf"]).arg(env.work().join("out.tar")).output();
     let listing = String::from_utf8(tar.unwrap().stdout).unwrap();
     let line = |name: &str| listing.lines().find(|line| line.contains(name)).unwrap_or_default();
     assert!(line(" d/a").contains(" 33/33 "), "{listing}");

@@ -106,6 +106,7 @@ image_of() {
 . "$here/archives.sh"
 . "$here/images.sh"
 . "$here/stores.sh"
+. "$here/contained.sh"
 . "$here/kills.sh"
 
 # --- running them --------------------------------------------------------------------------------

@@ -58,7 +58,8 @@ pub(crate) fn store_tree(build: &Build<'_>, v: V, laid: Laid) -> Result<LayerId,
 
 fn as_blob(build: &Build<'_>, v: V, laid: Laid, layer: &LayerId) -> Result<(), Failure> {
     let writer = build.store.blobs().writer()?;
-    let (built, writer) = write(laid, LayerBuilder::hashed_by(writer, BlobWriter::digest), &build.stop, &mut progress(build, v))?;
+    let (built, writer) =
+        write(laid, LayerBuilder::hashed_by(writer, BlobWriter::digest), &build.stop, &mut progress(build, v))?;
     let (digest, size) = writer.commit(Expected::exactly(*built.diff_id.digest(), built.size))?;
     let blob = BlobForm { digest, media_type: media_type::OCI_LAYER.to_owned(), size };
     let row = LayerRow { id: layer.clone(), tree: None, blob: Some(blob), size, created: build.now };

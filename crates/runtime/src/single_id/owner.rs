@@ -72,15 +72,15 @@ impl Owners {
             self.changed.insert(Inode::of(stat), owner);
             return Ok(());
         }
-        if owner == Owner::ROOT {
-            return tree.remove_xattr(path, XATTR);
-        }
-        let (changed, value) = (tree.set_xattr(path, XATTR, owner.encode().as_bytes()), owner.encode());
-        match changed {
+        let change = || match owner {
+            Owner::ROOT => tree.remove_xattr(path, XATTR),
+            owner => tree.set_xattr(path, XATTR, owner.encode().as_bytes()),
+        };
+        match change() {
             // A file that its owner may not write: open it up for as long as this takes.
             Err(error) if error.errno() == Errno::ACCESS => {
                 tree.chmod(path, stat.permissions() | 0o200)?;
-                let done = tree.set_xattr(path, XATTR, value.as_bytes());
+                let done = change();
                 tree.chmod(path, stat.permissions())?;
                 done
             }
