@@ -200,7 +200,7 @@ impl Context {
     /// the file when it was written meanwhile.
     ///
     /// # Errors
-    /// When it cannot be opened, or is no longer what was walked.
+    /// When it cannot be opened.
     pub fn read(&self, selected: &SelectedEntry) -> Result<Box<dyn Read + Send>, ContextError> {
         let Some(fact) = selected.fact else { return Ok(Box::new(std::io::empty())) };
         let ident = {

@@ -6,6 +6,7 @@
 //! a destination directory that is made has mode 0755 whatever the source's is, and directories inside a source give
 //! theirs to those that are there already.
 
+mod ahead;
 mod archive;
 mod chmod;
 mod draft;
