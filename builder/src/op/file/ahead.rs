@@ -132,7 +132,7 @@ impl<'a> Ahead<'a> {
             if let Some(bytes) = state.fetched.remove(&number) {
                 state.wanted += 1;
                 // Half a window at a time: a reader that is woken for each file costs more than it fetches.
-                if state.wanted % (WINDOW / 2) == 0 {
+                if state.wanted.is_multiple_of(WINDOW / 2) {
                     self.changed.notify_all();
                 }
                 return Some(bytes);
