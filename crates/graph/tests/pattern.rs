@@ -216,7 +216,7 @@ proptest! {
         patterns in proptest::collection::vec("(/|\\*\\*/)(a|b|[ab]\\*|\\?)(/(a|b|\\*))?", 1..4),
         path in "[abc]{1,2}(/[abc]{1,2}){0,3}",
     ) {
-        let ours = IgnoreRules::parse(&patterns.join("\n")).unwrap();
+        let ours = IgnoreRules::parse(patterns.join("\n")).unwrap();
         let mut builder = ignore::gitignore::GitignoreBuilder::new("/");
         for pattern in &patterns {
             builder.add_line(None, pattern).unwrap();
