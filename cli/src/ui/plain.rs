@@ -26,6 +26,8 @@ struct Step {
     number: Option<usize>,
     started: Instant,
     rest: String,
+    /// Why the cache had nothing for it: told when it starts, since a search goes from the last step to the first.
+    why: Option<String>,
 }
 
 impl Lines {
@@ -76,18 +78,24 @@ impl Display for Lines {
         match event {
             Event::Plan { vertices, .. } => {
                 for vertex in vertices {
-                    let step =
-                        Step { name: vertex.name.clone(), number: None, started: Instant::now(), rest: String::new() };
+                    let (name, started) = (vertex.name.clone(), Instant::now());
+                    let step = Step { name, number: None, started, rest: String::new(), why: None };
                     self.steps.insert(vertex.vertex, step);
                 }
             }
             Event::Cached { vertex } => self.say(*vertex, "CACHED"),
-            Event::Missed { vertex, why } => self.say(*vertex, &format!("why: {}", style::harmless(why))),
-            Event::Started { vertex, .. } => {
+            Event::Missed { vertex, why } => {
                 if let Some(step) = self.steps.get_mut(vertex) {
-                    step.started = Instant::now();
+                    step.why = Some(why.clone());
                 }
+            }
+            Event::Started { vertex, .. } => {
                 self.number(*vertex);
+                let Some(step) = self.steps.get_mut(vertex) else { return };
+                step.started = Instant::now();
+                if let Some(why) = step.why.take() {
+                    self.say(*vertex, &format!("why: {}", style::harmless(&why)));
+                }
             }
             Event::Waiting { vertex } => self.say(*vertex, "waiting for another build that makes the same"),
             Event::Log { vertex, text, .. } => self.log(*vertex, text),
