@@ -1,0 +1,1 @@
+//! Registries as sources and targets: the one crate that calls out.
