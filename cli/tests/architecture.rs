@@ -16,6 +16,8 @@ const MAY: &[(&str, &[&str])] = &[
     ("estiba-runtime", &["estiba-oci", "estiba-layer", "estiba-sys"]),
     ("estiba-frontend", &["estiba-graph", "estiba-oci"]),
     ("estiba-builder", &["estiba-graph", "estiba-layer", "estiba-oci", "estiba-runtime", "estiba-store", "estiba-sys"]),
+    ("estiba-remote", &["estiba-layer", "estiba-oci", "estiba-store"]),
+    ("estiba-registry-server", &["estiba-oci", "estiba-remote", "estiba-store", "estiba-sys"]),
     (
         "estiba",
         &[
@@ -24,6 +26,8 @@ const MAY: &[(&str, &[&str])] = &[
             "estiba-graph",
             "estiba-layer",
             "estiba-oci",
+            "estiba-registry-server",
+            "estiba-remote",
             "estiba-runtime",
             "estiba-store",
             "estiba-sys",
