@@ -10,6 +10,7 @@
 
 pub mod auth;
 pub mod metadata;
+pub mod mirror;
 pub mod refusal;
 pub mod storage;
 pub mod time;

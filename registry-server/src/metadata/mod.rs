@@ -295,7 +295,13 @@ pub trait Metadata: Send + Sync {
     /// Blobs and manifests that are present anywhere. For checks.
     fn object(&self, digest: &Digest) -> Result<Option<BlobRow>>;
     /// Makes a committed object visible in a repository, and leases it.
-    fn link_blob(&self, repository: &RepositoryName, blob: &BlobRow, quotas: &[Quota], at: Instant) -> Result<Committed>;
+    fn link_blob(
+        &self,
+        repository: &RepositoryName,
+        blob: &BlobRow,
+        quotas: &[Quota],
+        at: Instant,
+    ) -> Result<Committed>;
     /// Makes a blob of `from` visible in `repository`, and leases it. `false` where `from` does not hold it.
     fn mount_blob(
         &self,
