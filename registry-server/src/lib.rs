@@ -9,8 +9,10 @@
 //! Specification: OCI distribution-spec 1.1.1 and its main branch.
 
 pub mod auth;
+pub mod config;
 pub mod metadata;
 pub mod mirror;
 pub mod refusal;
 pub mod storage;
 pub mod time;
+pub mod webhook;

@@ -1,0 +1,68 @@
+//! The configuration: one TOML file, the environment, the command line; the later win.
+//!
+//! Each section is a struct beside the code that obeys it; [`Config`] lists them. A field is added in three
+//! places that a test holds together: the struct, its line in `default.toml` (which `--print-default` shows and
+//! which names every variable of the environment), and the code that reads it.
+//! Nothing is ignored: an unknown field or variable is an error that names its place and the nearest word.
+
+mod complaint;
+mod duration;
+mod observe;
+mod secret;
+mod server;
+mod size;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::webhook::Webhook;
+
+pub use complaint::{Complaint, Complaints};
+pub use duration::Duration;
+pub use observe::{Format, Log, Metrics, Page, Tracing};
+pub use secret::Secret;
+pub use server::{Address, Addresses, Limits, Server};
+pub use size::Size;
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`.
+    pub server: Server,
+    /// `[webhook]`.
+    pub webhook: Webhook,
+    /// `[log]`.
+    pub log: Log,
+    /// `[metrics]`.
+    pub metrics: Metrics,
+    /// `[tracing]`.
+    pub tracing: Tracing,
+    /// `[page]`.
+    pub page: Page,
+}
+
+impl Config {
+    /// Says what cannot be, field by field: one line a section.
+    pub fn validate(&self, wrong: &mut Complaints) {
+        wrong.section("server", |wrong| self.server.validate(wrong));
+        wrong.section("webhook", |wrong| self.webhook.validate(wrong));
+        wrong.section("log", |wrong| self.log.validate(wrong));
+        wrong.section("tracing", |wrong| self.tracing.validate(wrong));
+    }
+}
+
+/// The data directory where nobody names one: `$ESTIBA_REGISTRY_ROOT`, else for root `/var/lib/estiba-registry`,
+/// else below the user's data. `None` where there is no home.
+pub fn default_root(variable: impl Fn(&str) -> Option<std::ffi::OsString>, uid: u32) -> Option<PathBuf> {
+    let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(root) = set("ESTIBA_REGISTRY_ROOT") {
+        return Some(root);
+    }
+    if uid == 0 {
+        return Some(PathBuf::from("/var/lib/estiba-registry"));
+    }
+    let data = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share")))?;
+    Some(data.join("estiba-registry"))
+}
