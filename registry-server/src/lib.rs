@@ -15,4 +15,5 @@ pub mod mirror;
 pub mod refusal;
 pub mod storage;
 pub mod time;
+pub mod tls;
 pub mod webhook;

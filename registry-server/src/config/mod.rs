@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::auth::Auth;
 use crate::webhook::Webhook;
 
 pub use complaint::{Complaint, Complaints};
@@ -31,6 +32,8 @@ pub use size::Size;
 pub struct Config {
     /// `[server]`.
     pub server: Server,
+    /// `[auth]`.
+    pub auth: Auth,
     /// `[webhook]`.
     pub webhook: Webhook,
     /// `[log]`.
@@ -47,6 +50,7 @@ impl Config {
     /// Says what cannot be, field by field: one line a section.
     pub fn validate(&self, wrong: &mut Complaints) {
         wrong.section("server", |wrong| self.server.validate(wrong));
+        wrong.section("auth", |wrong| self.auth.validate(wrong));
         wrong.section("webhook", |wrong| self.webhook.validate(wrong));
         wrong.section("log", |wrong| self.log.validate(wrong));
         wrong.section("tracing", |wrong| self.tracing.validate(wrong));

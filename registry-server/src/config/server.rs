@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{Complaints, Duration, Size};
+use crate::tls::TlsConfig;
 
 /// `[server]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
@@ -27,6 +28,8 @@ pub struct Server {
     pub drain: Duration,
     /// `[server.limits]`.
     pub limits: Limits,
+    /// `[server.tls]`.
+    pub tls: TlsConfig,
 }
 
 impl Default for Server {
@@ -38,6 +41,7 @@ impl Default for Server {
             workers: 0,
             drain: Duration::seconds(30),
             limits: Limits::default(),
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -64,6 +68,7 @@ impl Server {
             }
         }
         wrong.section("limits", |wrong| self.limits.validate(wrong));
+        wrong.section("tls", |wrong| self.tls.validate(wrong));
     }
 }
 

@@ -1,0 +1,5 @@
+//! The policy file.
+
+pub mod pattern;
+
+pub use pattern::Pattern;
