@@ -9,11 +9,19 @@
 //! Specification: OCI distribution-spec 1.1.1 and its main branch.
 
 pub mod auth;
+pub mod body;
 pub mod config;
+mod endpoint;
 pub mod metadata;
 pub mod mirror;
+pub mod query;
 pub mod refusal;
+mod registry;
+pub mod route;
+pub mod server;
 pub mod storage;
 pub mod time;
 pub mod tls;
 pub mod webhook;
+
+pub use registry::{Parts, Registry};

@@ -1,8 +1,13 @@
 //! Answers that are not what was asked for: the specification's error body.
 //! Specification: OCI distribution-spec, "Error Codes".
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use oci::ErrorCode;
+use serde_json::json;
+
+use crate::body::Body;
+use crate::{metadata, storage};
 
 /// Why a request gets no answer of its own. Becomes `{"errors":[{code,message,detail}]}`.
 #[derive(Debug)]
@@ -51,6 +56,79 @@ impl Refusal {
     pub fn detail(mut self, detail: serde_json::Value) -> Self {
         self.detail = Some(detail);
         self
+    }
+}
+
+impl Refusal {
+    /// A limit of ours stands in the way: 429, and when to come back.
+    pub fn too_many(message: impl Into<String>, seconds: u64) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
+            .with(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
+    /// What went wrong behind it, for the log alone.
+    #[must_use]
+    pub fn because(mut self, cause: impl std::fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// The answer. A failure without a word of the specification's says `UNKNOWN`, as other registries do.
+    pub fn into_response(self) -> Response<Body> {
+        let code = self.code.map_or_else(|| json!("UNKNOWN"), |code| json!(code));
+        let mut error = json!({ "code": code, "message": self.message });
+        if let Some(detail) = self.detail {
+            error["detail"] = detail;
+        }
+        let body = Bytes::from(json!({ "errors": [error] }).to_string());
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = self.status;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in self.headers {
+            response.headers_mut().append(name, value);
+        }
+        response
+    }
+}
+
+/// A full disk is 507, the client's to retry; all else is ours.
+impl From<storage::Error> for Refusal {
+    fn from(error: storage::Error) -> Self {
+        match error {
+            storage::Error::Full(_) => full().because(error),
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<metadata::Error> for Refusal {
+    fn from(error: metadata::Error) -> Self {
+        let message = error.to_string();
+        match error {
+            metadata::Error::Absent(digests) => Self::new(
+                StatusCode::BAD_REQUEST,
+                ErrorCode::ManifestBlobUnknown,
+                "the manifest references what this repository does not hold: push it first",
+            )
+            .detail(json!({ "digests": digests })),
+            metadata::Error::Immutable(_) | metadata::Error::UpdateDenied(_) => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message)
+            }
+            metadata::Error::Quota { prefix, limit, used } => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, "the quota of these repositories is used up")
+                    .detail(json!({ "prefix": prefix, "limit": limit, "used": used }))
+            }
+            metadata::Error::Full => full().because(message),
+            _ => Self::internal(message),
+        }
+    }
+}
+
+fn full() -> Refusal {
+    Refusal {
+        status: StatusCode::INSUFFICIENT_STORAGE,
+        message: "the registry's disk is full".to_owned(),
+        ..Refusal::internal("")
     }
 }
 

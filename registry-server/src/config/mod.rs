@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
+use crate::storage::Storage;
 use crate::webhook::Webhook;
 
 pub use complaint::{Complaint, Complaints};
@@ -34,6 +35,8 @@ pub struct Config {
     pub server: Server,
     /// `[auth]`.
     pub auth: Auth,
+    /// `[storage]`.
+    pub storage: Storage,
     /// `[webhook]`.
     pub webhook: Webhook,
     /// `[log]`.

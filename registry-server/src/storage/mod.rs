@@ -9,6 +9,10 @@
 //!
 //! Verification is the caller's: [`crate::upload`] hashes what it appends and commits only what matches.
 
+mod config;
+
+pub use config::Storage;
+
 use std::fs::File;
 use std::path::PathBuf;
 

@@ -1,0 +1,9 @@
+//! The endpoints: what each row of [`crate::route::TABLE`] does.
+
+pub(crate) mod base;
+pub(crate) mod blob;
+pub(crate) mod catalog;
+pub(crate) mod manifest;
+pub(crate) mod referrers;
+pub(crate) mod tag;
+pub(crate) mod upload;
