@@ -15,6 +15,7 @@ mod endpoint;
 pub mod metadata;
 pub mod mirror;
 pub mod query;
+pub mod page;
 pub mod refusal;
 mod registry;
 pub mod route;
