@@ -10,12 +10,13 @@
 
 pub mod auth;
 pub mod body;
+pub mod collect;
 pub mod config;
 mod endpoint;
 pub mod metadata;
 pub mod mirror;
-pub mod query;
 pub mod page;
+pub mod query;
 pub mod refusal;
 mod registry;
 pub mod route;

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
+use crate::collect::{quota, retention};
 use crate::storage::Storage;
 use crate::webhook::Webhook;
 
@@ -37,6 +38,10 @@ pub struct Config {
     pub auth: Auth,
     /// `[storage]`.
     pub storage: Storage,
+    /// `[[quota]]`.
+    pub quota: Vec<quota::Limit>,
+    /// `[[retention]]`.
+    pub retention: Vec<retention::Rule>,
     /// `[webhook]`.
     pub webhook: Webhook,
     /// `[log]`.
@@ -54,6 +59,8 @@ impl Config {
     pub fn validate(&self, wrong: &mut Complaints) {
         wrong.section("server", |wrong| self.server.validate(wrong));
         wrong.section("auth", |wrong| self.auth.validate(wrong));
+        wrong.section("quota", |wrong| quota::validate(&self.quota, wrong));
+        wrong.section("retention", |wrong| retention::validate(&self.retention, wrong));
         wrong.section("webhook", |wrong| self.webhook.validate(wrong));
         wrong.section("log", |wrong| self.log.validate(wrong));
         wrong.section("tracing", |wrong| self.tracing.validate(wrong));

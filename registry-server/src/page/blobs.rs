@@ -17,7 +17,8 @@ const SHADES: [&str; 4] = ["a", "b", "c", "d"];
 /// Layers with sizes and commands.
 pub(crate) fn layers(layers: &[Descriptor], steps: &[Step]) -> Markup {
     let total = layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
-    let parts: Vec<_> = layers.iter().take(ROWS).zip(SHADES.into_iter().cycle()).map(|(l, shade)| (l.size, shade)).collect();
+    let parts: Vec<_> =
+        layers.iter().take(ROWS).zip(SHADES.into_iter().cycle()).map(|(l, shade)| (l.size, shade)).collect();
     html! {
         section aria-labelledby="layers" {
             h2 #layers { "Layers" }

@@ -102,7 +102,13 @@ mod tests {
         assert_eq!(document.annotations()["a"], "b");
         let index = Document::parse(br#"{"schemaVersion":2,"manifests":[]}"#).unwrap();
         assert!(matches!(index, Document::Several(_)));
-        for bad in ["", "{}", "[]", r#"{"schemaVersion":1,"fsLayers":[]}"#, r#"{"schemaVersion":2,"manifests":[{"digest":"../x"}]}"#] {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            r#"{"schemaVersion":1,"fsLayers":[]}"#,
+            r#"{"schemaVersion":2,"manifests":[{"digest":"../x"}]}"#,
+        ] {
             assert!(Document::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }

@@ -53,7 +53,9 @@ impl Home {
                 }
                 looked_at += 1;
                 at = Some(name.as_str().to_owned());
-                if visible(&name) && let Some(row) = metadata.repository(&name)? {
+                if visible(&name)
+                    && let Some(row) = metadata.repository(&name)?
+                {
                     rows.push(row);
                 }
             }
@@ -124,7 +126,8 @@ impl Home {
 
     fn pager(&self) -> Markup {
         let prefix = (!self.wanted.prefix.is_empty()).then_some(self.wanted.prefix.as_str());
-        let link = |after: Option<&str>| format!("{}{}", Place::Home, query::encode(&[("q", prefix), ("after", after)]));
+        let link =
+            |after: Option<&str>| format!("{}{}", Place::Home, query::encode(&[("q", prefix), ("after", after)]));
         let next = self.next.as_deref().map(|after| link(Some(after)));
         let first = self.wanted.after.as_ref().map(|_| link(None));
         more(next.as_deref(), first.as_deref())
@@ -138,7 +141,9 @@ fn next_names(metadata: &dyn Metadata, prefix: &str, after: Option<&str>) -> Res
     let mut after = after.map(str::to_owned);
     if after.is_none() && !prefix.is_empty() {
         // A list starts after a name: the prefix itself may be one.
-        if let Ok(exact) = prefix.parse::<RepositoryName>() && metadata.repository(&exact)?.is_some() {
+        if let Ok(exact) = prefix.parse::<RepositoryName>()
+            && metadata.repository(&exact)?.is_some()
+        {
             names.push(exact);
         }
         after = Some(prefix.to_owned());

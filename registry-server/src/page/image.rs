@@ -105,7 +105,9 @@ impl ImageFacts {
     pub fn steps(&self, layers: usize) -> Vec<Step> {
         let filled = self.history.iter().filter(|made| !made.empty_layer).count();
         if filled != layers {
-            return (0..layers.min(MAX_STEPS)).map(|layer| Step { command: String::new(), layer: Some(layer) }).collect();
+            return (0..layers.min(MAX_STEPS))
+                .map(|layer| Step { command: String::new(), layer: Some(layer) })
+                .collect();
         }
         let mut next = 0..layers;
         let step = |made: &Made| Step {

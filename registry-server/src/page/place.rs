@@ -104,9 +104,23 @@ mod tests {
     #[test]
     fn nothing_else_is_there() {
         for path in [
-            "", "//", "/-", "/-/", "/-/storage/", "/-/repository/", "/-/repository/UPPER", "/-/repository/a%2fb",
-            "/-/repository/../x", "/-/tag/app", "/-/tag/app:", "/-/tag/app:-x", "/-/manifest/app@sha256:00",
-            "/-/manifest/app:latest", "/v2/", "/-/style.css/x", "/-/repository/a\u{0}b",
+            "",
+            "//",
+            "/-",
+            "/-/",
+            "/-/storage/",
+            "/-/repository/",
+            "/-/repository/UPPER",
+            "/-/repository/a%2fb",
+            "/-/repository/../x",
+            "/-/tag/app",
+            "/-/tag/app:",
+            "/-/tag/app:-x",
+            "/-/manifest/app@sha256:00",
+            "/-/manifest/app:latest",
+            "/v2/",
+            "/-/style.css/x",
+            "/-/repository/a\u{0}b",
         ] {
             assert_eq!(Place::parse(path), None, "{path}");
         }

@@ -16,7 +16,9 @@ pub(crate) struct Host {
 impl Host {
     /// The address by the configuration, else the one of the request. What is no address of a host (a header can say anything) becomes `localhost`.
     pub(crate) fn new(external: Option<&Url>, authority: Option<&str>, encrypted: bool) -> Self {
-        if let Some(url) = external && let Some(host) = url.host_str() {
+        if let Some(url) = external
+            && let Some(host) = url.host_str()
+        {
             let authority = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
             return Self { authority, plain: url.scheme() == "http" };
         }

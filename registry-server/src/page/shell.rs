@@ -62,7 +62,8 @@ impl Shell<'_> {
     }
 
     fn header(&self) -> Markup {
-        let entries = [(Section::Repositories, Place::Home, "Repositories"), (Section::Storage, Place::Storage, "Storage")];
+        let entries =
+            [(Section::Repositories, Place::Home, "Repositories"), (Section::Storage, Place::Storage, "Storage")];
         html! {
             header {
                 a.brand href=(Place::Home) { (PreEscaped(super::style::MARK)) span { (self.site) } }

@@ -1,0 +1,4 @@
+//! What goes by itself: tags by rule. And what may not come: bytes above a quota.
+
+pub mod quota;
+pub mod retention;
