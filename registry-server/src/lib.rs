@@ -12,6 +12,7 @@ pub mod auth;
 pub mod body;
 pub mod collect;
 pub mod config;
+pub mod control;
 mod endpoint;
 pub mod metadata;
 pub mod mirror;
