@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::Digest as _;
+use sha2::digest::common::hazmat::SerializableState;
 
 /// A digest algorithm that the specification registers and that we accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -217,6 +218,36 @@ impl Hasher {
         self.size
     }
 
+    /// What the hasher has come to, so that [`Hasher::restore`] goes on from there, in another process too.
+    pub fn save(&self) -> Vec<u8> {
+        let mut saved = vec![SAVED_FORMAT];
+        match &self.state {
+            State::Sha256(state) => saved.extend_from_slice(state.serialize().as_slice()),
+            State::Sha512(state) => saved.extend_from_slice(state.serialize().as_slice()),
+        }
+        saved
+    }
+
+    /// A hasher that goes on where [`Hasher::save`] was called, after `size` bytes. `None` where `saved` is not such
+    /// a state. It may come from a damaged file: what is accepted never panics later, but only a digest tells whether it is true.
+    pub fn restore(algorithm: Algorithm, size: u64, saved: &[u8]) -> Option<Hasher> {
+        let (&SAVED_FORMAT, saved) = saved.split_first()? else { return None };
+        if size > SAVED_SIZE_LIMIT {
+            return None;
+        }
+        let state = match algorithm {
+            Algorithm::Sha256 => {
+                counts_agree(saved, 32..40, 64, size)?;
+                State::Sha256(sha2::Sha256::deserialize(saved.try_into().ok()?).ok()?)
+            }
+            Algorithm::Sha512 => {
+                counts_agree(saved, 64..80, 128, size)?;
+                State::Sha512(sha2::Sha512::deserialize(saved.try_into().ok()?).ok()?)
+            }
+        };
+        Some(Hasher { state, size })
+    }
+
     /// The digest of everything that was added.
     pub fn finish(self) -> Digest {
         match self.state {
@@ -224,6 +255,22 @@ impl Hasher {
             State::Sha512(state) => Digest::from_raw(Algorithm::Sha512, state.finalize().as_slice()),
         }
     }
+}
+
+/// The first byte of a saved state: the layout that `sha2` 0.11 gives, which is
+/// chaining words, the count of whole blocks (little-endian), the length of the unfinished block, that block.
+const SAVED_FORMAT: u8 = 1;
+
+/// More than any file holds, and little enough that no count of bits overflows.
+const SAVED_SIZE_LIMIT: u64 = 1 << 60;
+
+/// Whether the counts inside a saved state are those of `size` bytes.
+fn counts_agree(saved: &[u8], blocks: std::ops::Range<usize>, block: u64, size: u64) -> Option<()> {
+    let unfinished = u64::from(*saved.get(blocks.end)?);
+    let count = saved.get(blocks)?;
+    let (low, high) = count.split_at(8);
+    let whole = u64::from_le_bytes(low.try_into().ok()?);
+    (high.iter().all(|byte| *byte == 0) && whole == size / block && unfinished == size % block).then_some(())
 }
 
 impl fmt::Debug for Hasher {
@@ -373,6 +420,49 @@ mod tests {
         let digest = hasher.finish();
         assert!(digest.to_string().starts_with("sha512:ddaf35a193617abacc417349ae204131"));
         assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
+    }
+
+    #[test]
+    fn a_saved_hasher_goes_on_at_every_offset() {
+        let bytes: Vec<u8> = (0..700_u32).map(|n| (n * 31 % 251) as u8).collect();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let mut whole = Hasher::new(algorithm);
+            whole.update(&bytes);
+            let whole = whole.finish();
+            for cut in 0..bytes.len() {
+                let mut first = Hasher::new(algorithm);
+                first.update(&bytes[..cut]);
+                let mut second = Hasher::restore(algorithm, cut as u64, &first.save()).unwrap();
+                assert_eq!(second.size(), cut as u64);
+                second.update(&bytes[cut..]);
+                assert_eq!(second.finish(), whole, "{algorithm:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_state_is_refused_or_harmless() {
+        let mut hasher = Hasher::sha256();
+        hasher.update(&[7; 100]);
+        let saved = hasher.save();
+        assert!(Hasher::restore(Algorithm::Sha256, 100, &saved).is_some());
+        assert!(Hasher::restore(Algorithm::Sha512, 100, &saved).is_none());
+        for size in [0, 99, 101, 164, u64::MAX, u64::MAX - 27] {
+            assert!(Hasher::restore(Algorithm::Sha256, size, &saved).is_none(), "{size}");
+        }
+        for length in 0..saved.len() {
+            assert!(Hasher::restore(Algorithm::Sha256, 100, &saved[..length]).is_none());
+        }
+        for at in 0..saved.len() {
+            for value in [0, 1, 63, 64, 127, 255] {
+                let mut bad = saved.clone();
+                bad[at] = value;
+                if let Some(mut hasher) = Hasher::restore(Algorithm::Sha256, 100, &bad) {
+                    hasher.update(&[1; 300]);
+                    hasher.finish();
+                }
+            }
+        }
     }
 
     #[test]
