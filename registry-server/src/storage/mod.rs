@@ -18,6 +18,14 @@ use std::path::PathBuf;
 
 use oci::{Algorithm, Digest};
 
+mod directory;
+mod fs;
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+
+pub use fs::FsObjects;
+
 /// Where an object lies, in its backend's own words. Opaque outside of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(pub String);
@@ -102,6 +110,11 @@ pub trait ObjectWriter: Send {
     /// # Errors
     /// [`Error::Full`] when there is no room.
     fn append(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Says how many more bytes are announced, so that the backend can make room in time. A hint that the announcer may have lied about.
+    fn expect(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
 }
 
 /// A place for bytes. Blocking: callers run it off the reactor. Every backend passes `conformance::run`.
@@ -130,10 +143,11 @@ pub trait Objects: Send + Sync {
     /// [`Error::Missing`] where there is no such upload.
     fn partial(&self, upload: &UploadId) -> Result<Object>;
 
-    /// Makes an upload's bytes durable, under a key of their own.
+    /// Makes an upload's bytes durable, under a key of their own. A new key on every call.
     ///
     /// # Errors
-    /// When the backend fails; the upload stays then.
+    /// [`Error::Missing`] where there is no such upload. When the backend fails: the upload is gone then, since nobody knows
+    /// which of its bytes are on the disk.
     fn commit(&self, upload: &UploadId, digest: &Digest) -> Result<ObjectKey>;
 
     /// Stores small bytes (a manifest) durably in one go. The caller has hashed them.
