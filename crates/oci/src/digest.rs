@@ -95,6 +95,11 @@ impl Digest {
         Digest::from_raw(Algorithm::Sha256, &raw)
     }
 
+    /// A digest from its raw bytes, as databases store it: `None` unless there are as many as the algorithm makes.
+    pub fn from_bytes(algorithm: Algorithm, raw: &[u8]) -> Option<Digest> {
+        (raw.len() == algorithm.size()).then(|| Digest::from_raw(algorithm, raw))
+    }
+
     fn from_raw(algorithm: Algorithm, raw: &[u8]) -> Digest {
         let mut bytes = [0; 64];
         bytes[..raw.len()].copy_from_slice(raw);

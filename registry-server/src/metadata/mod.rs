@@ -10,6 +10,10 @@
 //! Blocking: callers run it off the reactor. Writers may be batched: a method returns when its own transaction
 //! is durable (uploads excepted: they survive a killed process, not a lost machine).
 
+pub mod sqlite;
+
+pub use sqlite::SqliteMetadata;
+
 use oci::{Algorithm, Descriptor, Digest, RepositoryName, Tag};
 
 use crate::storage::{ObjectKey, UploadId};
