@@ -25,6 +25,8 @@ pub struct Registry {
     pub events: Events,
     /// Other registries whose content is served here.
     pub mirror: Option<Arc<Mirror>>,
+    /// Figures that the page shows and that are not found out every time.
+    pub figures: crate::page::Figures,
 }
 
 /// What a registry is put together from.
@@ -59,7 +61,15 @@ impl Registry {
         let Parts { config, objects, metadata, gate, mirror } = parts;
         let source = config.server.url.clone().unwrap_or_else(|| "urn:estiba:registry".to_owned());
         let events = Events::new(Arc::clone(&metadata), &config.webhook, &source);
-        Arc::new(Self { config: Arc::new(config), objects, metadata, gate, events, mirror })
+        Arc::new(Self {
+            config: Arc::new(config),
+            objects,
+            metadata,
+            gate,
+            events,
+            mirror,
+            figures: crate::page::Figures::default(),
+        })
     }
 
     /// Runs what blocks off the reactor.

@@ -13,6 +13,7 @@ use oci::{Digest, ErrorCode, RepositoryName, Tag};
 
 use crate::body::Body;
 use crate::endpoint::{base, blob, catalog, manifest, referrers, tag, upload};
+use crate::page;
 use crate::refusal::{Refusal, Result};
 use crate::server::Call;
 
@@ -70,6 +71,8 @@ pub static TABLE: &[Row] = &[
     row!(DELETE, "/v2/{name}/blobs/uploads/{id}", Caller, upload::cancel),
     row!(GET | HEAD, "/v2/{name}/tags/list", Caller, tag::list),
     row!(GET | HEAD, "/v2/{name}/referrers/{digest}", Caller, referrers::list),
+    row!(GET | HEAD | POST, "/", Open, page::answer),
+    row!(GET | HEAD | POST, "/-/{name}", Open, page::answer),
 ];
 
 /// What a path holds where its row has placeholders.

@@ -4,6 +4,7 @@
 //! that is sent along forbids any. What is shown of other people's text goes through [`text`].
 //! Readers are authenticated and authorised like clients of the API, form by form.
 
+mod answer;
 mod blobs;
 pub mod document;
 mod facts;
@@ -22,3 +23,7 @@ mod storage;
 mod style;
 mod tag;
 mod text;
+mod undo;
+
+pub(crate) use answer::answer;
+pub use storage::Figures;

@@ -7,6 +7,7 @@
 //! /-/tag/NAME:TAG            history; POST undoes
 //! /-/manifest/NAME@DIGEST    what it holds          ?tag=TAG (where the reader came from)
 //! /-/storage                 what all of it takes
+//! /-/login                   asks for name and password
 //! /-/style.css  /-/icon.svg
 //! ```
 //!
@@ -25,6 +26,7 @@ pub(crate) enum Place {
     Tag(RepositoryName, Tag),
     Manifest(RepositoryName, Digest),
     Storage,
+    Login,
     Style,
     Icon,
 }
@@ -42,6 +44,7 @@ impl Place {
         Some(match (kind, rest) {
             ("storage", None) => Self::Storage,
             ("find", None) => Self::Find,
+            ("login", None) => Self::Login,
             ("style.css", None) => Self::Style,
             ("icon.svg", None) => Self::Icon,
             ("repository", Some(name)) => Self::Repository(name.parse().ok()?),
@@ -67,6 +70,7 @@ impl fmt::Display for Place {
             Self::Tag(name, tag) => write!(f, "/-/tag/{}:{}", name.as_str(), tag.as_str()),
             Self::Manifest(name, digest) => write!(f, "/-/manifest/{}@{digest}", name.as_str()),
             Self::Storage => f.write_str("/-/storage"),
+            Self::Login => f.write_str("/-/login"),
             Self::Style => f.write_str("/-/style.css"),
             Self::Icon => f.write_str("/-/icon.svg"),
         }
@@ -93,6 +97,7 @@ mod tests {
             Place::Tag(name.clone(), "v1.0".parse().unwrap()),
             Place::Manifest(name, Digest::sha256(b"x")),
             Place::Storage,
+            Place::Login,
             Place::Style,
             Place::Icon,
         ];

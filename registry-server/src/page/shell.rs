@@ -9,10 +9,21 @@ use super::text::cell;
 pub(crate) struct Shell<'a> {
     /// What the configuration calls this registry.
     pub(crate) site: &'a str,
-    /// Who looks; `None` where nobody logged in.
-    pub(crate) who: Option<&'a str>,
+    /// Who looks.
+    pub(crate) who: Who<'a>,
     /// Which entry of the navigation this page belongs to.
     pub(crate) section: Section,
+}
+
+/// Who looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who<'a> {
+    /// Somebody by name.
+    Named(&'a str),
+    /// Nobody, who may become somebody.
+    MayLogIn,
+    /// Nobody, and nobody ever will be.
+    Nobody,
 }
 
 /// An entry of the navigation.
@@ -72,7 +83,11 @@ impl Shell<'_> {
                         a href=(place) aria-current=[(*section == self.section).then_some("true")] { (name) }
                     }
                 }
-                @if let Some(who) = self.who { span.who title="You are logged in under this name" { (cell(who)) } }
+                @match self.who {
+                    Who::Named(name) => span.who title="You are logged in under this name" { (cell(name)) },
+                    Who::MayLogIn => a.who href=(Place::Login) { "Log in" },
+                    Who::Nobody => {},
+                }
             }
         }
     }

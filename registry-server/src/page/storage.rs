@@ -1,5 +1,8 @@
 //! `/-/storage`: what all of it takes, and what a collection would free.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use maud::{Markup, html};
 use oci::RepositoryName;
 
@@ -15,6 +18,29 @@ const LOOKED_AT: usize = 1000;
 /// Repositories that are shown, the largest first.
 const ROWS: usize = 50;
 
+/// How long an answer about what a collection would free is good.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// Answers that are too dear to be found out for every reader.
+#[derive(Debug, Default)]
+pub struct Figures(Mutex<Option<Freeable>>);
+
+impl Figures {
+    /// What a collection would free, found out at most once a minute. Readers that come meanwhile wait for that one.
+    pub(crate) fn freeable(&self, metadata: &dyn Metadata, cutoff: &Cutoff, now: Instant) -> Result<Freeable> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = *known
+            && known.at <= now
+            && now.before(FRESH) < known.at
+        {
+            return Ok(known);
+        }
+        let found = Freeable::of(&metadata.collect(cutoff, true)?, now);
+        *known = Some(found);
+        Ok(found)
+    }
+}
+
 /// What a collection would free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Freeable {
@@ -26,11 +52,6 @@ pub(crate) struct Freeable {
 }
 
 impl Freeable {
-    /// Asks for what a collection would take now. Costs what there is to collect: remember the answer for a while.
-    pub(crate) fn read(metadata: &dyn Metadata, cutoff: &Cutoff, at: Instant) -> Result<Self> {
-        Ok(Self::of(&metadata.collect(cutoff, true)?, at))
-    }
-
     fn of(collected: &Collected, at: Instant) -> Self {
         Self {
             bytes: collected.objects.iter().fold(0, |sum, blob| sum.saturating_add(blob.size)),
