@@ -44,12 +44,6 @@ pub(crate) fn moment_text(at: Instant, now: Instant) -> String {
     ago(at, now)
 }
 
-/// A moment in full: `2026-11-22 02:29:15 UTC`.
-pub(crate) fn exactly(at: Instant) -> Markup {
-    let exact = exact(at);
-    html! { time datetime=(exact.machine) { (exact.people) } }
-}
-
 struct Exact {
     machine: String,
     people: String,
