@@ -7,10 +7,16 @@
 
 mod complaint;
 mod duration;
+mod load;
 mod observe;
+mod problem;
+mod reference;
 mod secret;
 mod server;
 mod size;
+mod source;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
@@ -23,7 +29,10 @@ use crate::webhook::Webhook;
 
 pub use complaint::{Complaint, Complaints};
 pub use duration::Duration;
+pub use load::Override;
 pub use observe::{Format, Log, Metrics, Page, Tracing};
+pub use problem::{Problem, Problems};
+pub use reference::DEFAULT as REFERENCE;
 pub use secret::Secret;
 pub use server::{Address, Addresses, Limits, Server};
 pub use size::Size;
