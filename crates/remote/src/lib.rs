@@ -1,1 +1,45 @@
 //! Registries as sources and targets: the one crate that calls out.
+//!
+//! A [`Client`] holds what all calls share: connections, credentials, limits. [`Client::registry`] gives a
+//! [`Registry`], which remembers its challenge and tokens, and [`Registry::repository`] a [`Repository`], whose
+//! methods are the endpoints of the distribution specification.
+//!
+//! Nothing that a registry sends is believed: bodies are bounded and compared with their digests, redirects and token
+//! realms are followed by the rules of [`hop`], and a credential goes to the registry it belongs to, or to the realm
+//! that this registry names, and nowhere else.
+//!
+//! Specification: OCI distribution-spec 1.1.1; distribution's token specification.
+
+mod auth;
+mod call;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod helper;
+pub mod hop;
+mod link;
+mod list;
+mod manifest;
+mod pull;
+mod push;
+mod quirk;
+mod range;
+mod retry;
+mod tls;
+mod transport;
+
+pub use challenge::{Challenge, parse as parse_challenges};
+pub use client::{Client, Limits, Options, Registry, Repository};
+pub use credentials::{AuthFileError, AuthFiles, Credential, Credentials, Places};
+pub use error::{ApiError, Error, Place, Result};
+pub use helper::HelperError;
+pub use link::next as next_link;
+pub use list::{Referrers, Tags};
+pub use manifest::{Accept, Fetched, Known};
+pub use pull::{Blob, VerifiedBlob};
+pub use push::{Mounted, PutManifest, Reference, Upload};
+pub use quirk::Quirk;
+pub use range::{ByteRange, ContentRange};
+pub use retry::Retry;
+pub use tls::{Identity, Pem, PemError};
