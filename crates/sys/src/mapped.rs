@@ -48,9 +48,7 @@ impl Mapped {
         while at < end {
             let length = (end - at).min(PAGES_ASKED * page);
             // SAFETY: [at, at + length) lies in the map, which lives as long as `self`; the answer has a byte a page.
-            let code = unsafe {
-                libc::mincore(self.as_ptr().add(at).cast_mut().cast(), length, answer.as_mut_ptr())
-            };
+            let code = unsafe { libc::mincore(self.as_ptr().add(at).cast_mut().cast(), length, answer.as_mut_ptr()) };
             if code != 0 {
                 return true;
             }

@@ -171,6 +171,8 @@ pub struct ManifestRow {
     pub subject: Option<Digest>,
     /// When it was first pushed here.
     pub created: Instant,
+    /// When its lease was last renewed.
+    pub touched: Instant,
 }
 
 /// A tag's row.
@@ -298,6 +300,8 @@ pub trait Metadata: Send + Sync {
     fn blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<BlobRow>>;
     /// Blobs and manifests that are present anywhere. For checks.
     fn object(&self, digest: &Digest) -> Result<Option<BlobRow>>;
+    /// All of them, by digest. For checks and backups.
+    fn objects(&self, page: Page<'_>) -> Result<Vec<BlobRow>>;
     /// Makes a committed object visible in a repository, and leases it.
     fn link_blob(
         &self,
@@ -317,7 +321,23 @@ pub trait Metadata: Send + Sync {
     ) -> Result<bool>;
     /// Repositories that hold a blob, at most `limit`.
     fn holders(&self, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>>;
-    /// Renews the lease of what a caller was told is there. `false` where it is not there any more: say so.
+    /// When a blob's lease was last renewed; `None` where it is not there.
+    fn blob_touched(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Instant>>;
+    /// Renews a lease that is older than `every`; a younger one costs a read. `false` where it is not there any more.
+    fn renew_blob(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        at: Instant,
+        every: std::time::Duration,
+    ) -> Result<bool> {
+        match self.blob_touched(repository, digest)? {
+            None => Ok(false),
+            Some(touched) if touched.after(every) >= at => Ok(true),
+            Some(_) => self.touch_blob(repository, digest, at),
+        }
+    }
+    /// Renews the lease of what a caller was told is there, by a durable write. `false` where it is not there any more: say so.
     fn touch_blob(&self, repository: &RepositoryName, digest: &Digest, at: Instant) -> Result<bool>;
     /// Takes a blob out of a repository. `false` where it is not there. Manifests that name it become sparse.
     fn unlink_blob(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool>;
@@ -331,7 +351,21 @@ pub trait Metadata: Send + Sync {
     fn put_manifest(&self, manifest: &NewManifest) -> Result<Committed>;
     /// A manifest by digest.
     fn manifest(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<ManifestRow>>;
-    /// Renews a manifest's lease; `false` where it is gone.
+    /// Renews a manifest's lease that is older than `every`; a younger one costs a read. `false` where it is gone.
+    fn renew_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+        at: Instant,
+        every: std::time::Duration,
+    ) -> Result<bool> {
+        match self.manifest(repository, digest)? {
+            None => Ok(false),
+            Some(row) if row.touched.after(every) >= at => Ok(true),
+            Some(_) => self.touch_manifest(repository, digest, at),
+        }
+    }
+    /// Renews a manifest's lease, by a durable write; `false` where it is gone.
     fn touch_manifest(&self, repository: &RepositoryName, digest: &Digest, at: Instant) -> Result<bool>;
     /// What a manifest references, in its order.
     fn edges(&self, repository: &RepositoryName, digest: &Digest) -> Result<Vec<Edge>>;
@@ -361,6 +395,15 @@ pub trait Metadata: Send + Sync {
     ) -> Result<bool>;
     /// Removes a tag, not what it names. `false` where there is none.
     fn delete_tag(&self, repository: &RepositoryName, tag: &Tag, actor: &str, at: Instant) -> Result<bool>;
+    /// Removes a tag that names `expected`; `false` where it names something else by now, or is gone.
+    fn delete_tag_of(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expected: &Digest,
+        actor: &str,
+        at: Instant,
+    ) -> Result<bool>;
     /// What a tag has named, newest first.
     fn history(&self, repository: &RepositoryName, tag: &Tag, limit: usize) -> Result<Vec<HistoryRow>>;
     /// Manifests whose subject is `subject`, by digest, with what the referrers list shows.
@@ -396,8 +439,10 @@ pub trait Metadata: Send + Sync {
     fn enqueue(&self, events: &[String], at: Instant) -> Result<()>;
     /// Events that are due, oldest first.
     fn due_events(&self, at: Instant, limit: usize) -> Result<Vec<OutboxRow>>;
-    /// Forgets a delivered event.
-    fn delivered(&self, sequence: i64) -> Result<()>;
-    /// Tries again later.
-    fn postpone(&self, sequence: i64, due: Instant) -> Result<()>;
+    /// Forgets delivered events.
+    fn delivered(&self, sequences: &[i64]) -> Result<()>;
+    /// Tries again later; counts an attempt for each.
+    fn postpone(&self, sequences: &[i64], due: Instant) -> Result<()>;
+    /// How many events wait, due or not.
+    fn pending_events(&self) -> Result<u64>;
 }

@@ -3,11 +3,11 @@
 use oci::{Digest, RepositoryName};
 use rusqlite::{Connection, params};
 
-use super::super::{BlobRow, Committed, Quota, Result};
+use super::super::{BlobRow, Committed, Page, Quota, Result};
 use super::change::{Change, row, rows};
 use super::journal::Line;
 use super::repositories::{self, Repository};
-use super::row::{self as columns, Key, limit, parse, signed, unsigned};
+use super::row::{self as columns, After, Key, limit, parse, signed, unsigned};
 use crate::storage::ObjectKey;
 use crate::time::Instant;
 
@@ -24,6 +24,20 @@ pub(super) fn get(connection: &Connection, name: &RepositoryName, digest: &Diges
 /// Bytes that are present anywhere.
 pub(super) fn object(connection: &Connection, digest: &Digest) -> Result<Option<BlobRow>> {
     row(connection, "SELECT digest, size, object FROM objects WHERE digest = ?1", [Key(*digest)], columns::blob)
+}
+
+/// All objects by digest.
+pub(super) fn objects(connection: &Connection, page: Page<'_>) -> Result<Vec<BlobRow>> {
+    let Some(after) = After::read(page) else { return Ok(Vec::new()) };
+    let sql = "SELECT digest, size, object FROM objects WHERE digest > ?1 ORDER BY digest LIMIT ?2";
+    rows(connection, sql, params![after, limit(page.limit)], columns::blob)
+}
+
+pub(super) fn touched(connection: &Connection, name: &RepositoryName, digest: &Digest) -> Result<Option<Instant>> {
+    let sql = "SELECT links.touched FROM repositories
+        JOIN links ON links.repository = repositories.id AND links.digest = ?2
+        WHERE repositories.name = ?1";
+    row(connection, sql, params![name.as_str(), Key(*digest)], |row| Ok(Instant(row.get(0)?)))
 }
 
 pub(super) fn holders(connection: &Connection, digest: &Digest, most: usize) -> Result<Vec<RepositoryName>> {

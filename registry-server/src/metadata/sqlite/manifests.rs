@@ -7,13 +7,13 @@ use super::super::{Committed, Edge, EdgeKind, Error, ManifestRow, NewManifest, P
 use super::change::{Change, row, rows};
 use super::journal::Line;
 use super::repositories::{self, Repository};
-use super::row::{self as columns, Key, limit, signed, unsigned};
+use super::row::{self as columns, After, Key, limit, signed, unsigned};
 use super::{blobs, tags};
 use crate::time::Instant;
 
 /// The columns that [`read`] reads.
 const COLUMNS: &str = "objects.digest, objects.size, objects.object,
-    manifests.media_type, manifests.artifact_type, manifests.subject, manifests.created";
+    manifests.media_type, manifests.artifact_type, manifests.subject, manifests.created, manifests.touched";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ManifestRow> {
     Ok(ManifestRow {
@@ -22,6 +22,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ManifestRow> {
         artifact_type: row.get(4)?,
         subject: row.get::<_, Option<Key>>(5)?.map(|subject| subject.0),
         created: Instant(row.get(6)?),
+        touched: Instant(row.get(7)?),
     })
 }
 
@@ -43,31 +44,6 @@ pub(super) fn page(connection: &Connection, name: &RepositoryName, page: Page<'_
          WHERE manifests.repository = ?1 AND manifests.digest > ?2 ORDER BY manifests.digest LIMIT ?3"
     );
     rows(connection, &sql, params![repository.id, after, limit(page.limit)], read)
-}
-
-/// Where a page of digests begins.
-pub(super) enum After {
-    Start,
-    Digest(Key),
-}
-
-impl After {
-    /// `None` for a text that is no digest: nothing comes after it.
-    pub(super) fn read(page: Page<'_>) -> Option<Self> {
-        match page.after {
-            None => Some(After::Start),
-            Some(text) => text.parse().ok().map(|digest| After::Digest(Key(digest))),
-        }
-    }
-}
-
-impl rusqlite::ToSql for After {
-    fn to_sql(&self) -> rusqlite::Result<rusqlite::types::ToSqlOutput<'_>> {
-        match self {
-            After::Start => Ok(rusqlite::types::ToSqlOutput::Owned(rusqlite::types::Value::Blob(Vec::new()))),
-            After::Digest(key) => key.to_sql(),
-        }
-    }
 }
 
 pub(super) fn edges(connection: &Connection, name: &RepositoryName, digest: &Digest) -> Result<Vec<Edge>> {

@@ -144,6 +144,10 @@ impl Metadata for SqliteMetadata {
         self.readers.with(|connection| blobs::object(connection, digest))
     }
 
+    fn objects(&self, page: Page<'_>) -> Result<Vec<BlobRow>> {
+        self.readers.with(|connection| blobs::objects(connection, page))
+    }
+
     fn link_blob(
         &self,
         repository: &RepositoryName,
@@ -169,6 +173,10 @@ impl Metadata for SqliteMetadata {
 
     fn holders(&self, digest: &Digest, limit: usize) -> Result<Vec<RepositoryName>> {
         self.readers.with(|connection| blobs::holders(connection, digest, limit))
+    }
+
+    fn blob_touched(&self, repository: &RepositoryName, digest: &Digest) -> Result<Option<Instant>> {
+        self.readers.with(|connection| blobs::touched(connection, repository, digest))
     }
 
     fn touch_blob(&self, repository: &RepositoryName, digest: &Digest, at: Instant) -> Result<bool> {
@@ -255,7 +263,19 @@ impl Metadata for SqliteMetadata {
 
     fn delete_tag(&self, repository: &RepositoryName, tag: &Tag, actor: &str, at: Instant) -> Result<bool> {
         let (repository, tag, actor) = (repository.clone(), tag.clone(), actor.to_owned());
-        self.writer.run(move |change| tags::delete(change, &repository, &tag, &actor, at))
+        self.writer.run(move |change| tags::delete(change, &repository, &tag, None, &actor, at))
+    }
+
+    fn delete_tag_of(
+        &self,
+        repository: &RepositoryName,
+        tag: &Tag,
+        expected: &Digest,
+        actor: &str,
+        at: Instant,
+    ) -> Result<bool> {
+        let (repository, tag, expected, actor) = (repository.clone(), tag.clone(), *expected, actor.to_owned());
+        self.writer.run(move |change| tags::delete(change, &repository, &tag, Some(&expected), &actor, at))
     }
 
     fn history(&self, repository: &RepositoryName, tag: &Tag, limit: usize) -> Result<Vec<HistoryRow>> {
@@ -312,12 +332,18 @@ impl Metadata for SqliteMetadata {
         self.readers.with(|connection| outbox::due(connection, at, limit))
     }
 
-    fn delivered(&self, sequence: i64) -> Result<()> {
-        self.writer.run(move |change| outbox::delivered(change, sequence))
+    fn delivered(&self, sequences: &[i64]) -> Result<()> {
+        let sequences = sequences.to_vec();
+        self.writer.run(move |change| outbox::delivered(change, &sequences))
     }
 
-    fn postpone(&self, sequence: i64, due: Instant) -> Result<()> {
-        self.writer.run(move |change| outbox::postpone(change, sequence, due))
+    fn postpone(&self, sequences: &[i64], due: Instant) -> Result<()> {
+        let sequences = sequences.to_vec();
+        self.writer.run(move |change| outbox::postpone(change, &sequences, due))
+    }
+
+    fn pending_events(&self) -> Result<u64> {
+        self.readers.with(outbox::pending)
     }
 }
 

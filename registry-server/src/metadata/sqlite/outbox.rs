@@ -3,8 +3,8 @@
 use rusqlite::{Connection, params};
 
 use super::super::{OutboxRow, Result};
-use super::change::{Change, rows};
-use super::row::limit;
+use super::change::{Change, row, rows};
+use super::row::{limit, unsigned};
 use crate::time::Instant;
 
 pub(super) fn enqueue(change: &Change<'_>, events: &[String], at: Instant) -> Result<()> {
@@ -21,13 +21,22 @@ pub(super) fn due(connection: &Connection, at: Instant, most: usize) -> Result<V
     })
 }
 
-pub(super) fn delivered(change: &Change<'_>, sequence: i64) -> Result<()> {
-    change.execute("DELETE FROM outbox WHERE sequence = ?1", [sequence])?;
+pub(super) fn delivered(change: &Change<'_>, sequences: &[i64]) -> Result<()> {
+    for sequence in sequences {
+        change.execute("DELETE FROM outbox WHERE sequence = ?1", [sequence])?;
+    }
     Ok(())
 }
 
-pub(super) fn postpone(change: &Change<'_>, sequence: i64, due: Instant) -> Result<()> {
+pub(super) fn postpone(change: &Change<'_>, sequences: &[i64], due: Instant) -> Result<()> {
     let sql = "UPDATE outbox SET attempts = attempts + 1, due = ?2 WHERE sequence = ?1";
-    change.execute(sql, params![sequence, due.0])?;
+    for sequence in sequences {
+        change.execute(sql, params![sequence, due.0])?;
+    }
     Ok(())
+}
+
+/// Counted by the index on `due`: as long as the outbox is short, which is how it should be.
+pub(super) fn pending(connection: &Connection) -> Result<u64> {
+    Ok(unsigned(row(connection, "SELECT count(*) FROM outbox", [], |row| row.get(0))?.unwrap_or(0)))
 }

@@ -6,9 +6,8 @@ use rusqlite::{Connection, Row, params};
 
 use super::super::{Error, Page, Result};
 use super::change::rows;
-use super::manifests::After;
 use super::repositories;
-use super::row::{Key, limit, unsigned};
+use super::row::{After, Key, limit, unsigned};
 
 const COLUMNS: &str = "SELECT media_type, digest, size, artifact_type, annotations FROM manifests";
 

@@ -3,7 +3,7 @@
 use oci::{Algorithm, Digest};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Value, ValueRef};
 
-use super::super::{BlobRow, EdgeKind, Error, Result};
+use super::super::{BlobRow, EdgeKind, Error, Page, Result};
 use crate::storage::ObjectKey;
 
 /// A digest as a column holds it: a byte for the algorithm, then the raw bytes.
@@ -89,4 +89,29 @@ pub(super) fn parse<T: std::str::FromStr>(text: &str) -> Result<T> {
 /// A blob's row from the columns digest, size, object.
 pub(super) fn blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<BlobRow> {
     Ok(BlobRow { digest: row.get::<_, Key>(0)?.0, size: unsigned(row.get(1)?), key: ObjectKey(row.get(2)?) })
+}
+
+/// Where a page of digests begins.
+pub(super) enum After {
+    Start,
+    Digest(Key),
+}
+
+impl After {
+    /// `None` for a text that is no digest: nothing comes after it.
+    pub(super) fn read(page: Page<'_>) -> Option<Self> {
+        match page.after {
+            None => Some(After::Start),
+            Some(text) => text.parse().ok().map(|digest| After::Digest(Key(digest))),
+        }
+    }
+}
+
+impl ToSql for After {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        match self {
+            After::Start => Ok(ToSqlOutput::Owned(Value::Blob(Vec::new()))),
+            After::Digest(key) => key.to_sql(),
+        }
+    }
 }

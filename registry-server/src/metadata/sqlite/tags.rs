@@ -117,13 +117,15 @@ pub(super) fn delete(
     change: &mut Change<'_>,
     name: &RepositoryName,
     tag: &Tag,
+    expected: Option<&Digest>,
     actor: &str,
     at: Instant,
 ) -> Result<bool> {
-    match repositories::find(change.connection(), name)? {
-        Some(repository) => remove(change, &repository, tag, actor, at),
-        None => Ok(false),
+    let Some(repository) = repositories::find(change.connection(), name)? else { return Ok(false) };
+    if expected.is_some() && current(change, &repository, tag)?.map(|present| present.0) != expected.copied() {
+        return Ok(false);
     }
+    remove(change, &repository, tag, actor, at)
 }
 
 /// Removes a tag; what it named begins to wait for the collector. `false` where there is none.
