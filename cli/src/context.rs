@@ -11,11 +11,13 @@ use crate::error::{Error, Result, While};
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     root: PathBuf,
+    given: bool,
 }
 
 impl Context {
     /// Settles the store's place: `--root`, else what the environment says.
     pub(crate) fn new(root: Option<PathBuf>) -> Result<Self> {
+        let given = root.is_some();
         let chosen =
             root.or_else(|| store::default_root(|name| std::env::var_os(name), rustix::process::geteuid().as_raw()));
         let Some(chosen) = chosen else {
@@ -23,12 +25,17 @@ impl Context {
                 .hint("set $ESTIBA_ROOT, or give --root DIR"));
         };
         let root = std::path::absolute(&chosen)?;
-        Ok(Self { root })
+        Ok(Self { root, given })
     }
 
     /// The store's folder.
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What `--root` says, for verbs whose data is not the store.
+    pub(crate) fn given_root(&self) -> Option<&Path> {
+        self.given.then_some(self.root.as_path())
     }
 
     /// Opens the store, and makes it when there is none.

@@ -10,10 +10,12 @@
 
 pub mod auth;
 pub mod body;
+mod cache;
 pub mod collect;
 pub mod config;
 pub mod control;
 mod endpoint;
+pub mod manifest;
 pub mod metadata;
 pub mod mirror;
 pub mod page;
@@ -27,4 +29,4 @@ pub mod time;
 pub mod tls;
 pub mod webhook;
 
-pub use registry::{Parts, Registry};
+pub use registry::{OpenError, Registry};

@@ -1,15 +1,28 @@
 //! The state that all requests share.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::auth::Gate;
+use oci::RepositoryName;
+use tokio::sync::Semaphore;
+
+use crate::auth::{self, Audit, Gate};
+use crate::body::Maps;
+use crate::cache::Manifests;
+use crate::collect::quota;
 use crate::config::Config;
-use crate::metadata::Metadata;
+use crate::control::{self, RootLock};
+use crate::metadata::{self, Metadata, Quota, SqliteMetadata};
 use crate::mirror::Mirror;
 use crate::refusal::{Refusal, Result};
-use crate::storage::Objects;
-use crate::webhook::Events;
+use crate::storage::{self, FsObjects, Objects};
+use crate::time::Instant;
+use crate::webhook::{Event, Events};
+
+/// KiB of manifests that are received and checked at once. More PUTs wait for their turn, so that many clients
+/// with large manifests do not fill the memory.
+const MANIFEST_ROOM: usize = 64 << 10;
 
 /// A registry: what its endpoints work with.
 pub struct Registry {
@@ -17,30 +30,47 @@ pub struct Registry {
     pub config: Arc<Config>,
     /// Bytes.
     pub objects: Arc<dyn Objects>,
-    /// What is known about them.
+    /// Objects that are mapped for being sent.
+    pub maps: Maps,
+    /// What is known about the bytes.
     pub metadata: Arc<dyn Metadata>,
     /// Who may do what.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
+    /// Who did what.
+    pub audit: Arc<Audit>,
     /// What is told to others.
     pub events: Events,
     /// Other registries whose content is served here.
     pub mirror: Option<Arc<Mirror>>,
     /// Figures that the page shows and that are not found out every time.
     pub figures: crate::page::Figures,
+    /// Manifests that were asked for lately.
+    pub(crate) manifests: Manifests,
+    /// Room for manifests that arrive, in KiB.
+    pub(crate) manifest_room: Semaphore,
+    /// Held as long as the registry lives: one process owns a data directory.
+    _lock: RootLock,
 }
 
-/// What a registry is put together from.
-pub struct Parts {
-    /// Choices of whoever runs it.
-    pub config: Config,
-    /// Bytes.
-    pub objects: Arc<dyn Objects>,
-    /// What is known about them.
-    pub metadata: Arc<dyn Metadata>,
-    /// Who may do what.
-    pub gate: Gate,
-    /// Other registries whose content is served here.
-    pub mirror: Option<Arc<Mirror>>,
+/// Why a registry cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The data directory is another's, or cannot be made.
+    #[error(transparent)]
+    Root(#[from] control::Error),
+    /// Its bytes cannot be reached.
+    #[error("the registry's storage: {0}")]
+    Storage(#[from] storage::Error),
+    /// Its metadata cannot be opened.
+    #[error("the registry's metadata: {0}")]
+    Metadata(#[from] metadata::Error),
+    /// What the configuration says of callers cannot be obeyed.
+    #[error(transparent)]
+    Gate(#[from] auth::Error),
+    /// The audit log cannot be written.
+    #[error(transparent)]
+    Audit(#[from] auth::audit::Error),
 }
 
 impl fmt::Debug for Registry {
@@ -49,27 +79,41 @@ impl fmt::Debug for Registry {
     }
 }
 
-impl fmt::Debug for Parts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parts").field("config", &self.config).finish_non_exhaustive()
-    }
-}
-
 impl Registry {
-    /// Puts a registry together.
-    pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { config, objects, metadata, gate, mirror } = parts;
+    /// Opens the data directory `root`, making it where there is none. Costs no walk of what is stored.
+    ///
+    /// # Errors
+    /// When another process owns it, or something that the configuration names is missing or wrong.
+    pub fn open(config: Config, root: &Path) -> Result<Arc<Self>, OpenError> {
+        let lock = RootLock::take(root)?;
+        let objects: Arc<dyn Objects> = Arc::new(FsObjects::open(root)?);
+        let metadata: Arc<dyn Metadata> = Arc::new(SqliteMetadata::open(root)?);
+        let surroundings = auth::Surroundings {
+            keys: root.join("keys"),
+            url: config.server.url.clone(),
+            local: config.server.address.0.iter().all(crate::config::Address::is_local),
+        };
+        let gate = Arc::new(Gate::open(&config.auth, &surroundings)?);
+        let audit = Arc::new(match &config.log.audit {
+            Some(path) => Audit::open(path)?,
+            None => Audit::off(),
+        });
         let source = config.server.url.clone().unwrap_or_else(|| "urn:estiba:registry".to_owned());
         let events = Events::new(Arc::clone(&metadata), &config.webhook, &source);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             config: Arc::new(config),
             objects,
+            maps: Maps::default(),
             metadata,
             gate,
+            audit,
             events,
-            mirror,
+            mirror: None,
             figures: crate::page::Figures::default(),
-        })
+            manifests: Manifests::new(),
+            manifest_room: Semaphore::new(MANIFEST_ROOM),
+            _lock: lock,
+        }))
     }
 
     /// Runs what blocks off the reactor.
@@ -85,5 +129,26 @@ impl Registry {
         let span = tracing::Span::current();
         let done = tokio::task::spawn_blocking(move || span.in_scope(|| work(&registry))).await;
         done.unwrap_or_else(|error| Err(Refusal::internal(error)))
+    }
+
+    /// The quotas that hold for a repository.
+    pub fn quotas(&self, repository: &RepositoryName) -> Vec<Quota> {
+        quota::of(&self.config.quota, repository)
+    }
+
+    /// Tells others of a write that was made. Blocking. That it cannot be told is logged and undoes nothing.
+    pub fn tell(&self, repository: &RepositoryName, actor: &str, at: Instant, events: &[Event]) {
+        if let Err(error) = self.events.record(repository, actor, at, events) {
+            tracing::error!(%repository, %error, "events of a write were lost");
+        }
+    }
+
+    /// The refusal of a write that the metadata refused; a quota that is used up is told to others. Blocking.
+    pub fn refuse_write(&self, repository: &RepositoryName, actor: &str, error: metadata::Error) -> Refusal {
+        if let metadata::Error::Quota { prefix, limit, used } = &error {
+            let event = Event::QuotaExceeded { prefix: prefix.clone(), limit: *limit, used: *used };
+            self.tell(repository, actor, Instant::now(), &[event]);
+        }
+        error.into()
     }
 }

@@ -32,6 +32,8 @@ pub enum Access {
 /// One endpoint.
 #[derive(Debug)]
 pub struct Row {
+    /// Its short name, in metrics and in the audit log.
+    pub name: &'static str,
     /// Methods that it answers.
     pub methods: &'static [Method],
     /// Its path: literal segments, `{name}` and other placeholders.
@@ -43,8 +45,9 @@ pub struct Row {
 }
 
 macro_rules! row {
-    ($($method:ident)|+, $path:literal, $access:ident, $endpoint:path) => {
+    ($name:literal, $($method:ident)|+, $path:literal, $access:ident, $endpoint:path) => {
         Row {
+            name: $name,
             methods: &[$(Method::$method),+],
             path: $path,
             access: Access::$access,
@@ -55,24 +58,24 @@ macro_rules! row {
 
 /// Of two rows that fit, the first one answers.
 pub static TABLE: &[Row] = &[
-    row!(GET | HEAD, "/v2/", Caller, base::version),
-    row!(GET | HEAD, "/v2", Caller, base::version),
-    row!(GET | HEAD, "/v2/_catalog", Caller, catalog::list),
-    row!(GET | HEAD, "/v2/{name}/manifests/{reference}", Caller, manifest::get),
-    row!(PUT, "/v2/{name}/manifests/{reference}", Caller, manifest::put),
-    row!(DELETE, "/v2/{name}/manifests/{reference}", Caller, manifest::delete),
-    row!(GET | HEAD, "/v2/{name}/blobs/{digest}", Caller, blob::get),
-    row!(DELETE, "/v2/{name}/blobs/{digest}", Caller, blob::delete),
-    row!(POST, "/v2/{name}/blobs/uploads/", Caller, upload::begin),
-    row!(POST, "/v2/{name}/blobs/uploads", Caller, upload::begin),
-    row!(GET | HEAD, "/v2/{name}/blobs/uploads/{id}", Caller, upload::status),
-    row!(PATCH, "/v2/{name}/blobs/uploads/{id}", Caller, upload::append),
-    row!(PUT, "/v2/{name}/blobs/uploads/{id}", Caller, upload::finish),
-    row!(DELETE, "/v2/{name}/blobs/uploads/{id}", Caller, upload::cancel),
-    row!(GET | HEAD, "/v2/{name}/tags/list", Caller, tag::list),
-    row!(GET | HEAD, "/v2/{name}/referrers/{digest}", Caller, referrers::list),
-    row!(GET | HEAD | POST, "/", Open, page::answer),
-    row!(GET | HEAD | POST, "/-/{name}", Open, page::answer),
+    row!("base", GET | HEAD, "/v2/", Caller, base::version),
+    row!("base", GET | HEAD, "/v2", Caller, base::version),
+    row!("catalog", GET | HEAD, "/v2/_catalog", Caller, catalog::list),
+    row!("manifest.get", GET | HEAD, "/v2/{name}/manifests/{reference}", Caller, manifest::get),
+    row!("manifest.put", PUT, "/v2/{name}/manifests/{reference}", Caller, manifest::put),
+    row!("manifest.delete", DELETE, "/v2/{name}/manifests/{reference}", Caller, manifest::delete),
+    row!("blob.get", GET | HEAD, "/v2/{name}/blobs/{digest}", Caller, blob::get),
+    row!("blob.delete", DELETE, "/v2/{name}/blobs/{digest}", Caller, blob::delete),
+    row!("upload.begin", POST, "/v2/{name}/blobs/uploads/", Caller, upload::begin),
+    row!("upload.begin", POST, "/v2/{name}/blobs/uploads", Caller, upload::begin),
+    row!("upload.status", GET | HEAD, "/v2/{name}/blobs/uploads/{id}", Caller, upload::status),
+    row!("upload.append", PATCH, "/v2/{name}/blobs/uploads/{id}", Caller, upload::append),
+    row!("upload.finish", PUT, "/v2/{name}/blobs/uploads/{id}", Caller, upload::finish),
+    row!("upload.cancel", DELETE, "/v2/{name}/blobs/uploads/{id}", Caller, upload::cancel),
+    row!("tag.list", GET | HEAD, "/v2/{name}/tags/list", Caller, tag::list),
+    row!("referrers.list", GET | HEAD, "/v2/{name}/referrers/{digest}", Caller, referrers::list),
+    row!("page", GET | HEAD | POST, "/", Open, page::answer),
+    row!("page", GET | HEAD | POST, "/-/{name}", Open, page::answer),
 ];
 
 /// What a path holds where its row has placeholders.
@@ -102,6 +105,11 @@ impl Parameters {
     /// The text at `{name}`, unchecked.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Puts another name in the place of `{name}`: the one under which a mirror keeps it.
+    pub(crate) fn rename(&mut self, name: &RepositoryName) {
+        self.name = Some(name.to_string());
     }
 
     /// The repository at `{name}`.

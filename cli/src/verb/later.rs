@@ -39,7 +39,6 @@ const VERBS: &[(&str, &str)] = &[
     ("manifest", ""),
     ("buildx", "`estiba build` knows buildx's options"),
     ("bake", ""),
-    ("registry", ""),
 ];
 
 /// Options of verbs, and what helps until they come.

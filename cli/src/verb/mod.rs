@@ -16,6 +16,7 @@ mod later;
 mod load;
 mod man;
 mod prune;
+mod registry;
 mod rmi;
 mod run;
 mod save;
@@ -69,6 +70,7 @@ const VERBS: &[Verb] = &[
     verb!(df, "Show how much space the store takes"),
     verb!(info, "Show how this machine builds and runs"),
     verb!(doctor, "Say what works here, what does not, and how to mend it"),
+    verb!(registry, "Serve images to other machines, and look after what is stored"),
     verb!(version, "Show the version"),
     verb!(completions, "Print a shell's completion script"),
     verb!(man, "Write the manual pages"),

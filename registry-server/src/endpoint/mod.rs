@@ -3,6 +3,7 @@
 pub(crate) mod base;
 pub(crate) mod blob;
 pub(crate) mod catalog;
+pub(crate) mod list;
 pub(crate) mod manifest;
 pub(crate) mod referrers;
 pub(crate) mod tag;

@@ -1,13 +1,51 @@
-//! Not here yet.
+//! `GET /v2/<name>/tags/list`.
+//! Specification: OCI distribution-spec, "Listing Tags".
 
 use http::{Response, StatusCode};
-use oci::ErrorCode;
+use oci::{ErrorCode, RepositoryName};
+use serde_json::json;
 
+use super::list;
 use crate::body::Body;
+use crate::metadata::Page;
 use crate::refusal::{Refusal, Result};
 use crate::server::Call;
 
-/// Refuses.
-pub(crate) async fn list(_call: Call) -> Result<Response<Body>> {
-    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, ErrorCode::Unsupported, "not here yet"))
+/// Tags of a page where the client names no number.
+const DEFAULT: usize = 1_000;
+/// Most tags of a page: 128 characters each, it stays near a megabyte.
+const MOST: usize = 10_000;
+
+/// A page of tags in ASCII order, and where the next one is.
+pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
+    let pull = call.pull()?;
+    let query = call.query()?;
+    let limit = query.page(DEFAULT, MOST)?;
+    let last = query.one("last")?.filter(|last| !last.is_empty()).map(str::to_owned);
+    let repository = pull.repository().clone();
+    let mut tags = call
+        .registry
+        .blocking(move |registry| {
+            // One more than wanted tells whether there are more. An empty page may be one of an empty repository.
+            let wanted = if limit == 0 { 0 } else { limit + 1 };
+            let rows = registry.metadata.tags(&repository, Page { after: last.as_deref(), limit: wanted })?;
+            if rows.is_empty() && registry.metadata.repository(&repository)?.is_none() {
+                return Err(unknown(&repository));
+            }
+            Ok(rows.into_iter().map(|row| row.tag.to_string()).collect::<Vec<_>>())
+        })
+        .await?;
+    let more = tags.len() > limit;
+    tags.truncate(limit);
+    let name = pull.repository();
+    let mut response = list::page(&json!({ "name": name.as_str(), "tags": tags }), "application/json");
+    if let (true, Some(last)) = (more, tags.last()) {
+        list::link_next(&mut response, &format!("/v2/{name}/tags/list"), &[("n", &limit.to_string()), ("last", last)])?;
+    }
+    Ok(response)
+}
+
+fn unknown(repository: &RepositoryName) -> Refusal {
+    let message = format!("there is no repository `{repository}`");
+    Refusal::new(StatusCode::NOT_FOUND, ErrorCode::NameUnknown, message)
 }

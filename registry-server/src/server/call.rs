@@ -31,11 +31,19 @@ impl RequestId {
         let process = *PROCESS.get_or_init(|| getrandom::u32().unwrap_or_else(|_| std::process::id()));
         Self { process, count: COUNT.fetch_add(1, Ordering::Relaxed) }
     }
+
+    /// As a header. Written digit by digit: each answer has one.
+    pub(super) fn header(self) -> http::HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let bits = u128::from(self.process) << 64 | u128::from(self.count);
+        let text: [u8; 24] = std::array::from_fn(|at| DIGITS[(bits >> (4 * (23 - at)) & 15) as usize]);
+        http::HeaderValue::from_bytes(&text).unwrap_or_else(|_| http::HeaderValue::from_static("0"))
+    }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}{:08x}", self.process, self.count)
+        write!(f, "{:08x}{:016x}", self.process, self.count)
     }
 }
 

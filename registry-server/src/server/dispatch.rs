@@ -1,19 +1,23 @@
 //! From a request to its answer: the row, the caller, the endpoint, and what every answer carries.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::limits::{LINGER, LINGER_BYTES};
 use super::{Call, Inbound, RequestId, Shared};
-use crate::auth::{Peer, Principal};
+use crate::auth::{Audit, Peer, Principal, audit};
 use crate::body::Body;
+use crate::mirror::Mirror;
+use crate::query::Query;
 use crate::refusal::{Refusal, Result};
-use crate::route::{self, Access};
+use crate::route::{self, Access, Parameters, Reference, Row};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
@@ -21,58 +25,142 @@ const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api
 /// Answers one request. Never fails: what goes wrong is an answer, too.
 pub(super) async fn answer(shared: Arc<Shared>, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
     let started = std::time::Instant::now();
-    let id = RequestId::next();
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let (parts, incoming) = request.into_parts();
+    let mut known = Known {
+        id: RequestId::next(),
+        method: parts.method.clone(),
+        path: parts.uri.path().to_owned(),
+        address: peer.address,
+        row: None,
+        actor: None,
+        parameters: Parameters::default(),
+    };
+    let body = Inbound::new(incoming, shared.limits.body_timeout.get());
     let outcome = match shared.requests.try_acquire() {
-        Ok(_permit) => run(&shared, Arc::clone(&peer), id, request).await,
+        Ok(_permit) => run(&shared, peer, &mut known, parts, body).await,
         Err(_) => Err(Refusal::too_many("the registry answers too many requests: come back soon", 1)),
     };
     let mut response = outcome.unwrap_or_else(|refusal| {
-        if refusal.status.is_server_error() {
-            let cause = refusal.cause.as_deref().unwrap_or_default();
-            tracing::error!(request = %id, method = method.as_str(), ?path, status = refusal.status.as_u16(), cause, "request failed");
-        }
+        known.log_failure(&refusal);
         refusal.into_response()
     });
-    complete(&mut response, &method, &path, id);
-    tracing::info!(
-        target: "access",
-        request = %id,
-        address = ?peer.address,
-        method = method.as_str(),
-        // Quoted: whatever a client writes stays within its field.
-        ?path,
-        status = response.status().as_u16(),
-        micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "answered"
-    );
+    complete(&mut response, &known);
+    known.audit(&shared, response.status());
+    if shared.registry.config.log.requests {
+        known.log(response.status(), started.elapsed());
+    }
     response
 }
 
-async fn run(shared: &Shared, peer: Arc<Peer>, id: RequestId, request: Request<Incoming>) -> Result<Response<Body>> {
-    let (parts, incoming) = request.into_parts();
-    let mut body = Inbound::new(incoming, shared.limits.body_timeout.get());
-    let admitted = async {
-        let (row, parameters) = route::find(&parts.method, parts.uri.path())?;
-        let principal = match row.access {
-            Access::Caller => shared.registry.gate.authenticate(&parts, &peer).await?,
-            Access::Open => Principal::anonymous(),
+/// What is known of a request when it is answered, however far it came.
+struct Known {
+    id: RequestId,
+    method: Method,
+    path: String,
+    address: Option<IpAddr>,
+    row: Option<&'static Row>,
+    actor: Option<String>,
+    parameters: Parameters,
+}
+
+impl Known {
+    fn log_failure(&self, refusal: &Refusal) {
+        if refusal.status.is_server_error() {
+            let (id, method, path) = (self.id, self.method.as_str(), self.path.as_str());
+            let cause = refusal.cause.as_deref().unwrap_or_default();
+            tracing::error!(request = %id, method, path = ?path, status = refusal.status.as_u16(), cause, "request failed");
+        }
+    }
+
+    /// A line a request. What a client wrote is quoted and stays within its field.
+    fn log(&self, status: StatusCode, took: std::time::Duration) {
+        tracing::info!(
+            target: "access",
+            request = %self.id,
+            address = ?self.address,
+            actor = ?self.actor.as_deref().unwrap_or_default(),
+            method = self.method.as_str(),
+            path = ?self.path,
+            status = status.as_u16(),
+            micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
+
+    fn audit(&self, shared: &Shared, status: StatusCode) {
+        let (true, Some(row)) = (Audit::wants(&self.method, status), self.row) else { return };
+        let repository = self.parameters.repository().ok();
+        let (digest, tag) = match (self.parameters.digest(), self.parameters.reference()) {
+            (Ok(digest), _) | (_, Ok(Reference::Digest(digest))) => (Some(digest), None),
+            (_, Ok(Reference::Tag(tag))) => (None, Some(tag)),
+            _ => (None, None),
         };
-        Ok((row, parameters, principal))
-    };
-    let (row, parameters, principal) = match admitted.await {
+        shared.registry.audit.record(&audit::Event {
+            what: row.name,
+            who: self.actor.as_deref(),
+            from: self.address,
+            repository: repository.as_ref(),
+            digest: digest.as_ref(),
+            tag: tag.as_ref(),
+            status,
+            why: None,
+        });
+    }
+}
+
+async fn run(
+    shared: &Shared,
+    peer: Arc<Peer>,
+    known: &mut Known,
+    parts: Parts,
+    mut body: Inbound,
+) -> Result<Response<Body>> {
+    let (row, principal) = match admit(shared, &peer, known, &parts).await {
         Ok(admitted) => admitted,
         Err(refusal) => {
             linger(&parts.headers, &mut body).await;
             return Err(refusal);
         }
     };
-    let registry = Arc::clone(&shared.registry);
-    let call = Call { registry, parts, body, peer, principal, id, parameters };
+    let (registry, parameters) = (Arc::clone(&shared.registry), known.parameters.clone());
+    let call = Call { registry, parts, body, peer, principal, id: known.id, parameters };
     match AssertUnwindSafe((row.endpoint)(call)).catch_unwind().await {
         Ok(answer) => answer,
         Err(panic) => Err(Refusal::internal(panic_message(&*panic))),
+    }
+}
+
+/// Finds the row and the caller.
+async fn admit(shared: &Shared, peer: &Peer, known: &mut Known, parts: &Parts) -> Result<(&'static Row, Principal)> {
+    let (row, parameters) = route::find(&parts.method, parts.uri.path())?;
+    (known.row, known.parameters) = (Some(row), parameters);
+    let principal = match row.access {
+        Access::Caller => shared.registry.gate.authenticate(parts, peer).await?,
+        Access::Open => Principal::anonymous(),
+    };
+    known.actor = Some(principal.actor());
+    if let Some(mirror) = &shared.registry.mirror
+        && row.access == Access::Caller
+        && known.parameters.name().is_some()
+    {
+        resolve(mirror, known, parts).await?;
+    }
+    Ok((row, principal))
+}
+
+/// What is read may be an upstream's: then its name here is another, and the proof is for that one. What is an upstream's
+/// takes no pushes.
+async fn resolve(mirror: &Mirror, known: &mut Known, parts: &Parts) -> Result<()> {
+    let name = known.parameters.repository()?;
+    match parts.method {
+        Method::GET | Method::HEAD => {
+            let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+            let resolved = mirror.resolve(&name, query.one("ns")?).await?;
+            known.parameters.rename(&resolved);
+            Ok(())
+        }
+        Method::DELETE => Ok(()),
+        _ => mirror.refuse_push(&name),
     }
 }
 
@@ -93,20 +181,17 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// What every answer carries; and the body of an answer to HEAD goes, its length stays.
-fn complete(response: &mut Response<Body>, method: &Method, path: &str, id: RequestId) {
-    if method == Method::HEAD {
+fn complete(response: &mut Response<Body>, known: &Known) {
+    if known.method == Method::HEAD {
         let body = std::mem::take(response.body_mut());
-        if let (false, Some(length)) =
-            (response.headers().contains_key(header::CONTENT_LENGTH), body.size_hint().exact())
-        {
+        let length = body.size_hint().exact().filter(|_| !response.headers().contains_key(header::CONTENT_LENGTH));
+        if let Some(length) = length {
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
     }
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::try_from(id.to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
-    if path.starts_with("/v2") {
+    headers.insert(REQUEST_ID, known.id.header());
+    if known.path.starts_with("/v2") {
         headers.insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
     }
     // A blob is whatever somebody pushed: no browser shall guess that it is a page.
