@@ -22,7 +22,7 @@ use crate::tls::Tls;
 
 /// What a client gets when there are too many: it is written without reading the request.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n\
-    Content-Type: application/json\r\nContent-Length: 104\r\n\r\n\
+    Content-Type: application/json\r\nContent-Length: 105\r\n\r\n\
     {\"errors\":[{\"code\":\"TOOMANYREQUESTS\",\"message\":\"the registry has too many connections: come back soon\"}]}";
 
 /// Tells a client that there are too many connections. Over TLS the connection just ends.
