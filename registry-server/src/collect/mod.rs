@@ -1,4 +1,15 @@
-//! What goes by itself: tags by rule. And what may not come: bytes above a quota.
+//! What goes by itself: what nothing references, tags by rule. And what may not come: bytes above a quota.
 
+mod collector;
+mod config;
+mod litter;
 pub mod quota;
+mod report;
 pub mod retention;
+mod rules;
+mod schedule;
+
+pub use collector::{Collector, Error, Progress, Result};
+pub use config::{Gc, Untagged};
+pub use report::Report;
+pub use rules::{Pressure, Rules};

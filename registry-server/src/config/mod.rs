@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
-use crate::collect::{quota, retention};
+use crate::collect::{Gc, quota, retention};
 use crate::storage::Storage;
 use crate::webhook::Webhook;
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub auth: Auth,
     /// `[storage]`.
     pub storage: Storage,
+    /// `[gc]`.
+    pub gc: Gc,
     /// `[[quota]]`.
     pub quota: Vec<quota::Limit>,
     /// `[[retention]]`.
@@ -68,6 +70,7 @@ impl Config {
     pub fn validate(&self, wrong: &mut Complaints) {
         wrong.section("server", |wrong| self.server.validate(wrong));
         wrong.section("auth", |wrong| self.auth.validate(wrong));
+        wrong.section("gc", |wrong| self.gc.validate(wrong));
         wrong.section("quota", |wrong| quota::validate(&self.quota, wrong));
         wrong.section("retention", |wrong| retention::validate(&self.retention, wrong));
         wrong.section("webhook", |wrong| self.webhook.validate(wrong));

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{Duration, Size};
+
 /// `[storage]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -10,10 +12,15 @@ pub struct Storage {
     pub delete: bool,
     /// Whether manifests may reference what is absent.
     pub sparse: bool,
+    /// How long an upload stays that does not move.
+    pub upload_expiry: Duration,
+    /// What all objects should take together at most: beyond it, unreferenced ones go sooner. No cap by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<Size>,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { delete: true, sparse: false }
+        Self { delete: true, sparse: false, upload_expiry: Duration::hours(24), max_bytes: None }
     }
 }
