@@ -1,0 +1,54 @@
+# Sourced by run.sh: docker, whose daemon is what speaks to the registry. One daemon a setting, with folders and
+# a socket of its own.
+daemon=
+
+stop_daemon() {
+	[ -n "$daemon" ] || return 0
+	kill "$daemon" 2>/dev/null
+	wait "$daemon" 2>/dev/null
+	daemon=
+}
+
+# start_daemon: no bridge and no iptables, so that nothing of the machine's network is touched.
+start_daemon() {
+	[ "$(id -u)" = 0 ] || cannot "only root can start docker's daemon"
+	needs dockerd docker
+	local folder=$work/dockerd-$suffix i
+	mkdir -p "$folder"
+	# Its containers are not ours to try: without a runtime's folder it would complain all the same.
+	dockerd --host "unix://$folder/socket" --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" \
+		--storage-driver vfs --bridge none --iptables=false --ip6tables=false >"$folder/log" 2>&1 </dev/null &
+	daemon=$!
+	for ((i = 0; i < 150; i++)); do
+		kill -0 "$daemon" 2>/dev/null || break
+		[ ! -S "$folder/socket" ] || ! docker -H "unix://$folder/socket" version >/dev/null 2>&1 || return 0
+		sleep 0.1
+	done
+	tail -n 20 "$folder/log" >>"$work/log"
+	cannot "docker's daemon does not start on this machine: $(tail -n 1 "$folder/log" | cut -c 1-200)"
+}
+
+client_docker() {
+	start_daemon
+	trap stop_daemon EXIT
+	export DOCKER_HOST=unix://$work/dockerd-$suffix/socket
+	[ -z "$login" ] || {
+		refuses 'unauthorized|401|denied|incorrect' docker login --username "${login%:*}" --password wrong "$at"
+		works docker login --username "${login%:*}" --password "${login#*:}" "$at"
+	}
+	works docker pull "$at/base:latest"
+	works docker tag "$at/base:latest" "$at/docker:one"
+	works docker push "$at/docker:one"
+	works docker tag "$at/base:latest" "$at/docker/mounted:one"
+	works docker push "$at/docker/mounted:one"
+	works docker rmi -f "$at/docker:one" "$at/base:latest" "$at/docker/mounted:one"
+	works docker pull "$at/docker:one"
+	works docker pull --all-tags "$at/base"
+	DOCKER_CLI_EXPERIMENTAL=enabled says docker manifest inspect --insecure "$at/docker:one"
+	[ "$code" = 0 ] || bad "docker manifest inspect failed"
+	mentions 'vnd.docker.distribution.manifest.v2'
+	# A daemon that has the layers uploads them again when another server lacks them: by mount here.
+	works docker manifest create --insecure "$at/docker:list" "$at/docker:one"
+	works docker manifest push --insecure "$at/docker:list"
+	works docker pull "$at/docker:list"
+}
