@@ -10,6 +10,8 @@
 //! Blocking: callers run it off the reactor. Writers may be batched: a method returns when its own transaction
 //! is durable (uploads excepted: they survive a killed process, not a lost machine).
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod sqlite;
 
 pub use sqlite::SqliteMetadata;

@@ -67,3 +67,11 @@ fn the_journal_tells_the_names() {
     assert_eq!(names.tags[&"v1".parse().unwrap()].digest, digest("image"));
     assert!(!names.tags.contains_key(&"v2".parse().unwrap()));
 }
+
+#[test]
+fn passes_the_conformance_suite() {
+    crate::metadata::conformance::run(&|| {
+        let root = TempDir::new().unwrap();
+        (Box::new(SqliteMetadata::open(root.path()).unwrap()), Box::new(root))
+    });
+}
