@@ -142,7 +142,7 @@ impl Drop for Audit {
 impl Event<'_> {
     fn line(&self, at: Instant) -> Vec<u8> {
         let outcome = match self.status.as_u16() {
-            0..400 => "done",
+            0..=399 => "done",
             401 | 403 | 429 => "refused",
             _ => "failed",
         };

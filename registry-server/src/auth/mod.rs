@@ -6,13 +6,19 @@
 //! a check does not compile. Neither a principal nor a proof can be made elsewhere.
 
 pub mod audit;
+mod backoff;
 mod config;
 mod gate;
+pub mod htpasswd;
 mod issuer;
+pub mod jwt;
+pub mod keys;
+mod passwords;
 pub mod policy;
 mod principal;
 mod proof;
 mod stamp;
+mod watched;
 
 pub use audit::Audit;
 pub use config::{Anonymous, Auth, Issuer, Token};
@@ -20,3 +26,4 @@ pub use gate::{Error, Gate, Surroundings};
 pub use principal::{Action, Grant, Method, Peer, Principal, Scope};
 pub use proof::{Administer, Catalog, Delete, Pull, Push};
 pub(crate) use stamp::{Stamps, read_bounded};
+pub use watched::FileError;
