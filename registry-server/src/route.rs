@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use oci::{Digest, ErrorCode, RepositoryName, Tag};
 
 use crate::body::Body;
-use crate::endpoint::{base, blob, catalog, manifest, referrers, tag, upload};
+use crate::endpoint::{base, blob, catalog, manifest, referrers, tag, token, upload};
 use crate::page;
 use crate::refusal::{Refusal, Result};
 use crate::server::Call;
@@ -74,6 +74,7 @@ pub static TABLE: &[Row] = &[
     row!("upload.cancel", DELETE, "/v2/{name}/blobs/uploads/{id}", Caller, upload::cancel),
     row!("tag.list", GET | HEAD, "/v2/{name}/tags/list", Caller, tag::list),
     row!("referrers.list", GET | HEAD, "/v2/{name}/referrers/{digest}", Caller, referrers::list),
+    row!("token", GET | POST, "/token", Open, token::answer),
     row!("page", GET | HEAD | POST, "/", Open, page::answer),
     row!("page", GET | HEAD | POST, "/-/{name}", Open, page::answer),
 ];

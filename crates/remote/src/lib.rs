@@ -42,4 +42,4 @@ pub use push::{Mounted, PutManifest, Reference, Upload};
 pub use quirk::Quirk;
 pub use range::{ByteRange, ContentRange};
 pub use retry::Retry;
-pub use tls::{Identity, Pem, PemError};
+pub use tls::{Identity, Pem, PemError, config as tls_config};

@@ -69,7 +69,10 @@ impl Identity {
 }
 
 /// How to speak TLS. `system`: whether the system's roots are believed, too, which costs reading them.
-pub(crate) fn config(
+///
+/// # Errors
+/// When a certificate that was added is none, or the identity's key is not its certificate's.
+pub fn config(
     system: bool,
     added: &[Pem],
     identity: Option<&Identity>,

@@ -20,7 +20,8 @@ pub(crate) fn principal(der: &[u8]) -> Option<Principal> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let mut principal = Principal::known(Method::Certificate, name(&certificate)?);
     let units = certificate.subject().iter_organizational_unit().filter_map(|unit| unit.as_str().ok());
-    principal.groups = units.filter(|unit| is_plain(unit)).take(MOST_GROUPS).map(str::to_owned).collect::<BTreeSet<_>>();
+    principal.groups =
+        units.filter(|unit| is_plain(unit)).take(MOST_GROUPS).map(str::to_owned).collect::<BTreeSet<_>>();
     Some(principal)
 }
 
@@ -88,10 +89,7 @@ mod tests {
 
     #[test]
     fn units_are_groups() {
-        let der = certificate(
-            &[(DnType::CommonName, "ann"), (DnType::OrganizationalUnitName, "dev")],
-            vec![],
-        );
+        let der = certificate(&[(DnType::CommonName, "ann"), (DnType::OrganizationalUnitName, "dev")], vec![]);
         let principal = principal(&der).unwrap();
         assert_eq!(principal.groups, BTreeSet::from(["dev".to_owned()]));
         assert_eq!(principal.actor(), "certificate:ann");

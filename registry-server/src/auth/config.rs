@@ -93,8 +93,9 @@ pub struct Issuer {
     /// A PEM file of authorities for its certificate; by default those of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<PathBuf>,
-    /// Patterns that claims must match, or the token is refused: `repository_owner = "acme"`. See the policy file for patterns.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Patterns that claims must match, or the token is refused: `repository_owner = "acme"`. There must be one: issuers of public
+    /// services make tokens for everybody. Patterns are those of the policy file.
+    #[serde(default)]
     pub claims: BTreeMap<String, String>,
     /// Which claim names the caller.
     #[serde(default = "subject")]
@@ -123,11 +124,6 @@ impl Auth {
     /// Whether anything at all says who may do what.
     pub fn is_configured(&self) -> bool {
         self.anonymous.is_some() || self.htpasswd.is_some() || self.policy.is_some() || !self.issuer.is_empty()
-    }
-
-    /// Whether there is a way to log in with a header.
-    pub(crate) fn has_credentials(&self) -> bool {
-        self.htpasswd.is_some() || !self.issuer.is_empty()
     }
 
     /// Says what cannot be.
@@ -170,6 +166,13 @@ impl Issuer {
         let short = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if self.name.is_empty() || !self.name.bytes().all(short) {
             wrong.about("name", "it must be a short word of letters, digits and -._");
+        }
+        if self.claims.is_empty() {
+            wrong.about(
+                "claims",
+                "public issuers make tokens for everybody: say whose are meant, such as `repository_owner = \"acme\"`; \
+                 `sub = \"**\"` takes all of them",
+            );
         }
         if self.audience.is_empty() || self.audience.iter().any(String::is_empty) {
             wrong

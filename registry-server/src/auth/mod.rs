@@ -7,8 +7,12 @@
 
 pub mod audit;
 mod backoff;
+mod certificate;
+mod challenge;
 mod config;
+mod exchange;
 mod gate;
+mod header;
 pub mod htpasswd;
 mod issuer;
 pub mod jwt;
@@ -17,13 +21,19 @@ mod passwords;
 pub mod policy;
 mod principal;
 mod proof;
+pub mod scope;
 mod stamp;
+mod token;
 mod watched;
 
 pub use audit::Audit;
 pub use config::{Anonymous, Auth, Issuer, Token};
+pub use exchange::{Answer, Proof, Wish};
 pub use gate::{Error, Gate, Surroundings};
+pub use header::{Credentials, Malformed};
 pub use principal::{Action, Grant, Method, Peer, Principal, Scope};
 pub use proof::{Administer, Catalog, Delete, Pull, Push};
-pub(crate) use stamp::{Stamps, read_bounded};
 pub use watched::FileError;
+
+pub(crate) use exchange::NOT_KEPT;
+pub(crate) use stamp::{Stamps, read_bounded};

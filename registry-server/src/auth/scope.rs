@@ -40,9 +40,10 @@ fn add(scopes: &mut Vec<Scope>, repository: RepositoryName, words: &str) {
             _ => {}
         }
     }
+    let room = scopes.len() < MOST;
     match scopes.iter_mut().find(|scope| scope.repository == repository) {
         Some(scope) => scope.actions.extend(actions),
-        None if scopes.len() < MOST && !actions.is_empty() => scopes.push(Scope { repository, actions }),
+        None if room && !actions.is_empty() => scopes.push(Scope { repository, actions }),
         None => {}
     }
 }
@@ -50,8 +51,7 @@ fn add(scopes: &mut Vec<Scope>, repository: RepositoryName, words: &str) {
 /// What is left of a wish where `may` says so.
 pub(crate) fn granted(wish: Grant, may: impl Fn(Action, &RepositoryName) -> bool) -> Grant {
     let left = |scope: Scope| {
-        let actions: BTreeSet<_> =
-            scope.actions.into_iter().filter(|action| may(*action, &scope.repository)).collect();
+        let actions: BTreeSet<_> = scope.actions.into_iter().filter(|action| may(*action, &scope.repository)).collect();
         (!actions.is_empty()).then_some(Scope { repository: scope.repository, actions })
     };
     Grant { scopes: wish.scopes.into_iter().filter_map(left).collect(), catalog: wish.catalog }

@@ -7,4 +7,5 @@ pub(crate) mod list;
 pub(crate) mod manifest;
 pub(crate) mod referrers;
 pub(crate) mod tag;
+pub(crate) mod token;
 pub(crate) mod upload;

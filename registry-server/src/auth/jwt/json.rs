@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Reads one object. Depth is bounded by the parser (128), size by whoever calls.
@@ -81,11 +81,6 @@ impl<'de> Visitor<'de> for Strict {
         }
         Ok(Value::Object(map))
     }
-}
-
-/// As [`object`], for `#[serde(with)]`-free callers that want a type of their own.
-pub(crate) fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, serde_json::Error> {
-    T::deserialize(Value::Object(object(bytes)?))
 }
 
 #[cfg(test)]

@@ -159,7 +159,7 @@ impl Lines<'_> {
             (true, _, true) | (true, true, _) => {
                 Err(self.wrong(raw, "anonymous = true stands alone: nothing more is known of such callers"))
             }
-            (anonymous, authenticated, _) => Ok(Who { anonymous, authenticated, users, groups, claims }),
+            (anonymous, _, _) => Ok(Who { anonymous, users, groups, claims }),
         }
     }
 

@@ -38,11 +38,11 @@ impl Rule {
     }
 }
 
-/// Whom a rule means. All that is given must hold; of a list, one is enough.
+/// Whom a rule means. All that is given must hold; of a list, one is enough. Where nothing is given, it is whoever has
+/// logged in.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Who {
     pub(super) anonymous: bool,
-    pub(super) authenticated: bool,
     pub(super) users: Vec<Pattern>,
     pub(super) groups: Vec<Pattern>,
     pub(super) claims: Vec<(String, Vec<Pattern>)>,
