@@ -14,6 +14,7 @@ mod cache;
 pub mod collect;
 pub mod config;
 pub mod control;
+mod cursor;
 mod endpoint;
 pub mod manifest;
 pub mod metadata;

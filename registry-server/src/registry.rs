@@ -13,6 +13,7 @@ use crate::cache::Manifests;
 use crate::collect::quota;
 use crate::config::Config;
 use crate::control::{self, RootLock};
+use crate::cursor::{self, Cursors};
 use crate::metadata::{self, Metadata, Quota, SqliteMetadata};
 use crate::mirror::Mirror;
 use crate::refusal::{Refusal, Result};
@@ -48,6 +49,8 @@ pub struct Registry {
     pub(crate) manifests: Manifests,
     /// Room for manifests that arrive, in KiB.
     pub(crate) manifest_room: Semaphore,
+    /// Seals places in lists.
+    pub(crate) cursors: Cursors,
     /// Held as long as the registry lives: one process owns a data directory.
     _lock: RootLock,
 }
@@ -68,6 +71,9 @@ pub enum OpenError {
     /// What the configuration says of callers cannot be obeyed.
     #[error(transparent)]
     Gate(#[from] auth::Error),
+    /// The kernel gave no random bytes for a key.
+    #[error(transparent)]
+    Cursor(#[from] cursor::Error),
     /// The audit log cannot be written.
     #[error(transparent)]
     Audit(#[from] auth::audit::Error),
@@ -112,6 +118,7 @@ impl Registry {
             figures: crate::page::Figures::default(),
             manifests: Manifests::new(),
             manifest_room: Semaphore::new(MANIFEST_ROOM),
+            cursors: Cursors::new()?,
             _lock: lock,
         }))
     }

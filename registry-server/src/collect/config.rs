@@ -50,7 +50,7 @@ impl Default for Gc {
 impl Gc {
     /// How old a lease may be before it is renewed.
     pub fn renew(&self) -> Span {
-        self.grace.get() / RENEWALS
+        self.grace.get().min(self.untagged_grace.get()) / RENEWALS
     }
 
     /// Says what cannot be.

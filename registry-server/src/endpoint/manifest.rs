@@ -30,8 +30,6 @@ use crate::webhook::{Event, Kind};
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
-/// How long a lease lasts at least in any configuration; renewing it each quarter of that is enough.
-const RENEW_AFTER: std::time::Duration = std::time::Duration::from_secs(15 * 60);
 
 /// `GET` and `HEAD`.
 pub(crate) async fn get(call: Call) -> Result<Response<Body>> {
@@ -79,7 +77,7 @@ async fn find(registry: &Arc<Registry>, pull: &Pull, reference: &Reference) -> R
     let generation = registry.metadata.generation(pull.repository());
     if let Some(held) = registry.manifests.get(pull.repository(), reference, generation) {
         let now = Instant::now();
-        if !held.must_renew(now, now.before(RENEW_AFTER)) {
+        if !held.must_renew(now, now.before(registry.config.gc.renew())) {
             return Ok(held);
         }
     }
@@ -97,9 +95,11 @@ fn read(registry: &Registry, repository: &RepositoryName, reference: &Reference,
     let now = Instant::now();
     let row = row(registry, repository, reference)?.ok_or_else(|| unknown(reference))?;
     // What we say is there stays there: gone in between is gone.
-    if !registry.metadata.touch_manifest(repository, &row.blob.digest, now)? {
+    let renew = row.touched < now.before(registry.config.gc.renew());
+    if renew && !registry.metadata.touch_manifest(repository, &row.blob.digest, now)? {
         return Err(unknown(reference));
     }
+    let leased = if renew { now } else { row.touched };
     let mut object = registry.objects.open(&row.blob.key)?;
     let mut bytes = Vec::with_capacity(usize::try_from(object.size).unwrap_or_default());
     object.file.read_to_end(&mut bytes).map_err(Refusal::internal)?;
@@ -107,7 +107,7 @@ fn read(registry: &Registry, repository: &RepositoryName, reference: &Reference,
         return Err(Refusal::internal(format!("{}: its object has {} bytes", row.blob.digest, bytes.len())));
     }
     let headers = headers(&row)?;
-    Ok(Held::new(generation, row.blob.digest, Bytes::from(bytes), headers, now))
+    Ok(Held::new(generation, row.blob.digest, Bytes::from(bytes), headers, leased))
 }
 
 fn row(registry: &Registry, repository: &RepositoryName, reference: &Reference) -> Result<Option<ManifestRow>> {
