@@ -15,6 +15,7 @@ pub mod collect;
 pub mod config;
 pub mod control;
 mod cursor;
+pub mod data;
 mod endpoint;
 pub mod manifest;
 pub mod metadata;
