@@ -10,46 +10,38 @@ use crate::error::{Error, Result, While};
 /// The process's surroundings, read once.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
-    root: PathBuf,
-    given: bool,
+    root: Option<PathBuf>,
 }
 
 impl Context {
     /// Settles the store's place: `--root`, else what the environment says.
     pub(crate) fn new(root: Option<PathBuf>) -> Result<Self> {
-        let given = root.is_some();
         let chosen =
             root.or_else(|| store::default_root(|name| std::env::var_os(name), rustix::process::geteuid().as_raw()));
-        let Some(chosen) = chosen else {
-            return Err(Error::failed("there is no place for the store: $HOME is not set")
-                .hint("set $ESTIBA_ROOT, or give --root DIR"));
-        };
-        let root = std::path::absolute(&chosen)?;
-        Ok(Self { root, given })
+        Ok(Self { root: chosen.map(std::path::absolute).transpose()? })
     }
 
-    /// The store's folder.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// What `--root` says, for verbs whose data is not the store.
-    pub(crate) fn given_root(&self) -> Option<&Path> {
-        self.given.then_some(self.root.as_path())
+    /// The store's folder. Verbs that need none work where there is no place for one.
+    pub(crate) fn root(&self) -> Result<&Path> {
+        self.root.as_deref().ok_or_else(|| {
+            Error::failed("there is no place for the store: $HOME is not set")
+                .hint("set $ESTIBA_ROOT, or give --root DIR")
+        })
     }
 
     /// Opens the store, and makes it when there is none.
     pub(crate) fn store(&self) -> Result<Store> {
-        Ok(Store::open(&self.root)?)
+        Ok(Store::open(self.root()?)?)
     }
 
     /// Opens the store for reading; `None` when there is none yet, which most verbs treat as empty.
     pub(crate) fn existing_store(&self) -> Result<Option<Store>> {
+        let root = self.root()?;
         // A folder that may not be looked into is no empty store.
-        if !self.root.join("version").try_exists().during(format!("the store {}", self.root.display()))? {
+        if !root.join("version").try_exists().during(format!("the store {}", root.display()))? {
             return Ok(None);
         }
-        Ok(Some(Store::open_existing(&self.root)?))
+        Ok(Some(Store::open_existing(root)?))
     }
 }
 

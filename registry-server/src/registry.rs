@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use oci::RepositoryName;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Audit, Gate};
 use crate::body::Maps;
 use crate::cache::Manifests;
-use crate::collect::quota;
+use crate::collect::{Collector, Rules, quota};
 use crate::config::Config;
 use crate::control::{self, RootLock};
 use crate::cursor::{self, Cursors};
@@ -45,6 +46,10 @@ pub struct Registry {
     pub mirror: Option<Arc<Mirror>>,
     /// Figures that the page shows and that are not found out every time.
     pub figures: crate::page::Figures,
+    /// Takes away what nothing needs.
+    pub collector: Arc<Collector>,
+    /// Cancelled when the registry is to end: requests under way may finish.
+    pub stop: CancellationToken,
     /// Manifests that were asked for lately.
     pub(crate) manifests: Manifests,
     /// Room for manifests that arrive, in KiB.
@@ -106,8 +111,12 @@ impl Registry {
         });
         let source = config.server.url.clone().unwrap_or_else(|| "urn:estiba:registry".to_owned());
         let events = Events::new(Arc::clone(&metadata), &config.webhook, &source);
+        let rules = Rules::new(&config.gc, &config.storage);
+        let collector = Arc::new(Collector::new(Arc::clone(&metadata), Arc::clone(&objects), rules));
         Ok(Arc::new(Self {
             config: Arc::new(config),
+            collector,
+            stop: CancellationToken::new(),
             objects,
             maps: Maps::default(),
             metadata,
@@ -121,6 +130,21 @@ impl Registry {
             cursors: Cursors::new()?,
             _lock: lock,
         }))
+    }
+
+    /// Whether it is ending: it takes no new connections.
+    pub fn draining(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Reads again what may change while it serves: the files of `[auth]` and the audit log. The configuration
+    /// itself stays what it was at the start.
+    ///
+    /// # Errors
+    /// In words for people; what was read before still holds.
+    pub fn reload(&self) -> std::result::Result<(), String> {
+        self.audit.reopen();
+        Ok(())
     }
 
     /// Runs what blocks off the reactor.

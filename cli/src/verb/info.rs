@@ -64,8 +64,8 @@ fn gather(context: &Context) -> Result<Value> {
     Ok(json!({
         "Version": env!("CARGO_PKG_VERSION"),
         "ServerVersion": env!("CARGO_PKG_VERSION"),
-        "Root": context.root(),
-        "DockerRootDir": context.root(),
+        "Root": context.root()?,
+        "DockerRootDir": context.root()?,
         "Images": image::all(&store)?.len(),
         "Layers": store.index().layers()?.len(),
         "Rung": probe.rung.name(),

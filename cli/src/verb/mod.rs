@@ -55,6 +55,13 @@ macro_rules! verb {
     };
 }
 
+/// A verb with verbs of its own.
+macro_rules! verbs {
+    ($name:ident, $about:literal) => {
+        Verb { name: stringify!($name), about: $about, arguments: $name::arguments, run: $name::run }
+    };
+}
+
 const VERBS: &[Verb] = &[
     verb!(build, "Build an image from a Dockerfile"),
     verb!(run, "Run a command in a new container"),
@@ -68,9 +75,9 @@ const VERBS: &[Verb] = &[
     verb!(import, "Make an image of one layer from a tar file"),
     verb!(prune, "Remove build cache and images that nothing needs"),
     verb!(df, "Show how much space the store takes"),
+    verbs!(registry, "Serve images to other machines, and look after what is stored"),
     verb!(info, "Show how this machine builds and runs"),
     verb!(doctor, "Say what works here, what does not, and how to mend it"),
-    verb!(registry, "Serve images to other machines, and look after what is stored"),
     verb!(version, "Show the version"),
     verb!(completions, "Print a shell's completion script"),
     verb!(man, "Write the manual pages"),

@@ -6,10 +6,12 @@
 //! kernel is asked again who called.
 
 mod client;
+mod commands;
 mod ownership;
 mod service;
 
 pub use client::Client;
+pub use commands::{COMMANDS, Collect, Running, Status, collect};
 pub use ownership::{LOCK, Owner, RootLock, SOCKET};
 pub use service::{Command, Progress, Reply, Service};
 

@@ -151,7 +151,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     match builder::cached(&request, &store).map_err(|error| report.fail(error))? {
         Cached::Hit(built) => report.hit(&request, &store, &built),
         Cached::Miss { needs_sandbox } => {
-            let plan = worker::Plan { root: context.root().to_path_buf(), request, report };
+            let plan = worker::Plan { root: context.root()?.to_path_buf(), request, report };
             if needs_sandbox { worker::execute(&plan) } else { worker::build(plan, &store, None, None) }
         }
     }
