@@ -15,6 +15,7 @@ mod inspect;
 mod load;
 mod man;
 mod prune;
+mod registry;
 mod rmi;
 mod run;
 mod rungs;

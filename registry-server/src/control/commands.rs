@@ -12,6 +12,9 @@ use crate::collect::{Collector, Report, Rules};
 use crate::config::Duration;
 use crate::time::Instant;
 
+/// Reads again; says in words what could not be.
+pub type Reload = Box<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// A registry that runs, as its control socket sees it.
 pub struct Running {
     /// The registry.
@@ -23,7 +26,7 @@ pub struct Running {
     /// Since when.
     pub started: Instant,
     /// Reads again what may change while it serves; says what could not be.
-    pub reload: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    pub reload: Reload,
 }
 
 impl std::fmt::Debug for Running {

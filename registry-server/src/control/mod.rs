@@ -11,7 +11,7 @@ mod ownership;
 mod service;
 
 pub use client::Client;
-pub use commands::{COMMANDS, Collect, Running, Status, collect};
+pub use commands::{COMMANDS, Collect, Reload, Running, Status, collect};
 pub use ownership::{LOCK, Owner, RootLock, SOCKET};
 pub use service::{Command, Progress, Reply, Service};
 

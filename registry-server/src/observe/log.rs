@@ -47,7 +47,8 @@ impl Handle {
 
 fn filter(config: &Log) -> Result<EnvFilter, String> {
     let requests = if config.requests { "info" } else { "off" };
-    let access = if config.level.contains(&format!("{ACCESS}=")) { String::new() } else { format!(",{ACCESS}={requests}") };
+    let access =
+        if config.level.contains(&format!("{ACCESS}=")) { String::new() } else { format!(",{ACCESS}={requests}") };
     EnvFilter::try_new(format!("{}{access}", config.level)).map_err(|error| error.to_string())
 }
 

@@ -86,7 +86,10 @@ fn summary(report: &Report) -> String {
     let mut text: String =
         counts.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{done} {count} {what}\n")).collect();
     if report.failed > 0 {
-        text.push_str(&format!("could not remove the bytes of {} objects: they go with a later sweep\n", report.failed));
+        text.push_str(&format!(
+            "could not remove the bytes of {} objects: they go with a later sweep\n",
+            report.failed
+        ));
     }
     if report.over_cap {
         text.push_str("the storage holds more than [storage] max_bytes: what is left is in use\n");

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use registry_server::config::{Address, Addresses, Config, Format, Override};
-use registry_server::control::{COMMANDS, Running, Service};
+use registry_server::config::{Address, Addresses, Config, Override};
+use registry_server::control::{COMMANDS, Reload, Running, Service};
 use registry_server::observe::log;
 use registry_server::server::{self, Listener};
 use registry_server::tls::Tls;
@@ -123,7 +123,7 @@ async fn serve(args: Args, mut config: Config, root: PathBuf, log: log::Handle) 
     let addresses = shown(&listeners, tls.is_some());
     let registry = Registry::open(config, &root).map_err(not_opened)?;
     let stop = registry.stop.clone();
-    let reload = reload(args, Arc::clone(&registry), tls.clone(), log);
+    let reload = reload(args, Arc::clone(&registry), log);
     let running = Arc::new(Running {
         registry: Arc::clone(&registry),
         addresses: addresses.clone(),
@@ -163,9 +163,15 @@ fn listeners(config: &Config) -> Result<Vec<Listener>> {
 
 fn not_bound(error: server::ListenError) -> Error {
     let hint = match error.source.kind() {
-        std::io::ErrorKind::AddrInUse => "another program listens there: end it, or give another --addr (port 0 takes a free one)",
-        std::io::ErrorKind::PermissionDenied => "ports below 1024 and folders of others need rights: give another --addr, or use systemd's socket",
-        std::io::ErrorKind::AddrNotAvailable => "this machine has no such address: 0.0.0.0 and [::] are all that it has",
+        std::io::ErrorKind::AddrInUse => {
+            "another program listens there: end it, or give another --addr (port 0 takes a free one)"
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            "ports below 1024 and folders of others need rights: give another --addr, or use systemd's socket"
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address: 0.0.0.0 and [::] are all that it has"
+        }
         _ => return Error::from(error),
     };
     Error::from(error).hint(hint)
@@ -174,7 +180,7 @@ fn not_bound(error: server::ListenError) -> Error {
 pub(super) fn not_opened(error: OpenError) -> Error {
     match error {
         OpenError::Root(error) => not_ours(error),
-        OpenError::Gate(registry_server::auth::GateError::Unguarded) => Error::from(error).hint(
+        OpenError::Gate(registry_server::auth::Error::Unguarded) => Error::from(error).hint(
             "say who may use it: `[auth] htpasswd` or `policy` in the configuration, or --anonymous=pull \
              (everybody may read) or --anonymous=all",
         ),
@@ -195,7 +201,9 @@ fn shown(listeners: &[Listener], tls: bool) -> Vec<String> {
 fn announce(registry: &Registry, addresses: &[String], root: &std::path::Path) {
     let auth = &registry.config.auth;
     let who = match auth.anonymous {
-        None if !auth.is_configured() => "everybody may do everything (no [auth]; only this machine reaches it)".to_owned(),
+        None if !auth.is_configured() => {
+            "everybody may do everything (no [auth]; only this machine reaches it)".to_owned()
+        }
         Some(anonymous) => format!("without login: {}", format!("{anonymous:?}").to_lowercase()),
         None => "without login: none".to_owned(),
     };
@@ -204,20 +212,11 @@ fn announce(registry: &Registry, addresses: &[String], root: &std::path::Path) {
 }
 
 /// Reads again, by the same command line: the level of the log, and the files that the configuration names.
-fn reload(
-    args: Args,
-    registry: Arc<Registry>,
-    tls: Option<Arc<Tls>>,
-    log: log::Handle,
-) -> Box<dyn Fn() -> Result<(), String> + Send + Sync> {
+fn reload(args: Args, registry: Arc<Registry>, log: log::Handle) -> Reload {
     Box::new(move || {
         let config = args.load().map_err(|error| error.message().to_owned())?;
         log.reload(&config.log)?;
-        registry.reload()?;
-        if let Some(tls) = &tls {
-            tls.reload().map_err(|error| error.to_string())?;
-        }
-        Ok(())
+        registry.reload()
     })
 }
 

@@ -1,0 +1,6 @@
+//! `estiba registry`: a file for each of its verbs.
+
+mod config;
+mod gc;
+pub(crate) mod serve;
+mod status;
