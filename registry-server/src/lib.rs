@@ -24,6 +24,7 @@ pub mod mirror;
 pub mod observe;
 pub mod page;
 pub mod query;
+pub mod range;
 pub mod refusal;
 mod registry;
 pub mod route;
@@ -31,6 +32,7 @@ pub mod server;
 pub mod storage;
 pub mod time;
 pub mod tls;
+pub mod upload;
 pub mod webhook;
 
 pub use registry::{OpenError, Registry};

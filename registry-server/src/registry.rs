@@ -20,6 +20,7 @@ use crate::mirror::Mirror;
 use crate::refusal::{Refusal, Result};
 use crate::storage::{self, FsObjects, Objects};
 use crate::time::Instant;
+use crate::upload::Uploads;
 use crate::webhook::{Event, Events};
 
 /// KiB of manifests that are received and checked at once. More PUTs wait for their turn, so that many clients
@@ -33,7 +34,9 @@ pub struct Registry {
     /// Bytes.
     pub objects: Arc<dyn Objects>,
     /// Objects that are mapped for being sent.
-    pub maps: Maps,
+    pub maps: Arc<Maps>,
+    /// Objects in the making.
+    pub uploads: Arc<Uploads>,
     /// What is known about the bytes.
     pub metadata: Arc<dyn Metadata>,
     /// Who may do what.
@@ -111,14 +114,17 @@ impl Registry {
         });
         let source = config.server.url.clone().unwrap_or_else(|| "urn:estiba:registry".to_owned());
         let events = Events::new(Arc::clone(&metadata), &config.webhook, &source);
+        let maps = Arc::<Maps>::default();
         let rules = Rules::new(&config.gc, &config.storage);
-        let collector = Arc::new(Collector::new(Arc::clone(&metadata), Arc::clone(&objects), rules));
+        let collector = Arc::new(Collector::new(Arc::clone(&metadata), Arc::clone(&objects), rules).with_maps(&maps));
+        let uploads = Uploads::new(Arc::clone(&objects), Arc::clone(&metadata), &config.storage, &config.server.limits);
         Ok(Arc::new(Self {
             config: Arc::new(config),
             collector,
             stop: CancellationToken::new(),
             objects,
-            maps: Maps::default(),
+            maps,
+            uploads,
             metadata,
             gate,
             audit,

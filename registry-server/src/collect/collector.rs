@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::litter::Litter;
 use super::report::Report;
 use super::rules::{ESCALATION, Pressure, Rules};
+use crate::body::Maps;
 use crate::metadata::{self, Metadata};
 use crate::storage::{self, Objects};
 use crate::time::Instant;
@@ -42,6 +43,8 @@ pub struct Collector {
     metadata: Arc<dyn Metadata>,
     objects: Arc<dyn Objects>,
     rules: Rules,
+    /// Where objects are mapped for being sent: the bytes of a removed one are freed when it is unmapped.
+    maps: Option<Arc<Maps>>,
     /// Held by the one collection at a time.
     litter: Mutex<Litter>,
     last: Mutex<Option<(Instant, Report)>>,
@@ -58,7 +61,22 @@ impl Collector {
     /// A collector of one registry.
     pub fn new(metadata: Arc<dyn Metadata>, objects: Arc<dyn Objects>, rules: Rules) -> Self {
         let litter = Mutex::new(Litter::new(rules.grace.max(rules.upload_expiry)));
-        Self { metadata, objects, rules, litter, last: Mutex::new(None), wanted: tokio::sync::Notify::new() }
+        Self {
+            metadata,
+            objects,
+            rules,
+            maps: None,
+            litter,
+            last: Mutex::new(None),
+            wanted: tokio::sync::Notify::new(),
+        }
+    }
+
+    /// Lets go of what is mapped there when it is removed.
+    #[must_use]
+    pub fn with_maps(mut self, maps: &Arc<Maps>) -> Self {
+        self.maps = Some(Arc::clone(maps));
+        self
     }
 
     /// Collects all that may go at `now`. Blocking; a second caller waits for the first.
@@ -154,6 +172,7 @@ impl Collector {
             }
             report.add(&step);
             for object in &step.objects {
+                self.maps.iter().for_each(|maps| maps.forget(&object.key));
                 if let Err(error) = self.objects.remove(&object.key) {
                     tracing::warn!(digest = %object.digest, %error, "cannot remove a collected object");
                     report.failed += 1;

@@ -73,6 +73,7 @@ impl Config {
         wrong.section("gc", |wrong| self.gc.validate(wrong));
         wrong.section("quota", |wrong| quota::validate(&self.quota, wrong));
         wrong.section("retention", |wrong| retention::validate(&self.retention, wrong));
+        wrong.section("storage", |wrong| self.storage.validate(wrong));
         wrong.section("webhook", |wrong| self.webhook.validate(wrong));
         wrong.section("log", |wrong| self.log.validate(wrong));
         wrong.section("tracing", |wrong| self.tracing.validate(wrong));

@@ -19,7 +19,15 @@ const LONGEST: u64 = 16;
 
 /// What a data directory may hold before it has a version: what its parts make when they are opened.
 const OURS: &[&str] = &[
-    "lock", "control.sock", "blobs", "uploads", "keys", "metadata.sqlite", "uploads.sqlite", "names.journal", "lost+found",
+    "lock",
+    "control.sock",
+    "blobs",
+    "uploads",
+    "keys",
+    "metadata.sqlite",
+    "uploads.sqlite",
+    "names.journal",
+    "lost+found",
 ];
 
 /// A way from one version to the next.
@@ -83,7 +91,9 @@ fn advance(root: &Path, newest: u32, steps: &[Step]) -> Result<Prepared> {
     }
     for version in found..newest {
         let Some(step) = steps.iter().find(|step| step.from == version) else {
-            let why = format!("nothing leads from version {version} on; back it up and restore it with the program that wrote it");
+            let why = format!(
+                "nothing leads from version {version} on; back it up and restore it with the program that wrote it"
+            );
             return Err(Error::Older { root: root.to_path_buf(), found, why });
         };
         (step.run)(root)?;
@@ -114,7 +124,8 @@ fn is_new(root: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(root).map_err(Error::io("opendir", root))? {
         let name = entry.map_err(Error::io("readdir", root))?.file_name();
         let text = name.to_string_lossy();
-        let known = OURS.iter().any(|ours| text == *ours || text.strip_prefix(ours).is_some_and(|rest| rest.starts_with('-')));
+        let known =
+            OURS.iter().any(|ours| text == *ours || text.strip_prefix(ours).is_some_and(|rest| rest.starts_with('-')));
         if !known && !text.starts_with('.') {
             let why = format!("it holds `{}`; choose an empty one", text.escape_default());
             return Err(Error::Foreign { root: root.to_path_buf(), why });
@@ -159,7 +170,10 @@ mod tests {
         assert_eq!(advance(dir.path(), 1, STEPS).unwrap(), Prepared::Migrated { from: 0 });
         let steps = [
             Step { from: 1, run: |root| std::fs::write(root.join("one"), "").map_err(Error::io("write", root)) },
-            Step { from: 2, run: |root| std::fs::rename(root.join("one"), root.join("two")).map_err(Error::io("rename", root)) },
+            Step {
+                from: 2,
+                run: |root| std::fs::rename(root.join("one"), root.join("two")).map_err(Error::io("rename", root)),
+            },
         ];
         assert_eq!(advance(dir.path(), 3, &steps).unwrap(), Prepared::Migrated { from: 1 });
         assert!(dir.path().join("two").exists());

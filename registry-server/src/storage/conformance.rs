@@ -64,7 +64,7 @@ fn uploads_grow_and_become_objects(objects: &dyn Objects) {
     assert_eq!(objects.length(&id).expect("length"), Some(4));
     let mut writer = objects.writer(&id, 4).expect("writer");
     writer.append(b"two").expect("append");
-    assert_eq!(objects.uploads().expect("uploads"), [id.clone()]);
+    assert_eq!(objects.uploads().expect("uploads"), std::slice::from_ref(&id));
     let partial = objects.partial(&id).expect("partial");
     let mut tail = [0; 3];
     partial.file.read_exact_at(&mut tail, 4).expect("read");

@@ -71,6 +71,12 @@ impl FsObjects {
         Ok((self.directory(digest.algorithm()), name))
     }
 
+    /// Where an object's file is; `None` for what is no key of ours.
+    pub fn path(&self, key: &ObjectKey) -> Option<PathBuf> {
+        let (directory, name) = self.place(key).ok()?;
+        Some(directory.path().join(name))
+    }
+
     fn upload_path(&self, upload: &UploadId) -> PathBuf {
         self.uploads.path().join(upload.as_str())
     }
