@@ -66,6 +66,11 @@ impl Refusal {
             .with(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
+    /// A failure of the transport or of ours that the specification has no word for.
+    pub fn plain(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), cause: None, ..Self::internal("") }
+    }
+
     /// What went wrong behind it, for the log alone.
     #[must_use]
     pub fn because(mut self, cause: impl std::fmt::Display) -> Self {
@@ -125,11 +130,7 @@ impl From<metadata::Error> for Refusal {
 }
 
 fn full() -> Refusal {
-    Refusal {
-        status: StatusCode::INSUFFICIENT_STORAGE,
-        message: "the registry's disk is full".to_owned(),
-        ..Refusal::internal("")
-    }
+    Refusal::plain(StatusCode::INSUFFICIENT_STORAGE, "the registry's disk is full")
 }
 
 /// The result of an endpoint.

@@ -117,7 +117,7 @@ async fn referrers_say_what_they_are_and_come_in_pages() {
     assert_eq!(listed.iter().map(|entry| entry["digest"].as_str().unwrap()).collect::<Vec<_>>(), digests);
     for entry in &listed {
         let n: usize = entry["annotations"]["n"].as_str().unwrap().parse().unwrap();
-        let expected = if n % 5 == 0 { "application/vnd.x+json" } else { media_type::OCI_CONFIG };
+        let expected = if n.is_multiple_of(5) { "application/vnd.x+json" } else { media_type::OCI_CONFIG };
         assert_eq!(entry["artifactType"], expected);
         assert_eq!(entry["mediaType"], media_type::OCI_MANIFEST);
         assert!(entry["size"].as_u64().unwrap() > 100);

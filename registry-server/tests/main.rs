@@ -1,5 +1,7 @@
 //! The registry as clients meet it: a real server on the loopback device, real HTTP, a data directory of its own. A file a topic.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod harness;
 mod listing;
 mod manifests;

@@ -207,3 +207,40 @@ async fn what_was_stored_is_there_after_a_restart() {
     let harness = harness.restart().await;
     assert_eq!(harness.get("/v2/a/manifests/v").await.body, manifest.to_string());
 }
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_let_go() {
+    let harness = impatient().await;
+    let mut manifest = image(&Digest::sha256(b"c"), 1, &[]);
+    manifest["annotations"] = serde_json::json!({ "a": "x".repeat(4 << 20) });
+    harness.put_manifest("a", "v", &manifest).await;
+    let mut stream = TcpStream::connect(harness.address).await.unwrap();
+    // More than the kernel's buffers hold.
+    let asked = 16;
+    stream.write_all(&b"GET /v2/a/manifests/v HTTP/1.1\r\nHost: h\r\n\r\n".repeat(asked)).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut got = Vec::new();
+    let _ = stream.read_to_end(&mut got).await;
+    assert!(got.len() < asked * (4 << 20), "{}", got.len());
+}
+
+#[tokio::test]
+async fn a_socket_in_the_file_system_serves_too() {
+    let harness = Harness::start().await;
+    let path = harness.root().join("http.sock");
+    let address = registry_server::config::Address::Unix(path.clone());
+    // What a dead server left behind is replaced.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let listener = registry_server::server::Listener::bind(&address).unwrap();
+    assert!(registry_server::server::Listener::bind(&address).is_err(), "one that lives is not");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let registry = std::sync::Arc::clone(&harness.registry);
+    let server = tokio::spawn(registry_server::server::serve(registry, vec![listener], None, stop.clone()));
+    let mut stream = tokio::net::UnixStream::connect(&path).await.unwrap();
+    stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    stop.cancel();
+    server.await.unwrap();
+}

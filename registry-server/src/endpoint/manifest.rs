@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use oci::{Algorithm, Digest, ErrorCode, Hasher, RepositoryName, Tag};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::Registry;
 use crate::auth::{Delete, Pull, Push};
@@ -22,7 +23,7 @@ use crate::metadata::{BlobRow, Committed, ManifestRow, NewManifest, TagWrite};
 use crate::mirror::{Freshness, Wanted};
 use crate::refusal::{Refusal, Result};
 use crate::route::Reference;
-use crate::server::{Call, linger};
+use crate::server::{Call, Inbound, linger};
 use crate::time::Instant;
 use crate::webhook::{Event, Kind};
 
@@ -30,6 +31,9 @@ use crate::webhook::{Event, Kind};
 pub(crate) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+
+/// How long a manifest may take to arrive.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
 
 /// `GET` and `HEAD`.
 pub(crate) async fn get(call: Call) -> Result<Response<Body>> {
@@ -208,28 +212,42 @@ fn check(call: &Call) -> Result<Upload> {
 /// The whole body, or 413 as soon as it is clear that it is too large.
 async fn receive(call: &mut Call) -> Result<Bytes> {
     let limit = call.registry.config.server.limits.manifest_bytes.get();
-    let too_large = || {
-        let message = format!("a manifest has at most {limit} bytes here");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
-    };
-    let announced = http_body::Body::size_hint(&call.body).lower();
-    if announced > limit {
-        return Err(too_large());
+    if http_body::Body::size_hint(&call.body).lower() > limit {
+        return Err(too_large(limit));
     }
-    // So many manifests are held in memory at once that together they stay within the bound.
-    let permits = u32::try_from(limit.div_ceil(1024)).unwrap_or(u32::MAX);
-    let exact = http_body::Body::size_hint(&call.body).exact();
-    let permits = exact.map_or(permits, |exact| u32::try_from(exact.div_ceil(1024)).unwrap_or(permits));
     let registry = Arc::clone(&call.registry);
-    let _room = registry.manifest_room.acquire_many(permits).await.map_err(Refusal::internal)?;
-    let mut bytes = BytesMut::with_capacity(usize::try_from(exact.unwrap_or_default()).unwrap_or_default());
-    while let Some(piece) = call.body.next().await? {
+    let reading = read_within(&mut call.body, limit, &registry.manifest_room);
+    tokio::time::timeout(PATIENCE, reading).await.unwrap_or_else(|_| {
+        let message = format!("a manifest has to arrive within {} seconds", PATIENCE.as_secs());
+        Err(Refusal::plain(StatusCode::REQUEST_TIMEOUT, message))
+    })
+}
+
+/// Reads a body while there is room. Room is taken for what has arrived, not for what was announced: whoever would fill it
+/// has to send as much, and can hold it no longer than [`PATIENCE`].
+async fn read_within(body: &mut Inbound, limit: u64, room: &Semaphore) -> Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    let mut held: Option<SemaphorePermit<'_>> = None;
+    while let Some(piece) = body.next().await? {
         if (bytes.len() + piece.len()) as u64 > limit {
-            return Err(too_large());
+            return Err(too_large(limit));
         }
         bytes.extend_from_slice(&piece);
+        let wanted = bytes.len().div_ceil(1024) - held.as_ref().map_or(0, SemaphorePermit::num_permits);
+        let Ok(more) = room.try_acquire_many(u32::try_from(wanted).unwrap_or(u32::MAX)) else {
+            return Err(Refusal::too_many("too many manifests arrive at once: come back soon", 1));
+        };
+        match &mut held {
+            Some(held) => held.merge(more),
+            None => held = Some(more),
+        }
     }
     Ok(bytes.freeze())
+}
+
+fn too_large(limit: u64) -> Refusal {
+    let message = format!("a manifest has at most {limit} bytes here");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid, message)
 }
 
 fn store(registry: &Registry, upload: &Upload, bytes: &Bytes) -> Result<Response<Body>> {

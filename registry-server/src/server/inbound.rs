@@ -41,9 +41,7 @@ pub enum InboundError {
 impl From<InboundError> for Refusal {
     fn from(error: InboundError) -> Self {
         match error {
-            InboundError::Silent(_) => {
-                Self { status: StatusCode::REQUEST_TIMEOUT, message: error.to_string(), ..Self::internal("") }
-            }
+            InboundError::Silent(_) => Self::plain(StatusCode::REQUEST_TIMEOUT, error.to_string()),
             InboundError::Cut(_) => {
                 Self::new(StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid, "the request's body was cut off")
             }
