@@ -66,7 +66,7 @@ fn open(root: &std::path::Path, storage: &Storage, limits: &Limits) -> Arc<Uploa
 }
 
 fn push(repository: &str) -> Push {
-    Gate::unguarded().push(&Principal::anonymous(), &repository.parse().unwrap()).unwrap()
+    Gate::unguarded().unwrap().push(&Principal::anonymous(), &repository.parse().unwrap()).unwrap()
 }
 
 fn target(bytes: &[u8]) -> Target {
@@ -231,7 +231,7 @@ async fn a_session_is_its_owners_in_its_repository_alone() {
     let id = uploads.begin(&mine, Algorithm::Sha256).await.unwrap();
     let mut local = Principal::anonymous();
     local.method = crate::auth::Method::Local;
-    let other_user = Gate::unguarded().push(&local, mine.repository()).unwrap();
+    let other_user = Gate::unguarded().unwrap().push(&local, mine.repository()).unwrap();
     assert_ne!(other_user.actor(), mine.actor());
     let unknown = (404, Some(ErrorCode::BlobUploadUnknown));
     for other in [&push("b"), &other_user] {
