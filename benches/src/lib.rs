@@ -5,6 +5,7 @@
 
 mod content;
 mod measure;
+mod registry;
 mod report;
 mod tool;
 mod workload;

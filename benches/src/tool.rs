@@ -79,6 +79,12 @@ impl Bed {
         self.dir.join(name)
     }
 
+    /// This project's binary.
+    #[must_use]
+    pub fn estiba(&self) -> &Path {
+        &self.estiba
+    }
+
     /// A host's busybox, for what is measured without a container.
     #[must_use]
     pub fn busybox(&self) -> &Path {

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::content;
 use crate::measure::{Sample, drop_page_cache};
+use crate::registry;
 use crate::report::Report;
 use crate::tool::{Bed, Tool};
 
@@ -30,6 +31,11 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload { name: "W4", about: "four stages of two seconds side by side", run: stages },
     Workload { name: "W6", about: "run --rm busybox true", run: run_true },
+    Workload {
+        name: "W8",
+        about: "the registry: pulls, pushes, lists and starts beside other servers",
+        run: registry::run,
+    },
 ];
 
 /// Takes `rounds` samples of each tool by turns: A B A B. `before` readies one run and is not measured.
