@@ -81,13 +81,13 @@ attack_rights() {
 	users
 	cat >"$work/policy.toml" <<-'TOML'
 		[[rule]]
-		who = ["ada"]
-		may = ["all"]
-		on = ["**"]
+		who = { user = ["ada"] }
+		repositories = ["**"]
+		allow = ["pull", "push", "update", "delete"]
 		[[rule]]
-		who = ["bob"]
-		may = ["pull", "push"]
-		on = ["open/**"]
+		who = { user = ["bob"] }
+		repositories = ["open/**"]
+		allow = ["pull", "push"]
 	TOML
 	settings <<-TOML
 		[auth]
