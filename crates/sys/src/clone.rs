@@ -177,6 +177,17 @@ fn describe(pid: i32, status: i32, usage: &libc::rusage) -> Ended {
     }
 }
 
+/// Held by what a child runs and never returns from: a panic ends the child here, before it unwinds into a copy of its
+/// parent's frames and runs the parent's destructors (leases, locks, terminals) a second time.
+#[derive(Debug)]
+pub struct Bulkhead;
+
+impl Drop for Bulkhead {
+    fn drop(&mut self) {
+        exit(101)
+    }
+}
+
 /// Ends this process at once: no destructors, no flushing of what it inherited.
 pub fn exit(code: u8) -> ! {
     // SAFETY: always sound; the process is gone.

@@ -32,6 +32,7 @@ const WORKSHOP: &str = "/proc";
 
 /// Becomes the container, or says why not. Never returns.
 pub(super) fn start(launch: Launch<'_>) -> ! {
+    let _bulkhead = sys::clone::Bulkhead;
     let mut stubs = Stubs::default();
     let socket = match sys::exec::raise(&launch.report, 3) {
         Ok(socket) => socket,

@@ -27,6 +27,7 @@ enum State {
 
 /// Serves requests until the parent is gone; then ends every container and this process.
 pub(super) fn run(requests: OwnedFd, keep: RawFd) -> ! {
+    let _bulkhead = sys::clone::Bulkhead;
     let code = match serve(&requests, keep) {
         Ok(()) => 0,
         Err(_) => 1,
