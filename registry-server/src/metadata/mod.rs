@@ -12,6 +12,8 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(test)]
+mod model;
 pub mod sqlite;
 
 pub use sqlite::SqliteMetadata;

@@ -58,7 +58,7 @@ impl From<rusqlite::Error> for Error {
 #[derive(Debug)]
 pub struct SqliteMetadata {
     // First, so that it ends while the writer still answers.
-    _upkeep: upkeep::Upkeep,
+    upkeep: upkeep::Upkeep,
     writer: Arc<writer::Writer>,
     readers: reader::Readers,
     generations: Arc<generation::Generations>,
@@ -85,13 +85,21 @@ impl SqliteMetadata {
         let (kept, rung) = (Arc::clone(&generations), Arc::clone(&bell));
         let writer = Arc::new(writer::Writer::start(connection, Arc::clone(&journal), kept, rung)?);
         Ok(Self {
-            _upkeep: upkeep::Upkeep::start(bell, path.clone(), journal, Arc::clone(&writer))?,
+            upkeep: upkeep::Upkeep::start(bell, path.clone(), journal, Arc::clone(&writer))?,
             writer,
             readers: reader::Readers::new(&path),
             generations,
             uploads: uploads::Uploads::open(&root.join(UPLOADS))?,
             path,
         })
+    }
+
+    /// Waits until the journal of names has all that the database has.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn renew_journal(&self) -> Result<()> {
+        self.upkeep.renew()
     }
 
     /// Writes a copy of the names as they are at one moment to the new file `to`, while others read and write.
@@ -347,5 +355,7 @@ impl Metadata for SqliteMetadata {
     }
 }
 
+#[cfg(test)]
+mod figures;
 #[cfg(test)]
 mod tests;

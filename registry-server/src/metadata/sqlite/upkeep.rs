@@ -53,10 +53,36 @@ impl Bell {
     }
 }
 
+/// What the thread works with.
+#[derive(Debug)]
+struct Work {
+    database: PathBuf,
+    journal: Arc<Journal>,
+    writer: Arc<Writer>,
+    /// Held by whoever writes the journal anew.
+    one: Mutex<()>,
+}
+
+impl Work {
+    /// Writes the journal anew where it wants to be, and has the database record how long it is.
+    fn renew(&self) -> Result<()> {
+        let _one = self.one.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.journal.wants_rewrite() {
+            return Ok(());
+        }
+        let length = rewrite(&self.journal, &schema::open_reader(&self.database)?)?;
+        self.writer.run(move |change| {
+            change.lines.push(Line::Whole { length });
+            Ok(())
+        })
+    }
+}
+
 /// The running thread; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     bell: Arc<Bell>,
+    work: Arc<Work>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -67,10 +93,11 @@ impl Upkeep {
         journal: Arc<Journal>,
         writer: Arc<Writer>,
     ) -> Result<Self> {
-        let rung = Arc::clone(&bell);
-        let work = move || {
+        let work = Arc::new(Work { database, journal, writer, one: Mutex::new(()) });
+        let (rung, kept) = (Arc::clone(&bell), Arc::clone(&work));
+        let serve = move || {
             while rung.wait() {
-                if let Err(error) = renew(&database, &journal, &writer) {
+                if let Err(error) = kept.renew() {
                     tracing::warn!(%error, "cannot write the journal of names anew; trying again later");
                     rung.pause();
                     rung.ring();
@@ -79,22 +106,15 @@ impl Upkeep {
         };
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(work)
+            .spawn(serve)
             .map_err(|error| Error::Database(format!("start the journal's thread: {error}")))?;
-        Ok(Self { bell, thread: Some(thread) })
+        Ok(Self { bell, work, thread: Some(thread) })
     }
-}
 
-/// Writes the journal anew where it wants to be, and has the database record how long it is.
-fn renew(database: &std::path::Path, journal: &Journal, writer: &Writer) -> Result<()> {
-    if !journal.wants_rewrite() {
-        return Ok(());
+    /// Does it now, or waits for the thread that does.
+    pub(super) fn renew(&self) -> Result<()> {
+        self.work.renew()
     }
-    let length = rewrite(journal, &schema::open_reader(database)?)?;
-    writer.run(move |change| {
-        change.lines.push(Line::Whole { length });
-        Ok(())
-    })
 }
 
 impl Drop for Upkeep {

@@ -86,7 +86,7 @@ const TABLES: [(&str, Read); 4] = [
         Ok(Line::Blob { repository: row.get(0)?, digest: row.get::<_, Key>(1)?.0, at: Instant(row.get(2)?) })
     }),
     (
-        "SELECT name, digest, created, media_type FROM manifests JOIN repositories ON repositories.id = repository",
+        "SELECT name, digest, manifests.created, media_type FROM manifests JOIN repositories ON repositories.id = repository",
         |row| {
             Ok(Line::Manifest {
                 repository: row.get(0)?,
