@@ -3,6 +3,8 @@
 mod collector;
 mod config;
 mod litter;
+#[cfg(test)]
+mod model;
 pub mod quota;
 mod report;
 pub mod retention;
