@@ -7,3 +7,4 @@ mod listing;
 mod manifests;
 mod names;
 mod server;
+mod uploads;
