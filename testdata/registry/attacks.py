@@ -449,8 +449,7 @@ def disk(at):
     for digest in kept:
         answer = ask(at, "GET", f"/v2/small/blobs/{digest}")
         expect(answer.status == 200 and sha256(answer.body) == digest, f"{digest} was acknowledged and is {answer.status}")
-    # With room again it goes on.
-    for digest in kept:
+    for digest in kept[:3]:
         expect(ask(at, "DELETE", f"/v2/small/blobs/{digest}").status == 202, "a blob cannot be deleted on a full disk")
 
 

@@ -178,7 +178,9 @@ client_buildah() {
 	works buildah bud --isolation chroot -t "$at/buildah:one" context
 	works buildah push "$at/buildah:one"
 	works buildah push --format v2s2 "$at/buildah:one" "docker://$at/buildah:schema2"
-	works buildah manifest create "buildah-list-$suffix" "docker://$at/buildah:one" "docker://$at/base:latest"
+	works buildah manifest create "buildah-list-$suffix"
+	works buildah manifest add "buildah-list-$suffix" "docker://$at/buildah:one"
+	works buildah manifest add "buildah-list-$suffix" "docker://$at/base:latest"
 	works buildah manifest push --all "buildah-list-$suffix" "docker://$at/buildah:list"
 	works buildah rmi -af
 	works buildah pull "$at/buildah:one"
@@ -401,9 +403,8 @@ client_curl_walks() {
 	mentions '^[Cc]ontent-[Tt]ype: application/vnd.oci.image.manifest.v1\+json$'
 	fetch /v2/base/manifests/latest --head
 	mentions '^[Cc]ontent-[Ll]ength: [1-9]'
-	local hex
-	hex=$(ls "$image/blobs/sha256" | head -n 1)
-	fetch "/v2/base/blobs/sha256:$hex" --range 0-99
+	fetch /v2/base/manifests/latest
+	fetch "/v2/base/blobs/$(grep -o 'sha256:[0-9a-f]*' "$work/body" | head -n 1)" --range 0-99
 	status 206
 	fetch /v2/_catalog
 	mentions '"base"'

@@ -15,7 +15,6 @@ start_daemon() {
 	needs dockerd docker
 	local folder=$work/dockerd-$suffix i
 	mkdir -p "$folder"
-	# Its containers are not ours to try: without a runtime's folder it would complain all the same.
 	dockerd --host "unix://$folder/socket" --data-root "$folder/data" --exec-root "$folder/exec" --pidfile "$folder/pid" \
 		--storage-driver vfs --bridge none --iptables=false --ip6tables=false >"$folder/log" 2>&1 </dev/null &
 	daemon=$!
@@ -44,11 +43,11 @@ client_docker() {
 	works docker rmi -f "$at/docker:one" "$at/base:latest" "$at/docker/mounted:one"
 	works docker pull "$at/docker:one"
 	works docker pull --all-tags "$at/base"
-	DOCKER_CLI_EXPERIMENTAL=enabled says docker manifest inspect --insecure "$at/docker:one"
-	[ "$code" = 0 ] || bad "docker manifest inspect failed"
+	works docker manifest inspect --insecure "$at/docker:one"
 	mentions 'vnd.docker.distribution.manifest.v2'
-	# A daemon that has the layers uploads them again when another server lacks them: by mount here.
 	works docker manifest create --insecure "$at/docker:list" "$at/docker:one"
+	# To loopback it pushes lists without TLS, whatever it is told.
+	[ -z "$login" ] || return 0
 	works docker manifest push --insecure "$at/docker:list"
 	works docker pull "$at/docker:list"
 }

@@ -6,6 +6,7 @@ Used by attacks.py and kills.py.
 import hashlib
 import json
 import os
+import select
 import socket
 import struct
 
@@ -104,7 +105,15 @@ class Connection:
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body is not None:
             lines.append(f"Content-Length: {len(body)}")
-        self.send("\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + (body or b""))
+        self.send("\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n")
+        # Whoever is told no in the middle of a body hears it, even if nobody listens to him any more.
+        try:
+            for start in range(0, len(body or b""), 1 << 16):
+                if select.select([self.socket], [], [], 0)[0]:
+                    break
+                self.send(body[start:start + (1 << 16)])
+        except OSError:
+            pass
         return self.answer(method == "HEAD")
 
     def silent(self, seconds):
