@@ -135,3 +135,41 @@ fn full() -> Refusal {
 
 /// The result of an endpoint.
 pub type Result<T, E = Refusal> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+
+    async fn said(refusal: Refusal) -> (u16, Value) {
+        let response = refusal.into_response();
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (parts.status.as_u16(), serde_json::from_slice::<Value>(&body).unwrap()["errors"][0].take())
+    }
+
+    #[tokio::test]
+    async fn a_body_says_the_specification_s_word() {
+        for (refusal, status, code) in [
+            (Refusal::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, "m"), 404, "BLOB_UNKNOWN"),
+            (Refusal::too_many("m", 3), 429, "TOOMANYREQUESTS"),
+            (metadata::Error::Absent(vec![oci::Digest::sha256(b"")]).into(), 400, "MANIFEST_BLOB_UNKNOWN"),
+            (metadata::Error::Immutable("v".to_owned()).into(), 403, "DENIED"),
+            (metadata::Error::Quota { prefix: "a".to_owned(), limit: 1, used: 2 }.into(), 403, "DENIED"),
+            (metadata::Error::Full.into(), 507, "UNKNOWN"),
+            (storage::Error::Full("/secret".into()).into(), 507, "UNKNOWN"),
+        ] {
+            let (got, error) = said(refusal).await;
+            assert_eq!((got, error["code"].as_str()), (status, Some(code)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_failed_here_stays_here() {
+        let (status, error) = said(storage::Error::Missing("/var/lib/secret".to_owned()).into()).await;
+        assert_eq!((status, error["message"].as_str()), (500, Some("the registry failed; its log says why")));
+        assert_eq!(error.get("detail"), None);
+    }
+}

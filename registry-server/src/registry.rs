@@ -23,8 +23,8 @@ use crate::time::Instant;
 use crate::upload::Uploads;
 use crate::webhook::{Event, Events};
 
-/// KiB of manifests that are received and checked at once. More PUTs wait for their turn, so that many clients
-/// with large manifests do not fill the memory.
+/// KiB of manifests that are received and checked at once. More get 429, so that many clients with large manifests
+/// do not fill the memory.
 const MANIFEST_ROOM: usize = 64 << 10;
 
 /// A registry: what its endpoints work with.

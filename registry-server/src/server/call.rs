@@ -150,3 +150,16 @@ impl Call {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_one_name() {
+        let id = RequestId { process: 0xdead_beef, count: 0x1f };
+        assert_eq!(id.to_string(), "deadbeef000000000000001f");
+        assert_eq!(id.header(), id.to_string().as_str());
+        assert_ne!(RequestId::next(), RequestId::next());
+    }
+}
