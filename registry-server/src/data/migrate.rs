@@ -124,8 +124,9 @@ fn is_new(root: &Path) -> Result<bool> {
     for entry in std::fs::read_dir(root).map_err(Error::io("opendir", root))? {
         let name = entry.map_err(Error::io("readdir", root))?.file_name();
         let text = name.to_string_lossy();
-        let known =
-            OURS.iter().any(|ours| text == *ours || text.strip_prefix(ours).is_some_and(|rest| rest.starts_with('-')));
+        let known = OURS
+            .iter()
+            .any(|ours| text == *ours || text.strip_prefix(ours).is_some_and(|rest| rest.starts_with(['-', '.'])));
         if !known && !text.starts_with('.') {
             let why = format!("it holds `{}`; choose an empty one", text.escape_default());
             return Err(Error::Foreign { root: root.to_path_buf(), why });

@@ -4,11 +4,18 @@
 //! on its own when it is asked through its control socket; both hand in the [`Objects`](crate::storage::Objects)
 //! and the [`Metadata`](crate::metadata::Metadata) that they have open.
 
+pub mod backup;
 mod error;
+pub mod fsck;
+pub mod import;
+mod intake;
 pub mod migrate;
+mod pool;
+pub mod rebuild;
 mod verify;
 
 pub use error::{Error, Result};
+pub use intake::{Choices, Imported};
 pub use verify::{Verdict, verify};
 
 /// How far a long work is.

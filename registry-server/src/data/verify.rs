@@ -2,25 +2,16 @@
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use oci::{Digest, Hasher};
 use rustix::fs::Advice;
 
-use super::{Error, Result};
+use super::{Result, pool};
 use crate::metadata::BlobRow;
 use crate::storage::{self, Object, Objects};
 
 /// What is read at a time: large enough that calls cost nothing beside hashing.
 const PIECE: usize = 256 << 10;
-/// Verdicts that may wait to be told.
-const WAITING: usize = 64;
-/// How often progress is told while nothing is done.
-const TICK: Duration = Duration::from_millis(200);
-/// More threads than this wait for the disk and not for processors.
-const MOST_THREADS: usize = 8;
 
 /// What an object turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,39 +38,15 @@ pub fn verify(
     rows: &mut (dyn Iterator<Item = Result<BlobRow>> + Send),
     each: &mut dyn FnMut(Option<(BlobRow, Verdict)>, u64) -> Result<()>,
 ) -> Result<()> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-    let (rows, read) = (Mutex::new(rows), AtomicU64::new(0));
-    let (sender, verdicts) = sync_channel(WAITING);
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, rows, read) = (sender.clone(), &rows, &read);
-            scope.spawn(move || {
-                loop {
-                    let next = rows.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(row) = next else { return };
-                    let judged = row.map(|row| {
-                        let verdict = judge(objects, &row, read);
-                        (row, verdict)
-                    });
-                    // Nobody listens any more: the work has ended.
-                    if sender.send(judged).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        // Owned here: returning drops it, which ends the threads.
-        let verdicts = verdicts;
-        loop {
-            let told = match verdicts.recv_timeout(TICK) {
-                Ok(judged) => judged.map(Some),
-                Err(RecvTimeoutError::Timeout) => Ok(None),
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            each(told?, read.load(Ordering::Relaxed))?;
-        }
-    })
+    let read = AtomicU64::new(0);
+    let work = |row: Result<BlobRow>| {
+        row.map(|row| {
+            let verdict = judge(objects, &row, &read);
+            (row, verdict)
+        })
+    };
+    let mut told = |judged: Option<Result<(BlobRow, Verdict)>>| each(judged.transpose()?, read.load(Ordering::Relaxed));
+    pool::run(pool::processors(), rows, &work, &mut told)
 }
 
 fn judge(objects: &dyn Objects, row: &BlobRow, read: &AtomicU64) -> Verdict {
@@ -119,12 +86,6 @@ fn digest(object: &Object, expected: &Digest, read: &AtomicU64) -> std::io::Resu
     Ok(hasher.finish())
 }
 
-impl From<Verdict> for Option<Error> {
-    fn from(verdict: Verdict) -> Self {
-        (verdict != Verdict::Good).then(|| Error::Malformed { what: "an object".to_owned(), why: verdict.to_string() })
-    }
-}
-
 impl std::fmt::Display for Verdict {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -139,6 +100,7 @@ impl std::fmt::Display for Verdict {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Error;
     use super::*;
     use crate::storage::{FsObjects, ObjectKey};
 

@@ -289,6 +289,13 @@ pub trait Metadata: Send + Sync {
     /// what a cache compares before it believes itself. Costs no I/O.
     fn generation(&self, repository: &RepositoryName) -> u64;
 
+    // --- as a whole
+
+    /// What of it does not agree with itself, in sentences; empty where all does. Reads everything: for checks.
+    fn check(&self) -> Result<Vec<String>>;
+    /// Writes a copy of one moment to the new file `to`, durably, while others read and write. Uploads are not part of it.
+    fn backup(&self, to: &std::path::Path) -> Result<()>;
+
     // --- repositories
 
     /// Names in ASCII order.
@@ -306,6 +313,8 @@ pub trait Metadata: Send + Sync {
     fn object(&self, digest: &Digest) -> Result<Option<BlobRow>>;
     /// All of them, by digest. For checks and backups.
     fn objects(&self, page: Page<'_>) -> Result<Vec<BlobRow>>;
+    /// Forgets an object that no repository holds, whatever its lease: its bytes are damaged. `false` where one holds it.
+    fn forget_object(&self, digest: &Digest) -> Result<bool>;
     /// Makes a committed object visible in a repository, and leases it.
     fn link_blob(
         &self,

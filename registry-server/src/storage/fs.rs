@@ -90,7 +90,7 @@ impl FsObjects {
 }
 
 /// A new name for a digest, unlike any other.
-fn new_name(digest: &Digest) -> Result<String> {
+pub(super) fn new_name(digest: &Digest) -> Result<String> {
     let mut random = [0_u8; 4];
     getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
     Ok(format!("{}.{:08x}", digest.hex(), u32::from_be_bytes(random)))
@@ -122,7 +122,7 @@ fn give_back(file: &File) -> rustix::io::Result<()> {
 }
 
 /// Makes a file that has its final name durable: its bytes, then the name. Takes the name away where that fails.
-fn settle(file: &File, directory: &Directory, name: &str) -> Result<()> {
+pub(super) fn settle(file: &File, directory: &Directory, name: &str) -> Result<()> {
     let synced = rustix::fs::fsync(file)
         .map_err(|errno| Error::call("fsync", &directory.path().join(name), errno))
         .and_then(|()| directory.sync());
@@ -190,6 +190,10 @@ impl Objects for FsObjects {
         }
         settle(&file, directory, &name)?;
         Ok(ObjectKey(format!("{}/{name}", digest.algorithm().name())))
+    }
+
+    fn adopt(&self, digest: &Digest, file: &File) -> Result<Option<ObjectKey>> {
+        super::adopt::adopt(self.directory(digest.algorithm()), digest, file)
     }
 
     fn abort(&self, upload: &UploadId) -> Result<()> {

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 
 use oci::{Algorithm, Digest};
 
+mod adopt;
 mod directory;
 mod fs;
 
@@ -155,6 +156,17 @@ pub trait Objects: Send + Sync {
     /// # Errors
     /// When the backend fails.
     fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<ObjectKey>;
+
+    /// Takes a file's bytes as an object without copying them, durably: shares its extents, or its inode where the file system
+    /// shares no extents. The caller has hashed them through this very descriptor, and nobody writes to the file any more.
+    /// `None` where the backend, or the file's place, does not allow it: then the bytes have to be copied.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn adopt(&self, digest: &Digest, file: &File) -> Result<Option<ObjectKey>> {
+        let _ = (digest, file);
+        Ok(None)
+    }
 
     /// Forgets an upload and its bytes. Not an error where there is none.
     ///

@@ -63,6 +63,16 @@ pub(super) fn adopt(change: &Change<'_>, blob: &BlobRow, uses: i64, at: Instant)
     }
 }
 
+/// Forgets an object that no row names; `false` where one does, or there is none.
+pub(super) fn forget(change: &Change<'_>, digest: &Digest) -> Result<bool> {
+    let sql = "DELETE FROM objects WHERE digest = ?1 AND uses = 0 RETURNING size";
+    let size: Option<i64> = change.row(sql, [Key(*digest)], |row| row.get(0))?;
+    if let Some(size) = size {
+        repositories::add_total(change, -size)?;
+    }
+    Ok(size.is_some())
+}
+
 /// One row less names an object.
 pub(super) fn release(change: &Change<'_>, digest: Key) -> Result<()> {
     change.execute("UPDATE objects SET uses = uses - 1 WHERE digest = ?1", [digest])?;

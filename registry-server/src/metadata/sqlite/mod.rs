@@ -5,6 +5,7 @@
 
 mod blobs;
 mod change;
+mod check;
 mod collect;
 mod generation;
 pub mod journal;
@@ -115,6 +116,14 @@ impl SqliteMetadata {
     }
 }
 
+/// The objects that a copy made by [`SqliteMetadata::backup`] names, by digest. The copy is only read.
+///
+/// # Errors
+/// When it is no such copy.
+pub fn objects_of(copy: &Path, page: Page<'_>) -> Result<Vec<BlobRow>> {
+    blobs::objects(&schema::open_reader(copy)?, page)
+}
+
 fn refuse_orphan(database: &Path, journal: &Path) -> Result<()> {
     let held = std::fs::metadata(journal).is_ok_and(|journal| journal.len() > 0);
     if held && !database.exists() {
@@ -128,6 +137,14 @@ fn refuse_orphan(database: &Path, journal: &Path) -> Result<()> {
 }
 
 impl Metadata for SqliteMetadata {
+    fn check(&self) -> Result<Vec<String>> {
+        self.readers.with(check::check)
+    }
+
+    fn backup(&self, to: &Path) -> Result<()> {
+        Self::backup(self, to)
+    }
+
     fn generation(&self, repository: &RepositoryName) -> u64 {
         self.generations.of(repository.as_str())
     }
@@ -154,6 +171,11 @@ impl Metadata for SqliteMetadata {
 
     fn objects(&self, page: Page<'_>) -> Result<Vec<BlobRow>> {
         self.readers.with(|connection| blobs::objects(connection, page))
+    }
+
+    fn forget_object(&self, digest: &Digest) -> Result<bool> {
+        let digest = *digest;
+        self.writer.run(move |change| blobs::forget(change, &digest))
     }
 
     fn link_blob(
