@@ -114,6 +114,7 @@ pub struct Tls {
     config: TlsConfig,
     current: ArcSwap<ServerConfig>,
     files: crate::auth::Stamps,
+    patience: Duration,
 }
 
 impl std::fmt::Debug for Tls {
@@ -130,7 +131,7 @@ impl Tls {
     pub fn open(config: &TlsConfig) -> Result<Self, Error> {
         let paths = [&config.certificate, &config.key, &config.client_ca];
         let files = crate::auth::Stamps::of(paths.into_iter().flatten().cloned().collect());
-        Ok(Self { config: config.clone(), current: ArcSwap::from(load(config)?), files })
+        Ok(Self { config: config.clone(), current: ArcSwap::from(load(config)?), files, patience: HANDSHAKE })
     }
 
     /// Shakes hands.
@@ -140,7 +141,7 @@ impl Tls {
     pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         self.refresh();
         let acceptor = TlsAcceptor::from(self.current.load_full());
-        match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        match tokio::time::timeout(self.patience, acceptor.accept(stream)).await {
             Ok(shaken) => shaken,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")),
         }
@@ -154,9 +155,19 @@ impl Tls {
 
     /// Reads the files again where one has changed; looks at most once a second.
     fn refresh(&self) {
-        if !self.files.changed() {
-            return;
+        if self.files.changed() {
+            self.read_again();
         }
+    }
+
+    /// Looks at once whether a file changed: after SIGHUP.
+    pub fn reload(&self) {
+        if self.files.changed_now() {
+            self.read_again();
+        }
+    }
+
+    fn read_again(&self) {
         match load(&self.config) {
             Ok(new) => {
                 self.current.store(new);
@@ -211,3 +222,6 @@ fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
 fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
     crate::auth::read_bounded(path, LARGEST_FILE).map_err(|source| Error::Read { path: path.clone(), source })
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,7 +60,7 @@ pub struct Token {
     pub refresh_lifetime: Duration,
     /// How long after its end a token may still finish uploads that its owner began; nothing else.
     pub upload_grace: Duration,
-    /// The name of this registry in tokens; by default the host that clients ask.
+    /// The name of this registry in tokens; by default the host of `[server] url`, else `estiba-registry`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
 }

@@ -428,3 +428,6 @@ impl From<jwt::Error> for Wrong {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

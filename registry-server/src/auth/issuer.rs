@@ -277,3 +277,6 @@ pub(crate) fn trustworthy(text: &str) -> Result<Url, String> {
         _ => Err(format!("`{text}`: keys that arrive in the clear prove nothing; use https")),
     }
 }
+
+#[cfg(test)]
+pub(in crate::auth) mod tests;

@@ -151,3 +151,6 @@ pub(crate) fn looks_like(word: &str) -> bool {
 pub(crate) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
+
+#[cfg(test)]
+mod tests;
