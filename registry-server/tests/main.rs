@@ -6,5 +6,6 @@ mod harness;
 mod listing;
 mod manifests;
 mod names;
+mod rights;
 mod server;
 mod uploads;

@@ -2,5 +2,7 @@
 
 mod config;
 mod gc;
+mod htpasswd;
+mod policy;
 pub(crate) mod serve;
 mod status;

@@ -113,6 +113,14 @@ impl fmt::Display for Action {
     }
 }
 
+impl std::str::FromStr for Action {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::parse(word).ok_or_else(|| format!("`{word}` is none of pull, push, update, delete"))
+    }
+}
+
 /// One `repository:NAME:ACTIONS` of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {

@@ -4,7 +4,7 @@
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use oci::ErrorCode;
 
-use crate::auth::{NOT_KEPT, Proof, Wish};
+use crate::auth::{NOT_KEPT, Proof, Wish, audit};
 use crate::body::Body;
 use crate::refusal::{Refusal, Result};
 use crate::server::Call;
@@ -20,7 +20,19 @@ pub(crate) async fn answer(mut call: Call) -> Result<Response<Body>> {
         query(call.parts.uri.query().unwrap_or_default())
     };
     let gate = &call.registry.gate;
-    let (_principal, answer) = gate.exchange(&call.parts, &call.peer, &wish).await?;
+    let (principal, answer) = gate.exchange(&call.parts, &call.peer, &wish).await?;
+    if !principal.is_anonymous() {
+        call.registry.audit.record(&audit::Event {
+            what: "token.granted",
+            who: Some(&principal.actor()),
+            from: call.peer.address,
+            repository: None,
+            digest: None,
+            tag: None,
+            status: StatusCode::OK,
+            why: None,
+        });
+    }
     let bytes = serde_json::to_vec(&answer).map_err(Refusal::internal)?;
     let mut response = Response::new(Body::from(bytes::Bytes::from(bytes)));
     let headers = response.headers_mut();

@@ -124,7 +124,7 @@ async fn certificates_of_clients() {
 async fn files_that_change_are_read_again_and_wrong_ones_are_not() {
     let place = Place::new();
     let tls = place.tls(ClientCertificates::None);
-    let seen = |tls| async { place.shake(tls, None).await.unwrap().1 };
+    let seen = async |tls: &Tls| place.shake(tls, None).await.unwrap().1;
     let first = seen(&tls).await;
     place.write_server();
     tls.reload();

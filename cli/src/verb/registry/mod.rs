@@ -2,6 +2,8 @@
 
 mod config;
 mod gc;
+mod htpasswd;
+mod policy;
 mod serve;
 mod status;
 
@@ -38,6 +40,8 @@ const VERBS: &[Verb] = &[
     verb!(serve, "Serve a registry"),
     verb!(status, "Show the registry that runs"),
     verb!(gc, "Remove blobs and manifests that nothing needs; while it serves, too"),
+    verb!(policy, "Check a policy file, or ask it who may do what"),
+    verb!(htpasswd, "Make or change a line of the htpasswd file"),
     verb!(config, "Print the configuration that would hold"),
 ];
 

@@ -18,13 +18,24 @@ pub use pattern::Pattern;
 use oci::{RepositoryName, Tag};
 
 use self::rule::{Immutable, Rule};
-use super::{Action, Anonymous, Principal};
+use super::{Action, Anonymous, Method, Principal};
 
 /// A compiled policy.
 #[derive(Debug, Clone)]
 pub struct Policy {
     rules: Vec<Rule>,
     immutable: Vec<Immutable>,
+}
+
+/// Somebody to ask a policy about, without credentials: nothing can be done with it.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Their name; `None` for nobody in particular.
+    pub user: Option<String>,
+    /// Their groups.
+    pub groups: Vec<String>,
+    /// Their claims.
+    pub claims: Vec<(String, String)>,
 }
 
 /// What a policy says, and why.
@@ -38,6 +49,8 @@ pub enum Decision {
     Denied(usize),
     /// Nothing allows it.
     Unmentioned,
+    /// The entry at this line makes the tag immutable.
+    Immutable(usize),
 }
 
 impl Decision {
@@ -89,6 +102,32 @@ impl Policy {
             Some(line) => Decision::Allowed(line),
             None if everybody.allows(action) => Decision::AllowedToEverybody,
             None => Decision::Unmentioned,
+        }
+    }
+
+    /// What the policy says of somebody; with a tag, of moving or deleting that tag.
+    pub fn explain(
+        &self,
+        caller: &Caller,
+        action: Action,
+        repository: &RepositoryName,
+        tag: Option<&Tag>,
+        everybody: Anonymous,
+    ) -> Decision {
+        let mut principal = match &caller.user {
+            Some(name) => Principal::known(Method::Password, name.clone()),
+            None if caller.groups.is_empty() && caller.claims.is_empty() => Principal::anonymous(),
+            None => Principal::known(Method::Password, String::new()),
+        };
+        principal.groups = caller.groups.iter().cloned().collect();
+        principal.claims = caller.claims.iter().cloned().collect();
+        let decision = self.decide(&principal, action, repository, everybody);
+        let immutable = tag
+            .filter(|_| matches!(action, Action::Update | Action::Delete))
+            .and_then(|tag| self.immutable(repository, tag));
+        match immutable {
+            Some(line) if decision.is_allowed() => Decision::Immutable(line),
+            _ => decision,
         }
     }
 

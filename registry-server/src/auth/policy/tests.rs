@@ -148,3 +148,21 @@ fn mistakes_are_named_by_line() {
     assert!(Policy::parse(&b"#".repeat(2 << 20)).is_err());
     assert_eq!(Policy::parse(b"").unwrap().rules(), 0);
 }
+
+#[test]
+fn explanations() {
+    let policy = Policy::parse(TEAM.as_bytes()).unwrap();
+    let lead = Caller { user: Some("lead-x".to_owned()), groups: vec!["dev".to_owned()], claims: Vec::new() };
+    let machine = Caller { claims: vec![("repository".to_owned(), "acme/app".to_owned())], ..Caller::default() };
+    let (team, v1, latest) = ("team/a".parse().unwrap(), "v1".parse().unwrap(), "latest".parse().unwrap());
+    for (caller, action, tag, expected) in [
+        (&lead, Action::Update, Some(&latest), Decision::Allowed(12)),
+        (&lead, Action::Update, Some(&v1), Decision::Immutable(37)),
+        (&lead, Action::Delete, Some(&v1), Decision::Immutable(37)),
+        (&lead, Action::Push, Some(&v1), Decision::Allowed(7)),
+        (&machine, Action::Push, None, Decision::Unmentioned),
+        (&Caller::default(), Action::Update, Some(&v1), Decision::Unmentioned),
+    ] {
+        assert_eq!(policy.explain(caller, action, &team, tag, Anonymous::None), expected, "{caller:?} {action}");
+    }
+}
