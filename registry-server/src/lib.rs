@@ -26,6 +26,7 @@ pub mod page;
 pub mod query;
 pub mod range;
 pub mod refusal;
+pub mod range;
 mod registry;
 pub mod route;
 pub mod server;

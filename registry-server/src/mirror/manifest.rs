@@ -4,6 +4,7 @@
 //! not here. While the upstream is down, fails, refuses or answers 429, what is here is served and said to be stale. A
 //! tag that the upstream no longer has goes here, too. What is asked for by digest is never asked for again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use oci::{Digest, ErrorCode, RepositoryName, Tag};
@@ -36,7 +37,7 @@ const STALE_FOR: Duration = Duration::from_secs(5);
 impl Shared {
     /// See [`super::Mirror::manifest`].
     pub(super) async fn manifest(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         place: &Place,
         wanted: Wanted<'_>,
@@ -47,7 +48,7 @@ impl Shared {
         }
     }
 
-    async fn tag(&self, repository: &RepositoryName, place: &Place, tag: &Tag) -> Result<Option<Freshness>> {
+    async fn tag(self: &Arc<Self>, repository: &RepositoryName, place: &Place, tag: &Tag) -> Result<Option<Freshness>> {
         let upstream = self.upstream(place);
         let key = format!("{}:{}", repository.as_str(), tag.as_str());
         if let Some(known) = self.believe(upstream, repository, &key) {
@@ -82,7 +83,7 @@ impl Shared {
     }
 
     async fn check_tag(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         place: &Place,
         tag: &Tag,
@@ -151,7 +152,7 @@ impl Shared {
 
     /// Makes the tag here name what it names there.
     async fn refresh(
-        &self,
+        self: &Arc<Self>,
         repository: &RepositoryName,
         place: &Place,
         tag: &Tag,
@@ -180,7 +181,7 @@ impl Shared {
         self.keep(upstream, repository, fetched, Some(tag)).await
     }
 
-    async fn digest(&self, repository: &RepositoryName, place: &Place, digest: &Digest) -> Result<()> {
+    async fn digest(self: &Arc<Self>, repository: &RepositoryName, place: &Place, digest: &Digest) -> Result<()> {
         let upstream = self.upstream(place);
         let generation = self.metadata.generation(repository);
         let key = format!("{}@{digest}", repository.as_str());
@@ -211,14 +212,14 @@ impl Shared {
         outcome.map_err(refusal)
     }
 
-    async fn holds(&self, repository: &RepositoryName, digest: &Digest) -> Result<bool, Failure> {
+    async fn holds(self: &Arc<Self>, repository: &RepositoryName, digest: &Digest) -> Result<bool, Failure> {
         let (name, digest) = (repository.clone(), *digest);
         let held = self.blocking(move |shared| Ok(shared.metadata.manifest(&name, &digest)?.is_some())).await;
         held.map_err(ours)
     }
 
     async fn move_tag(
-        &self,
+        self: &Arc<Self>,
         upstream: &Upstream,
         repository: &RepositoryName,
         tag: &Tag,
@@ -237,7 +238,7 @@ impl Shared {
 
     /// Stores a verified manifest; what it references may come later.
     async fn keep(
-        &self,
+        self: &Arc<Self>,
         upstream: &Upstream,
         repository: &RepositoryName,
         fetched: Fetched,

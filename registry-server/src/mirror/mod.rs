@@ -7,18 +7,103 @@
 //!
 //! Only upstreams of the configuration are ever called: a name in a request is a key to them, never an address.
 
-use http::{HeaderValue, Method};
-use oci::{Digest, RepositoryName, Tag};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode};
+use oci::{Digest, ErrorCode, RepositoryName, Tag};
+use quick_cache::sync::Cache;
 
 use crate::auth::Pull;
-use crate::refusal::Result;
+use crate::metadata::Metadata;
+use crate::refusal::{Refusal, Result};
+use crate::storage::Objects;
 
 mod answer;
+mod blob;
+pub mod config;
+mod expiry;
+mod fetch;
+mod figures;
+mod flight;
+mod manifest;
+mod names;
+mod turns;
+mod upstream;
 
 pub use answer::{Answer, Chunks, Freshness};
+pub use config::Config;
+pub use upstream::Error as UpstreamError;
+
+use names::{Meaning, Names, Place};
+use upstream::Upstream;
+
+/// Tags and digests whose last look at the upstream is remembered.
+const REMEMBERED: usize = 100_000;
+
+/// Why there is no mirror.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An upstream cannot be set up.
+    #[error("[mirror] upstream {name}: {source}")]
+    Upstream {
+        /// Which.
+        name: String,
+        /// Why.
+        source: UpstreamError,
+    },
+    /// A pattern of repositories.
+    #[error("[mirror]: {0}")]
+    Pattern(#[from] crate::auth::policy::pattern::Error),
+    /// What earlier fetches left cannot be read.
+    #[error(transparent)]
+    Metadata(#[from] crate::metadata::Error),
+}
 
 /// The upstreams and what is being fetched from them.
-pub struct Mirror {}
+pub struct Mirror {
+    shared: Arc<Shared>,
+    own: Option<String>,
+    expiry: Duration,
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").field("names", &self.shared.names).finish_non_exhaustive()
+    }
+}
+
+/// What requests and fetches share.
+struct Shared {
+    names: Names,
+    upstreams: Vec<Upstream>,
+    patience: Duration,
+    objects: Arc<dyn Objects>,
+    metadata: Arc<dyn Metadata>,
+    tags: Cache<String, manifest::Checked>,
+    turns: turns::Turns,
+    flights: flight::Flights,
+    partials: fetch::Partials,
+    figures: figures::Figures,
+}
+
+impl Shared {
+    fn upstream(&self, place: &Place) -> &Upstream {
+        &self.upstreams[place.upstream]
+    }
+
+    async fn blocking<T, F>(self: &Arc<Self>, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Arc<Shared>) -> Result<T> + Send + 'static,
+    {
+        let shared = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+        done.unwrap_or_else(|error| Err(Refusal::internal(error)))
+    }
+}
 
 /// How a manifest is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +115,55 @@ pub enum Wanted<'a> {
 }
 
 impl Mirror {
+    /// Sets up the upstreams of the configuration; `None` where there are none. `own`: the address under which clients
+    /// know this registry. Blocking; calls nobody.
+    ///
+    /// # Errors
+    /// When a file that the configuration names is missing or wrong.
+    pub fn open(
+        config: &Config,
+        own: Option<&str>,
+        objects: Arc<dyn Objects>,
+        metadata: Arc<dyn Metadata>,
+    ) -> Result<Option<Arc<Self>>, Error> {
+        if config.upstream.is_empty() {
+            return Ok(None);
+        }
+        let agent = concat!("estiba-registry/", env!("CARGO_PKG_VERSION"));
+        let open = |section: &config::Upstream| {
+            Upstream::open(section, agent).map_err(|source| Error::Upstream { name: section.name.clone(), source })
+        };
+        let shared = Shared {
+            names: Names::new(config)?,
+            upstreams: config.upstream.iter().map(open).collect::<Result<_, _>>()?,
+            patience: config.patience.get(),
+            partials: fetch::Partials::find(&*metadata)?,
+            objects,
+            metadata,
+            tags: Cache::new(REMEMBERED),
+            turns: turns::Turns::default(),
+            flights: flight::Flights::default(),
+            figures: figures::Figures::default(),
+        };
+        let own = own.and_then(|url| url::Url::parse(url).ok()).and_then(|url| {
+            let host = url.host_str()?.to_owned();
+            Some(url.port().map_or(host.clone(), |port| format!("{host}:{port}")))
+        });
+        Ok(Some(Arc::new(Self { shared: Arc::new(shared), own, expiry: config.expiry.get() })))
+    }
+
+    /// Begins to remove what nobody uses. Within a runtime.
+    pub fn tend(&self) {
+        if !self.expiry.is_zero() {
+            tokio::spawn(expiry::tend(Arc::downgrade(&self.shared), self.expiry));
+        }
+    }
+
+    /// Adds the mirror's figures to those of the registry.
+    pub fn register(&self, registry: &mut prometheus_client::registry::Registry) {
+        self.shared.figures.register(registry);
+    }
+
     /// The repository in which a `GET` or `HEAD` is answered.
     ///
     /// - With `ns` (containerd's query parameter): the namespace of that upstream and `name`.
@@ -39,8 +173,20 @@ impl Mirror {
     /// # Errors
     /// `NAME_UNKNOWN` for an `ns` that is no upstream.
     pub async fn resolve(&self, name: &RepositoryName, ns: Option<&str>) -> Result<RepositoryName> {
-        let _ = ns;
-        Ok(name.clone())
+        match self.shared.names.meaning(name, ns, self.own.as_deref()) {
+            Meaning::Here(name) => Ok(name),
+            Meaning::Either(here, mirrored) => {
+                let asked = here.clone();
+                let exists =
+                    self.shared.blocking(move |shared| Ok(shared.metadata.repository(&asked)?.is_some())).await?;
+                Ok(if exists { here } else { mirrored })
+            }
+            Meaning::Unknown => Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                ErrorCode::NameUnknown,
+                "this registry mirrors no registry of that name",
+            )),
+        }
     }
 
     /// Refuses pushes into namespaces of upstreams: what is there comes from the upstream alone.
@@ -48,18 +194,23 @@ impl Mirror {
     /// # Errors
     /// `DENIED`.
     pub fn refuse_push(&self, name: &RepositoryName) -> Result<()> {
-        let _ = name;
-        Ok(())
+        if !self.shared.names.is_mirrored(name) {
+            return Ok(());
+        }
+        let message = format!("{name} is a mirror: push to the registry that it mirrors, or under another name");
+        Err(Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message))
     }
 
     /// Sees to it that a manifest is in the metadata if its upstream has it. `None` where the repository is not
-    /// an upstream's; then, as after `Some`, the metadata says what there is.
+    /// an upstream's, or it was asked for by digest; then, as after `Some`, the metadata says what there is.
     ///
     /// # Errors
     /// When there is nothing here and the upstream refuses, fails or sends something else than it was asked for.
     pub async fn manifest(&self, pull: &Pull, wanted: Wanted<'_>) -> Result<Option<Freshness>> {
-        let _ = (pull, wanted);
-        Ok(None)
+        match self.shared.names.place(pull.repository()) {
+            Some(place) => self.shared.manifest(pull.repository(), &place, wanted).await,
+            None => Ok(None),
+        }
     }
 
     /// Answers for a blob that is not here, from the upstream, keeping what passes. `None` where the
@@ -74,7 +225,9 @@ impl Mirror {
         method: &Method,
         range: Option<&HeaderValue>,
     ) -> Result<Option<Answer>> {
-        let _ = (pull, digest, method, range);
-        Ok(None)
+        match self.shared.names.place(pull.repository()) {
+            Some(place) => self.shared.blob(pull.repository(), &place, digest, method, range).await.map(Some),
+            None => Ok(None),
+        }
     }
 }
