@@ -26,7 +26,6 @@ pub mod page;
 pub mod query;
 pub mod range;
 pub mod refusal;
-pub mod range;
 mod registry;
 pub mod route;
 pub mod server;

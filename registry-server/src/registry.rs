@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::control::{self, RootLock};
 use crate::cursor::{self, Cursors};
 use crate::metadata::{self, Metadata, Quota, SqliteMetadata};
-use crate::mirror::Mirror;
+use crate::mirror::{self, Mirror};
 use crate::refusal::{Refusal, Result};
 use crate::storage::{self, FsObjects, Objects};
 use crate::time::Instant;
@@ -85,6 +85,9 @@ pub enum OpenError {
     /// The audit log cannot be written.
     #[error(transparent)]
     Audit(#[from] auth::audit::Error),
+    /// What is to be mirrored cannot be.
+    #[error(transparent)]
+    Mirror(#[from] mirror::Error),
 }
 
 impl fmt::Debug for Registry {
@@ -118,6 +121,8 @@ impl Registry {
         let rules = Rules::new(&config.gc, &config.storage);
         let collector = Arc::new(Collector::new(Arc::clone(&metadata), Arc::clone(&objects), rules).with_maps(&maps));
         let uploads = Uploads::new(Arc::clone(&objects), Arc::clone(&metadata), &config.storage, &config.server.limits);
+        let mirror =
+            Mirror::open(&config.mirror, config.server.url.as_deref(), Arc::clone(&objects), Arc::clone(&metadata))?;
         Ok(Arc::new(Self {
             config: Arc::new(config),
             collector,
@@ -129,7 +134,7 @@ impl Registry {
             gate,
             audit,
             events,
-            mirror: None,
+            mirror,
             figures: crate::page::Figures::default(),
             manifests: Manifests::new(),
             manifest_room: Semaphore::new(MANIFEST_ROOM),

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::Auth;
 use crate::collect::{Gc, quota, retention};
+use crate::mirror;
 use crate::storage::Storage;
 use crate::webhook::Webhook;
 
@@ -53,6 +54,8 @@ pub struct Config {
     pub quota: Vec<quota::Limit>,
     /// `[[retention]]`.
     pub retention: Vec<retention::Rule>,
+    /// `[mirror]`.
+    pub mirror: mirror::Config,
     /// `[webhook]`.
     pub webhook: Webhook,
     /// `[log]`.
@@ -74,6 +77,7 @@ impl Config {
         wrong.section("quota", |wrong| quota::validate(&self.quota, wrong));
         wrong.section("retention", |wrong| retention::validate(&self.retention, wrong));
         wrong.section("storage", |wrong| self.storage.validate(wrong));
+        wrong.section("mirror", |wrong| self.mirror.validate(wrong));
         wrong.section("webhook", |wrong| self.webhook.validate(wrong));
         wrong.section("log", |wrong| self.log.validate(wrong));
         wrong.section("tracing", |wrong| self.tracing.validate(wrong));

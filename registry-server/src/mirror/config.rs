@@ -116,11 +116,13 @@ impl Config {
             }
             let namespace = upstream.namespace();
             if namespace.parse::<RepositoryName>().is_err() {
-                wrong.about(&field("namespace"), format!("`{namespace}` is not the name of a repository: set one that is"));
+                wrong.about(
+                    &field("namespace"),
+                    format!("`{namespace}` is not the name of a repository: set one that is"),
+                );
             }
             let inside = |one: &str, other: &str| one == other || one.starts_with(&format!("{other}/"));
-            if let Some(other) =
-                namespaces.iter().find(|other| inside(&namespace, other) || inside(other, &namespace))
+            if let Some(other) = namespaces.iter().find(|other| inside(&namespace, other) || inside(other, &namespace))
             {
                 wrong.about(&field("namespace"), format!("`{namespace}` and `{other}` hold one another"));
             }
@@ -143,13 +145,19 @@ impl Upstream {
         for address in self.addresses() {
             match Url::parse(&address) {
                 Ok(url) if !matches!(url.scheme(), "http" | "https") || !url.has_host() => {
-                    wrong.about(&field("url"), format!("`{address}` must start with https:// or http:// and name a host"));
+                    wrong.about(
+                        &field("url"),
+                        format!("`{address}` must start with https:// or http:// and name a host"),
+                    );
                 }
                 Ok(url) if !url.username().is_empty() || url.password().is_some() => {
                     wrong.about(&field("url"), "a login belongs into `user` and `password_file`");
                 }
                 Ok(url) if url.scheme() == "http" && !self.insecure && !remote::hop::is_local(&url) => {
-                    wrong.about(&field("url"), format!("`{address}` is not encrypted: say `insecure = true` if that is meant"));
+                    wrong.about(
+                        &field("url"),
+                        format!("`{address}` is not encrypted: say `insecure = true` if that is meant"),
+                    );
                 }
                 Ok(_) => {}
                 Err(error) => wrong.about(&field("url"), format!("`{address}` is not a URL: {error}")),
@@ -200,7 +208,10 @@ mod tests {
             ("default = \"x\"", "default"),
             ("[[upstream]]\nname = \"a.b\"\n[[upstream]]\nname = \"a.b\"\nnamespace = \"c\"", "upstream.1.name"),
             ("[[upstream]]\nname = \"a.b:1\"\n[[upstream]]\nname = \"a.b-1\"", "upstream.1.namespace"),
-            ("[[upstream]]\nname = \"a.b\"\n[[upstream]]\nname = \"c.d\"\nnamespace = \"a.b/c\"", "upstream.1.namespace"),
+            (
+                "[[upstream]]\nname = \"a.b\"\n[[upstream]]\nname = \"c.d\"\nnamespace = \"a.b/c\"",
+                "upstream.1.namespace",
+            ),
             ("[[upstream]]\nname = \"[::1]:5000\"\nurl = \"http://[::1]:5000\"", "upstream.0.namespace"),
             ("[[upstream]]\nname = \"a.b\"\nurl = \"ftp://a.b\"", "upstream.0.url"),
             ("[[upstream]]\nname = \"a.b\"\nurl = [\"https://a.b\", \"http://a.b\"]", "upstream.0.url"),

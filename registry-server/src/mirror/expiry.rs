@@ -26,7 +26,10 @@ pub(super) async fn tend(shared: std::sync::Weak<Shared>, expiry: Duration) {
         let Some(shared) = shared.upgrade() else { return };
         let before = Instant::now().before(expiry);
         if let Err(refusal) = shared.blocking(move |shared| expire(shared, before)).await {
-            tracing::error!(cause = refusal.cause.as_deref().unwrap_or(&refusal.message), "cached tags were not looked through");
+            tracing::error!(
+                cause = refusal.cause.as_deref().unwrap_or(&refusal.message),
+                "cached tags were not looked through"
+            );
         }
     }
 }
@@ -66,9 +69,7 @@ fn expire_in(shared: &Shared, repository: &RepositoryName, before: Instant) -> R
             let used = shared.metadata.manifest(repository, &row.digest)?.map(|manifest| manifest.touched);
             // A tag that moved a moment ago is in use, whatever its manifest's lease says.
             let unused = used.is_none_or(|used| used < before) && row.updated < before;
-            if unused
-                && shared.metadata.delete_tag_of(repository, &row.tag, &row.digest, &actor, Instant::now())?
-            {
+            if unused && shared.metadata.delete_tag_of(repository, &row.tag, &row.digest, &actor, Instant::now())? {
                 removed += 1;
             }
         }

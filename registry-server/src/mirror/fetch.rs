@@ -96,7 +96,11 @@ async fn receive(
     flight.opened(Arc::clone(&sink.file), blob.size(), sink.sent);
     let mut alone: Option<Instant> = None;
     loop {
-        let Some(bytes) = blob.next().await.map_err(|error| upstream.failed(&error))? else { return Ok(()) };
+        let next = tokio::select! {
+            next = blob.next() => next.map_err(|error| upstream.failed(&error))?,
+            () = shared.stop.cancelled() => return Err(Failure::Ours("the registry stops".to_owned())),
+        };
+        let Some(bytes) = next else { return Ok(()) };
         shared.figures.bytes.inc_by(bytes.len() as u64);
         sink.send(bytes).await?;
         if sink.sent > upstream.largest_blob {

@@ -65,7 +65,12 @@ impl Shared {
     }
 
     /// What is known without asking anybody; `None` where somebody must be asked.
-    fn believe(&self, upstream: &Upstream, repository: &RepositoryName, key: &str) -> Option<Result<Option<Freshness>>> {
+    fn believe(
+        &self,
+        upstream: &Upstream,
+        repository: &RepositoryName,
+        key: &str,
+    ) -> Option<Result<Option<Freshness>>> {
         let known = self.tags.get(key)?;
         if known.generation != self.metadata.generation(repository) {
             return None;
@@ -124,7 +129,13 @@ impl Shared {
                 Ok(Some(Freshness { age: Duration::ZERO, stale: false }))
             }
             Err(failure) if local.is_some() && failure.may_be_stale() => {
-                tracing::warn!(upstream = upstream.name, repository = repository.as_str(), tag = tag.as_str(), ?failure, "serving a stale tag");
+                tracing::warn!(
+                    upstream = upstream.name,
+                    repository = repository.as_str(),
+                    tag = tag.as_str(),
+                    ?failure,
+                    "serving a stale tag"
+                );
                 self.figures.stale.inc();
                 let answered = remember(true, false);
                 let age = match (answered, &local) {
@@ -164,7 +175,8 @@ impl Shared {
         }
         if local.is_some() {
             self.figures.checks.inc();
-            let known = upstream.ask(&place.name, |there| async move { there.head_manifest(tag, &accept()).await }).await?;
+            let known =
+                upstream.ask(&place.name, |there| async move { there.head_manifest(tag, &accept()).await }).await?;
             if let Some(digest) = known.digest {
                 if local == Some(digest) && self.holds(repository, &digest).await? {
                     return Ok(());
@@ -177,7 +189,8 @@ impl Shared {
                 return self.keep(upstream, repository, fetched, Some(tag)).await;
             }
         }
-        let fetched = upstream.ask(&place.name, |there| async move { there.manifest_by_tag(tag, &accept()).await }).await?;
+        let fetched =
+            upstream.ask(&place.name, |there| async move { there.manifest_by_tag(tag, &accept()).await }).await?;
         self.keep(upstream, repository, fetched, Some(tag)).await
     }
 
@@ -195,7 +208,8 @@ impl Shared {
         }
         let refusal = |failure: Failure| failure.refusal(&upstream.name, ErrorCode::ManifestUnknown);
         let _turn = self.turns.take(&key).await;
-        let mut outcome = self.holds(repository, digest).await.and_then(|held| if held { Ok(()) } else { Err(Failure::Absent) });
+        let mut outcome =
+            self.holds(repository, digest).await.and_then(|held| if held { Ok(()) } else { Err(Failure::Absent) });
         if outcome.is_err() && place.allowed {
             let ask = |there: remote::Repository| async move { there.manifest_by_digest(digest, &accept()).await };
             outcome = match upstream.ask(&place.name, ask).await {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method, StatusCode};
 use oci::{Digest, ErrorCode, RepositoryName, Tag};
 use quick_cache::sync::Cache;
+use tokio_util::sync::CancellationToken;
 
 use crate::auth::Pull;
 use crate::metadata::Metadata;
@@ -87,6 +88,14 @@ struct Shared {
     flights: flight::Flights,
     partials: fetch::Partials,
     figures: figures::Figures,
+    stop: CancellationToken,
+}
+
+impl Drop for Mirror {
+    /// Fetches under way are left where they are, for the next process.
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+    }
 }
 
 impl Shared {
@@ -144,6 +153,7 @@ impl Mirror {
             turns: turns::Turns::default(),
             flights: flight::Flights::default(),
             figures: figures::Figures::default(),
+            stop: CancellationToken::new(),
         };
         let own = own.and_then(|url| url::Url::parse(url).ok()).and_then(|url| {
             let host = url.host_str()?.to_owned();
@@ -168,13 +178,15 @@ impl Mirror {
     ///
     /// - With `ns` (containerd's query parameter): the namespace of that upstream and `name`.
     /// - A name below an upstream's namespace: itself.
-    /// - Any other name: itself where the repository exists here, else the default upstream's, if there is one.
+    /// - Any other name: itself where the repository exists here, else the default upstream's, if there is one. But where a
+    ///   client `pushes` and asks what it need not send, what an upstream has under that name is no answer.
     ///
     /// # Errors
     /// `NAME_UNKNOWN` for an `ns` that is no upstream.
-    pub async fn resolve(&self, name: &RepositoryName, ns: Option<&str>) -> Result<RepositoryName> {
+    pub async fn resolve(&self, name: &RepositoryName, ns: Option<&str>, pushes: bool) -> Result<RepositoryName> {
         match self.shared.names.meaning(name, ns, self.own.as_deref()) {
             Meaning::Here(name) => Ok(name),
+            Meaning::Either(here, _) if pushes => Ok(here),
             Meaning::Either(here, mirrored) => {
                 let asked = here.clone();
                 let exists =

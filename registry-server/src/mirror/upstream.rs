@@ -119,7 +119,11 @@ impl Failure {
                     let message = format!("{upstream} has had too many requests: come back later");
                     Refusal::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
                 } else {
-                    plain(StatusCode::SERVICE_UNAVAILABLE, format!("{upstream} does not answer: come back later"), cause)
+                    plain(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        format!("{upstream} does not answer: come back later"),
+                        cause,
+                    )
                 };
                 refusal.with(header::RETRY_AFTER, seconds)
             }
@@ -154,11 +158,7 @@ impl Upstream {
             user_agent: user_agent.to_owned(),
             credentials: credentials(section)?,
             // A client waits, and what is cached may be served: no long patience here.
-            retry: Retry {
-                attempts: 3,
-                first_wait: Duration::from_millis(100),
-                longest_wait: Duration::from_secs(1),
-            },
+            retry: Retry { attempts: 3, first_wait: Duration::from_millis(100), longest_wait: Duration::from_secs(1) },
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
             ..Options::default()
@@ -220,7 +220,7 @@ impl Upstream {
         Err(failure.unwrap_or(Failure::Absent))
     }
 
-    /// Remembers that a host broke off in the middle of an answer.
+    /// Why an answer broke off in the middle.
     pub(super) fn failed(&self, error: &remote::Error) -> Failure {
         Failure::of(error)
     }

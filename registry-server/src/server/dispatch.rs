@@ -153,15 +153,23 @@ async fn admit(shared: &Shared, peer: &Peer, known: &mut Known, parts: &Parts) -
 async fn resolve(mirror: &Mirror, known: &mut Known, parts: &Parts) -> Result<()> {
     let name = known.parameters.repository()?;
     match parts.method {
+        // Its uploads are here, whatever a mirror has under its name.
+        Method::GET | Method::HEAD if known.parameters.get("id").is_some() => Ok(()),
         Method::GET | Method::HEAD => {
             let query = Query::parse(parts.uri.query().unwrap_or_default())?;
-            let resolved = mirror.resolve(&name, query.one("ns")?).await?;
+            let resolved = mirror.resolve(&name, query.one("ns")?, asks_before_push(parts, &known.parameters)).await?;
             known.parameters.rename(&resolved);
             Ok(())
         }
         Method::DELETE => Ok(()),
         _ => mirror.refuse_push(&name),
     }
+}
+
+/// `HEAD` of a digest: whoever pushes asks so what need not be sent.
+fn asks_before_push(parts: &Parts, parameters: &Parameters) -> bool {
+    let reference = parameters.get("digest").or_else(|| parameters.get("reference"));
+    parts.method == Method::HEAD && reference.is_some_and(|text| text.contains(':'))
 }
 
 /// Reads what a refused client goes on sending, within bounds: closing a socket that holds unread bytes resets it, and
