@@ -21,6 +21,9 @@ pub fn start(registry: &Arc<Registry>) -> Jobs {
         let interval = registry.config.gc.interval.get();
         tasks.spawn(Arc::clone(&registry.collector).run(interval, registry.stop.clone()));
     }
+    if let Some(mirror) = &registry.mirror {
+        tasks.spawn(Arc::clone(mirror).tend(registry.stop.clone()));
+    }
     tasks.close();
     Jobs(tasks)
 }

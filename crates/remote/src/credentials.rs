@@ -195,6 +195,14 @@ impl AuthFiles {
         Ok(Self { files })
     }
 
+    /// The credential for a repository of a registry; `None` where no file has one.
+    ///
+    /// # Errors
+    /// When an entry is malformed or a helper fails.
+    pub async fn credential(&self, registry: &str, repository: &str) -> Result<Option<Credential>> {
+        self.lookup(registry, repository).await
+    }
+
     fn parse(path: &Path, bytes: &[u8]) -> Result<AuthFile, AuthFileError> {
         let json = |source| AuthFileError::Json { path: path.to_owned(), source };
         let mut file: AuthFile = serde_json::from_slice(bytes).map_err(json)?;

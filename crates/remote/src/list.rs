@@ -157,6 +157,9 @@ impl Repository {
                     url.join(text).map_err(|_| refused(crate::error::printable(text), hop::Refused::Malformed))?;
                 let insecure = |url: &Url| self.registry.shared.options.is_insecure(url);
                 hop::check(&url, &target, insecure).map_err(|rule| refused(hop::origin(&target), rule))?;
+                if target == url {
+                    return Err(self.malformed(what, &"a page of the list leads to itself"));
+                }
                 Some(target)
             }
         };

@@ -19,11 +19,13 @@ pub(super) const EVERY: Duration = Duration::from_secs(3600);
 /// Rows read at a time.
 const ROWS: usize = 500;
 
-/// Removes unused tags now and then, as long as the mirror lives.
-pub(super) async fn tend(shared: std::sync::Weak<Shared>, expiry: Duration) {
+/// Removes unused tags now and then, for ever.
+pub(super) async fn tend(shared: &Arc<Shared>, expiry: Duration) {
+    if expiry.is_zero() {
+        std::future::pending::<()>().await;
+    }
     loop {
         tokio::time::sleep(EVERY.min(expiry)).await;
-        let Some(shared) = shared.upgrade() else { return };
         let before = Instant::now().before(expiry);
         if let Err(refusal) = shared.blocking(move |shared| expire(shared, before)).await {
             tracing::error!(

@@ -162,11 +162,13 @@ impl Mirror {
         Ok(Some(Arc::new(Self { shared: Arc::new(shared), own, expiry: config.expiry.get() })))
     }
 
-    /// Begins to remove what nobody uses. Within a runtime.
-    pub fn tend(&self) {
-        if !self.expiry.is_zero() {
-            tokio::spawn(expiry::tend(Arc::downgrade(&self.shared), self.expiry));
+    /// Removes what nobody uses, now and then, until `stop`; then fetches under way stop, too, and are kept for later.
+    pub async fn tend(self: Arc<Self>, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = expiry::tend(&self.shared, self.expiry) => {}
         }
+        self.shared.stop.cancel();
     }
 
     /// Adds the mirror's figures to those of the registry.

@@ -43,9 +43,6 @@ struct Shared {
 /// Serves `registry` on `listeners` until `stop`, then lets what is in flight come to its end, within the
 /// limit that is configured. TLS is spoken on TCP sockets only.
 pub async fn serve(registry: Arc<Registry>, listeners: Vec<Listener>, tls: Option<Arc<Tls>>, stop: CancellationToken) {
-    if let Some(mirror) = &registry.mirror {
-        mirror.tend();
-    }
     let limits = registry.config.server.limits.clone();
     let permits = Arc::new(Semaphore::new(limits.connections));
     let drain = registry.config.server.drain.get();

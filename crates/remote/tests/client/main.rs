@@ -1,0 +1,32 @@
+//! The client against hosts that misbehave: real HTTP on the loopback device. A file a topic.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod blobs;
+mod hops;
+mod host;
+mod logins;
+mod manifests;
+mod pushes;
+
+use host::Host;
+use remote::{Client, Options, Repository, Retry};
+use std::time::Duration;
+
+/// A repository of a host, with a client that does not wait long.
+fn repository(host: &Host, name: &str) -> Repository {
+    repository_with(host, name, quick())
+}
+
+fn repository_with(host: &Host, name: &str, options: Options) -> Repository {
+    let client = Client::new(options);
+    client.registry(&host.address.to_string()).unwrap().repository(&name.parse().unwrap())
+}
+
+fn quick() -> Options {
+    Options {
+        retry: Retry { attempts: 4, first_wait: Duration::from_millis(1), longest_wait: Duration::from_secs(1) },
+        idle_timeout: Duration::from_secs(5),
+        ..Options::default()
+    }
+}
