@@ -64,8 +64,9 @@ impl World {
         }
     }
 
-    /// Every row has its object.
+    /// Every row has its object, and rows agree with one another.
     pub(super) fn verify_objects(&self) {
+        assert_eq!(self.metadata.check().unwrap(), [""; 0]);
         for row in self.metadata.objects(Page { after: None, limit: usize::MAX }).unwrap() {
             assert_eq!(self.objects.open(&row.key).unwrap().size, row.size, "{}", row.digest);
         }

@@ -67,6 +67,7 @@ fn compare(metadata: &dyn Metadata, maps: &Maps) {
         }
     }
     assert_eq!(metadata.repositories(ALL).unwrap(), names);
+    assert_eq!(metadata.check().unwrap(), [""; 0]);
     let objects = metadata.objects(ALL).unwrap().into_iter().map(|row| (row.digest, (row.key, row.size)));
     let expected = maps.objects.iter().map(|(digest, (key, size, _))| (*digest, (key.clone(), *size)));
     assert_eq!(objects.collect::<BTreeMap<_, _>>(), expected.collect::<BTreeMap<_, _>>());

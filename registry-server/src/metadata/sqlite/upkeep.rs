@@ -111,6 +111,12 @@ impl Upkeep {
         Ok(Self { bell, work, thread: Some(thread) })
     }
 
+    /// Makes it want to be written anew.
+    #[cfg(test)]
+    pub(super) fn distrust(&self) {
+        self.work.journal.distrust();
+    }
+
     /// Does it now, or waits for the thread that does.
     pub(super) fn renew(&self) -> Result<()> {
         self.work.renew()

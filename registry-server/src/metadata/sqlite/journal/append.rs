@@ -67,6 +67,12 @@ impl Journal {
         state.stale || state.length > SMALL.max(state.whole.saturating_mul(GROWTH))
     }
 
+    /// Makes it want to be written anew.
+    #[cfg(test)]
+    pub(in super::super) fn distrust(&self) {
+        self.lock().stale = true;
+    }
+
     /// Renders lines, and records in the running transaction how long the journal will be with them.
     /// What it returns is locked until it is appended or dropped, so that no rewrite comes between.
     pub(in super::super) fn prepare(&self, connection: &Connection, lines: &[Line]) -> Result<Option<Pending<'_>>> {

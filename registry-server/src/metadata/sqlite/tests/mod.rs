@@ -1,5 +1,9 @@
 //! What is SQLite's own: opening, durability, the journal, backups.
 
+mod disk;
+mod names;
+mod versions;
+
 use tempfile::TempDir;
 
 use super::*;
@@ -55,17 +59,6 @@ fn what_was_written_is_there_after_opening_again() {
     assert_eq!(tags, [TagRow { tag: "v1".parse().unwrap(), digest: digest("image"), updated: Instant(2) }]);
     let row = metadata.repository(&name("a/b")).unwrap().unwrap();
     assert_eq!((row.bytes, row.tags, row.manifests), (10, 1, 1));
-}
-
-#[test]
-fn the_journal_tells_the_names() {
-    let root = TempDir::new().unwrap();
-    drop(filled(&root));
-    let state = journal::replay(&root.path().join(JOURNAL)).unwrap();
-    let names = &state.repositories[&name("a/b")];
-    assert_eq!((state.damaged, names.blobs.len(), names.manifests.len(), names.history.len()), (0, 1, 1, 3));
-    assert_eq!(names.tags[&"v1".parse().unwrap()].digest, digest("image"));
-    assert!(!names.tags.contains_key(&"v2".parse().unwrap()));
 }
 
 #[test]
