@@ -6,9 +6,13 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::Registry;
+use crate::webhook::Worker;
 
 /// How long the tasks may take to end: a step of a collection, a delivery under way.
 const ENDING: Duration = Duration::from_secs(10);
+
+/// How often figures are looked up: a little more often than they are usually asked for.
+const REFRESH: Duration = Duration::from_secs(10);
 
 /// The tasks of a registry.
 #[derive(Debug)]
@@ -24,8 +28,29 @@ pub fn start(registry: &Arc<Registry>) -> Jobs {
     if let Some(mirror) = &registry.mirror {
         tasks.spawn(Arc::clone(mirror).tend(registry.stop.clone()));
     }
+    match Worker::new(&registry.config.webhook, &registry.events, Arc::clone(&registry.metrics), &registry.root) {
+        Ok(Some(worker)) => drop(tasks.spawn(worker.run(registry.stop.clone()))),
+        Ok(None) => {}
+        Err(error) => tracing::error!(error, "events wait: nobody can be called"),
+    }
+    tasks.spawn(refresh(Arc::clone(registry)));
     tasks.close();
     Jobs(tasks)
+}
+
+/// Keeps the figures fresh that are looked up, not counted.
+async fn refresh(registry: Arc<Registry>) {
+    let mut ticks = tokio::time::interval(REFRESH);
+    loop {
+        tokio::select! {
+            () = registry.stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let again = Arc::clone(&registry);
+        if let Err(error) = tokio::task::spawn_blocking(move || again.metrics.refresh(&again)).await {
+            tracing::error!(%error, "figures are old");
+        }
+    }
 }
 
 impl Jobs {

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod mirror;
 pub mod observe;
+mod outbound;
 pub mod page;
 pub mod query;
 pub mod range;

@@ -1,7 +1,7 @@
 //! The state that all requests share.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::RepositoryName;
@@ -17,6 +17,7 @@ use crate::control::{self, RootLock};
 use crate::cursor::{self, Cursors};
 use crate::metadata::{self, Metadata, Quota, SqliteMetadata};
 use crate::mirror::{self, Mirror};
+use crate::observe::Metrics;
 use crate::refusal::{Refusal, Result};
 use crate::storage::{self, FsObjects, Objects};
 use crate::time::Instant;
@@ -49,10 +50,14 @@ pub struct Registry {
     pub mirror: Option<Arc<Mirror>>,
     /// Figures that the page shows and that are not found out every time.
     pub figures: crate::page::Figures,
+    /// Figures for those who watch.
+    pub metrics: Arc<Metrics>,
     /// Takes away what nothing needs.
     pub collector: Arc<Collector>,
     /// Cancelled when the registry is to end: requests under way may finish.
     pub stop: CancellationToken,
+    /// The data directory.
+    pub(crate) root: PathBuf,
     /// Manifests that were asked for lately.
     pub(crate) manifests: Manifests,
     /// Room for manifests that arrive, in KiB.
@@ -126,6 +131,8 @@ impl Registry {
         Ok(Arc::new(Self {
             config: Arc::new(config),
             collector,
+            metrics: Arc::default(),
+            root: root.to_path_buf(),
             stop: CancellationToken::new(),
             objects,
             maps,

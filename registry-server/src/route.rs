@@ -12,7 +12,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header};
 use oci::{Digest, ErrorCode, RepositoryName, Tag};
 
 use crate::body::Body;
-use crate::endpoint::{base, blob, catalog, manifest, referrers, tag, token, upload};
+use crate::endpoint::{base, blob, catalog, manifest, observe, referrers, tag, token, upload};
 use crate::page;
 use crate::refusal::{Refusal, Result};
 use crate::server::Call;
@@ -75,6 +75,9 @@ pub static TABLE: &[Row] = &[
     row!("tag.list", GET | HEAD, "/v2/{name}/tags/list", Caller, tag::list),
     row!("referrers.list", GET | HEAD, "/v2/{name}/referrers/{digest}", Caller, referrers::list),
     row!("token", GET | POST, "/token", Open, token::answer),
+    row!("metrics", GET | HEAD, "/metrics", Caller, observe::figures),
+    row!("health", GET | HEAD, "/healthz", Open, observe::alive),
+    row!("ready", GET | HEAD, "/readyz", Open, observe::ready),
     row!("page", GET | HEAD | POST, "/", Open, page::answer),
     row!("page", GET | HEAD | POST, "/-/{name}", Open, page::answer),
 ];

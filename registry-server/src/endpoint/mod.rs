@@ -5,6 +5,7 @@ pub(crate) mod blob;
 pub(crate) mod catalog;
 pub(crate) mod list;
 pub(crate) mod manifest;
+pub(crate) mod observe;
 pub(crate) mod referrers;
 pub(crate) mod tag;
 pub(crate) mod token;

@@ -11,10 +11,12 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::limits::{LINGER, LINGER_BYTES};
+use super::rate::Turn;
 use super::{Call, Inbound, RequestId, Shared};
 use crate::auth::{Audit, Peer, Principal, audit};
 use crate::body::Body;
 use crate::mirror::Mirror;
+use crate::observe::Metrics;
 use crate::query::Query;
 use crate::refusal::{Refusal, Result};
 use crate::route::{self, Access, Parameters, Reference, Row};
@@ -35,7 +37,11 @@ pub(super) async fn answer(shared: Arc<Shared>, peer: Arc<Peer>, request: Reques
         actor: None,
         parameters: Parameters::default(),
     };
-    let body = Inbound::new(incoming, shared.limits.body_timeout.get());
+    let metrics = Arc::clone(&shared.registry.metrics);
+    let body = Inbound::new(incoming, shared.limits.body_timeout.get(), metrics.received.clone());
+    let span = shared.traces.as_ref().and_then(|traces| traces.begin(&parts.headers));
+    let _in_flight = InFlight::begin(&metrics);
+    let credentials = parts.headers.contains_key(header::AUTHORIZATION);
     let outcome = match shared.requests.try_acquire() {
         Ok(_permit) => run(&shared, peer, &mut known, parts, body).await,
         Err(_) => Err(Refusal::too_many("the registry answers too many requests: come back soon", 1)),
@@ -46,10 +52,41 @@ pub(super) async fn answer(shared: Arc<Shared>, peer: Arc<Peer>, request: Reques
     });
     complete(&mut response, &known);
     known.audit(&shared, response.status());
+    let status = response.status();
+    metrics.answered(known.row, &known.method, status, started.elapsed());
+    if let Some(length) = response.body().size_hint().exact() {
+        metrics.sent.inc_by(length);
+    }
+    match status {
+        StatusCode::UNAUTHORIZED if credentials => drop(metrics.logins_failed.inc()),
+        StatusCode::TOO_MANY_REQUESTS => drop(metrics.limited.inc()),
+        _ => {}
+    }
+    if let Some(span) = span {
+        let repository = known.parameters.repository().ok();
+        let repository = repository.as_ref().map(oci::RepositoryName::as_str);
+        span.end(known.row, &known.method, repository, status, &known.id);
+    }
     if shared.registry.config.log.requests {
         known.log(response.status(), started.elapsed());
     }
     response
+}
+
+/// A request among those that are being answered: also one whose client goes away leaves them.
+struct InFlight(Arc<Metrics>);
+
+impl InFlight {
+    fn begin(metrics: &Arc<Metrics>) -> Self {
+        metrics.in_flight.inc();
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+    }
 }
 
 /// What is known of a request when it is answered, however far it came.
@@ -122,11 +159,35 @@ async fn run(
             return Err(refusal);
         }
     };
+    let _turn = limit(shared, known, row, &principal)?;
     let (registry, parameters) = (Arc::clone(&shared.registry), known.parameters.clone());
     let call = Call { registry, parts, body, peer, principal, id: known.id, parameters };
     match AssertUnwindSafe((row.endpoint)(call)).catch_unwind().await {
         Ok(answer) => answer,
         Err(panic) => Err(Refusal::internal(panic_message(&*panic))),
+    }
+}
+
+/// Counts a request among those of its caller, of whom each may make so many a second and so many at once. Those who
+/// only ask how the registry is are always answered.
+fn limit<'s>(shared: &'s Shared, known: &Known, row: &Row, principal: &Principal) -> Result<Option<Turn<'s>>> {
+    if (shared.rate.is_none() && shared.at_once.is_none()) || matches!(row.name, "health" | "ready") {
+        return Ok(None);
+    }
+    let name = if principal.is_anonymous() { "" } else { known.actor.as_deref().unwrap_or_default() };
+    let Some(caller) = shared.callers.of(name, known.address) else { return Ok(None) };
+    if let Some(rate) = &shared.rate
+        && let Err(wait) = rate.take(caller, std::time::Instant::now())
+    {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        return Err(Refusal::too_many("too many requests: slow down", seconds));
+    }
+    match &shared.at_once {
+        None => Ok(None),
+        Some(at_once) => match at_once.begin(caller) {
+            None => Err(Refusal::too_many("too many requests at once: wait for the others to end", 1)),
+            turn => Ok(turn),
+        },
     }
 }
 

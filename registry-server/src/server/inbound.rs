@@ -11,6 +11,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use oci::ErrorCode;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::{Instant, Sleep};
 
 use crate::refusal::Refusal;
@@ -24,6 +25,7 @@ pub struct Inbound {
     silence: Option<Pin<Box<Sleep>>>,
     waiting: bool,
     received: u64,
+    counter: Counter,
 }
 
 /// Why a body did not arrive.
@@ -52,8 +54,8 @@ impl From<InboundError> for Refusal {
 
 impl Inbound {
     /// Wraps hyper's body.
-    pub(super) fn new(incoming: Incoming, timeout: Duration) -> Self {
-        Self { incoming, timeout, silence: None, waiting: false, received: 0 }
+    pub(super) fn new(incoming: Incoming, timeout: Duration, counter: Counter) -> Self {
+        Self { incoming, timeout, silence: None, waiting: false, received: 0, counter }
     }
 
     /// Bytes that arrived so far.
@@ -86,7 +88,9 @@ impl http_body::Body for Inbound {
         if let Poll::Ready(frame) = Pin::new(&mut this.incoming).poll_frame(cx) {
             this.waiting = false;
             if let Some(Ok(frame)) = &frame {
-                this.received += frame.data_ref().map_or(0, |data| data.len() as u64);
+                let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                this.received += length;
+                this.counter.inc_by(length);
             }
             return Poll::Ready(frame.map(|frame| frame.map_err(InboundError::Cut)));
         }

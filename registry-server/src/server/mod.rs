@@ -10,6 +10,7 @@ mod dispatch;
 mod inbound;
 mod limits;
 mod listener;
+mod rate;
 mod stream;
 
 use std::sync::Arc;
@@ -23,9 +24,11 @@ pub use call::{Call, RequestId};
 pub(crate) use dispatch::linger;
 pub use inbound::{Inbound, InboundError};
 pub use listener::{ListenError, Listener};
+use rate::{AtOnce, Callers, Rate};
 
 use crate::Registry;
 use crate::config::Limits;
+use crate::observe::trace::Traces;
 use crate::tls::Tls;
 
 /// How long to wait when the kernel has no descriptor left for another connection.
@@ -38,6 +41,10 @@ struct Shared {
     limits: Limits,
     tls: Option<Arc<Tls>>,
     requests: Semaphore,
+    callers: Callers,
+    rate: Option<Rate>,
+    at_once: Option<AtOnce>,
+    traces: Option<Traces>,
 }
 
 /// Serves `registry` on `listeners` until `stop`, then lets what is in flight come to its end, within the
@@ -46,7 +53,20 @@ pub async fn serve(registry: Arc<Registry>, listeners: Vec<Listener>, tls: Optio
     let limits = registry.config.server.limits.clone();
     let permits = Arc::new(Semaphore::new(limits.connections));
     let drain = registry.config.server.drain.get();
-    let shared = Arc::new(Shared { requests: Semaphore::new(limits.requests), registry, limits, tls });
+    let traces = Traces::open(&registry.config.tracing).unwrap_or_else(|error| {
+        tracing::error!(error, "there will be no traces");
+        None
+    });
+    let shared = Arc::new(Shared {
+        requests: Semaphore::new(limits.requests),
+        callers: Callers::default(),
+        rate: Rate::new(limits.rate, limits.burst),
+        at_once: AtOnce::new(limits.requests_per_principal),
+        traces,
+        registry,
+        limits,
+        tls,
+    });
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
     let killed = CancellationToken::new();
@@ -63,6 +83,8 @@ pub async fn serve(registry: Arc<Registry>, listeners: Vec<Listener>, tls: Optio
         killed.cancel();
         connections.wait().await;
     }
+    // The last spans are sent from a thread of their own.
+    drop(tokio::task::spawn_blocking(move || shared.traces.as_ref().map(Traces::finish)).await);
 }
 
 async fn accept(
@@ -93,10 +115,13 @@ async fn accept(
         };
         let (shared, stop, killed) = (Arc::clone(shared), stop.clone(), killed.clone());
         connections.spawn(async move {
+            let metrics = Arc::clone(&shared.registry.metrics);
+            metrics.connections.inc();
             tokio::select! {
                 () = connection::serve(shared, stream, address, stop) => {}
                 () = killed.cancelled() => {}
             }
+            metrics.connections.dec();
             drop(permit);
         });
     }

@@ -43,7 +43,7 @@ pub struct Endpoint {
     /// Which events: kinds, or globs over them such as `tag.*`. Pulls are sent only where they are asked for by name.
     #[serde(default = "everything_but_pulls")]
     pub events: Vec<String>,
-    /// Which repositories: globs, `*` within a component, `**` over several.
+    /// Which repositories: patterns, `*` within a segment of the name, `**` across.
     #[serde(default = "every_repository")]
     pub repositories: Vec<String>,
     /// A file with the key that signs each delivery (HMAC-SHA256 in `X-Estiba-Signature`).
@@ -115,7 +115,7 @@ impl Endpoint {
             }
         }
         for pattern in &self.repositories {
-            if let Err(error) = globset::GlobBuilder::new(pattern).literal_separator(true).build() {
+            if let Err(error) = crate::auth::policy::Pattern::parse(pattern) {
                 wrong.about("repositories", error.to_string());
             }
         }

@@ -9,7 +9,7 @@ mod status;
 
 use std::path::PathBuf;
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _};
 use registry_server::config::{Config, Override};
 use registry_server::control;
 
@@ -52,9 +52,20 @@ Examples:
   estiba registry config --default                    Every field of the configuration, documented
   estiba registry gc --dry-run                        What would go";
 
+const ROOT_HELP: &str = "The registry's data directory [default: $ESTIBA_REGISTRY_ROOT, else $XDG_DATA_HOME/estiba-registry; root: /var/lib/estiba-registry]";
+
 /// Adds the verbs to `estiba registry`.
 pub(super) fn arguments(command: Command) -> Command {
     let command = command.after_help(EXAMPLES).subcommand_required(true).arg_required_else_help(true);
+    // The store's `--root` means nothing here: the same word is the registry's.
+    let command = command.arg(
+        Arg::new("root")
+            .long("root")
+            .value_name("DIR")
+            .value_parser(clap::value_parser!(PathBuf))
+            .global(true)
+            .help(ROOT_HELP),
+    );
     VERBS.iter().fold(command, |command, verb| command.subcommand((verb.arguments)()))
 }
 
@@ -70,8 +81,7 @@ pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
 /// Which registry is meant: for all verbs that work on a data directory.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Place {
-    /// The data directory [default: $ESTIBA_REGISTRY_ROOT, else for root /var/lib/estiba-registry, else $XDG_DATA_HOME/estiba-registry]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help = ROOT_HELP)]
     root: Option<PathBuf>,
     /// The configuration [default: $ESTIBA_REGISTRY_CONFIG, else none]
     #[arg(long, value_name = "FILE")]

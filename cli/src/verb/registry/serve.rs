@@ -1,11 +1,13 @@
 //! `estiba registry serve`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use registry_server::config::{Address, Addresses, Config, Override};
 use registry_server::control::{COMMANDS, Reload, Running, Service};
 use registry_server::observe::log;
+use registry_server::observe::side::Side;
 use registry_server::server::{self, Listener};
 use registry_server::tls::Tls;
 use registry_server::{OpenError, Registry};
@@ -134,14 +136,27 @@ async fn serve(args: Args, mut config: Config, root: PathBuf, log: log::Handle) 
     let service = Service::bind(&root, Arc::clone(&running), COMMANDS).map_err(not_ours)?;
     let control = tokio::spawn(service.run());
     let signals = Signals::new()?;
+    let side = match registry.config.metrics.address {
+        Some(address) => Some(
+            Side::bind(address)
+                .await
+                .map_err(|source| not_bound(server::ListenError { address: address.to_string(), source }))?,
+        ),
+        None => None,
+    };
+    let watched = side.as_ref().map(Side::address).transpose()?;
+    let side = side.map(|side| tokio::spawn(side.run(Arc::clone(&registry))));
     let jobs = registry_server::jobs::start(&registry);
-    announce(&registry, &addresses, &root);
+    announce(&registry, &addresses, watched, &root);
     let served = tokio::spawn(server::serve(Arc::clone(&registry), listeners, tls, stop.clone()));
     notify(&[sd_notify::NotifyState::Ready]);
     let watchdog = tokio::spawn(watchdog());
     let code = signals.obey(&running, served).await;
     jobs.finish().await;
     watchdog.abort();
+    if let Some(side) = side {
+        side.abort();
+    }
     control.abort();
     // The socket goes with its task.
     drop(control.await);
@@ -198,7 +213,7 @@ fn shown(listeners: &[Listener], tls: bool) -> Vec<String> {
 }
 
 /// Says where it is, what it serves, and to whom. Nobody may be reading: that is no failure.
-fn announce(registry: &Registry, addresses: &[String], root: &std::path::Path) {
+fn announce(registry: &Registry, addresses: &[String], watched: Option<SocketAddr>, root: &std::path::Path) {
     let auth = &registry.config.auth;
     let who = match auth.anonymous {
         None if !auth.is_configured() => {
@@ -207,7 +222,10 @@ fn announce(registry: &Registry, addresses: &[String], root: &std::path::Path) {
         Some(anonymous) => format!("without login: {}", format!("{anonymous:?}").to_lowercase()),
         None => "without login: none".to_owned(),
     };
-    let lines: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
+    let mut lines: String = addresses.iter().map(|address| format!("listening on {address}\n")).collect();
+    if let Some(address) = watched {
+        lines.push_str(&format!("metrics on http://{address}/metrics\n"));
+    }
     drop(ui::out(&format!("{lines}data in {}\n{who}\nready\n", root.display())));
 }
 
