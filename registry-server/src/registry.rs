@@ -161,6 +161,7 @@ impl Registry {
     /// # Errors
     /// In words for people; what was read before still holds.
     pub fn reload(&self) -> std::result::Result<(), String> {
+        self.gate.reload();
         self.audit.reopen();
         Ok(())
     }

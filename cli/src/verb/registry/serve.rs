@@ -125,7 +125,7 @@ async fn serve(args: Args, mut config: Config, root: PathBuf, log: log::Handle) 
     let addresses = shown(&listeners, tls.is_some());
     let registry = Registry::open(config, &root).map_err(not_opened)?;
     let stop = registry.stop.clone();
-    let reload = reload(args, Arc::clone(&registry), log);
+    let reload = reload(args, Arc::clone(&registry), tls.clone(), log);
     let running = Arc::new(Running {
         registry: Arc::clone(&registry),
         addresses: addresses.clone(),
@@ -230,10 +230,13 @@ fn announce(registry: &Registry, addresses: &[String], watched: Option<SocketAdd
 }
 
 /// Reads again, by the same command line: the level of the log, and the files that the configuration names.
-fn reload(args: Args, registry: Arc<Registry>, log: log::Handle) -> Reload {
+fn reload(args: Args, registry: Arc<Registry>, tls: Option<Arc<Tls>>, log: log::Handle) -> Reload {
     Box::new(move || {
         let config = args.load().map_err(|error| error.message().to_owned())?;
         log.reload(&config.log)?;
+        if let Some(tls) = &tls {
+            tls.reload();
+        }
         registry.reload()
     })
 }
