@@ -22,8 +22,10 @@ const PUSH_LIMIT: Duration = Duration::from_secs(8);
 /// Uploads at once in the crowd, and the bytes of each.
 const CROWD: usize = 256;
 const CROWD_BYTES: usize = 100_000_000;
-/// How long the crowd is watched: on most disks its bytes would take minutes.
+/// How long the crowd is watched, and the share of the free disk that it may fill: its bytes would take
+/// 26 GB and on most disks minutes.
 const CROWD_TIME: Duration = Duration::from_secs(20);
+const CROWD_SHARE: usize = 2;
 /// Tags of the long list, and how many one manifest is pushed with at once.
 const TAGS: usize = 100_000;
 const TAGS_AT_ONCE: usize = 25;
@@ -185,10 +187,11 @@ impl Field {
             }
             let root = self.dir.join(format!("crowd-{column}"));
             let running = server.start(&self.estiba, &root)?;
-            let (bytes, peak) = watched(running.id(), || crowd(running.port))?;
+            let room = free(&self.dir)? / CROWD_SHARE;
+            let (rate, peak) = watched(running.id(), || crowd(running.port, room))?;
             drop(running);
             remove(&root)?;
-            cells[column] = Some(format!("{} ({} MB/s)", number(peak), number(bytes / CROWD_TIME.as_secs_f64() / 1e6)));
+            cells[column] = Some(format!("{} ({} MB/s)", number(peak), number(rate)));
         }
         let figure =
             format!("{CROWD} uploads of 100 MB at once, {} s of them: peak anonymous MiB", CROWD_TIME.as_secs());
@@ -337,9 +340,17 @@ fn raw_syncs(dir: &Path, writers: usize) -> io::Result<f64> {
     Ok(count as f64 / seconds)
 }
 
-/// Begins all uploads, sends as much of them as the time allows, and hangs up. Gives the bytes that were sent.
-fn crowd(port: u16) -> io::Result<f64> {
+/// Bytes that are free where a folder lies.
+fn free(dir: &Path) -> io::Result<usize> {
+    let output = Command::new("df").args(["--output=avail", "-B1"]).arg(dir).output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.split_whitespace().last().and_then(|word| word.parse().ok()).ok_or_else(|| io::Error::other("df says nothing"))
+}
+
+/// Begins all uploads, sends as much of them as time and room allow, and hangs up. Gives MB per second.
+fn crowd(port: u16, room: usize) -> io::Result<f64> {
     let started = Instant::now();
+    let share = CROWD_BYTES.min(room / CROWD);
     let threads: Vec<_> = (0..CROWD)
         .map(|number| {
             thread::Builder::new().stack_size(256 << 10).spawn(move || -> io::Result<usize> {
@@ -350,7 +361,7 @@ fn crowd(port: u16) -> io::Result<f64> {
                 connection.begin("PUT", &path, "application/octet-stream", CROWD_BYTES)?;
                 let piece: Vec<u8> = (0..64 << 10).map(|byte| (byte * 31 + number) as u8).collect();
                 let mut sent = 0;
-                while sent + piece.len() < CROWD_BYTES && started.elapsed() < CROWD_TIME {
+                while sent + piece.len() < share && started.elapsed() < CROWD_TIME {
                     connection.body(&piece)?;
                     sent += piece.len();
                 }
@@ -362,7 +373,7 @@ fn crowd(port: u16) -> io::Result<f64> {
     for thread in threads {
         sent += thread.join().map_err(|_| io::Error::other("a client panicked"))??;
     }
-    Ok(sent as f64)
+    Ok(sent as f64 / started.elapsed().as_secs_f64() / 1e6)
 }
 
 /// Lays a million blobs into a data directory and lets fsck find them. `false` where it could not.

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn thousands_are_apart() {
-        assert_eq!(number(3.14159), "3.14");
+        assert_eq!(number(2.71234), "2.71");
         assert_eq!(number(999.6), "1,000");
         assert_eq!(number(1_234_567.0), "1,234,567");
         assert_eq!(number(42.0), "42");
