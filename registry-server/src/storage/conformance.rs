@@ -22,6 +22,7 @@ pub fn run(make: Make<'_>) {
         what_is_not_there_is_missing,
         equal_bytes_get_keys_of_their_own,
         aborted_uploads_are_gone,
+        commits_are_recalled,
         objects_are_walked,
         open_objects_survive_their_removal,
         concurrent_commits_are_all_kept,
@@ -118,6 +119,19 @@ fn aborted_uploads_are_gone(objects: &dyn Objects) {
     assert_eq!(objects.length(&id).expect("length"), None);
     assert!(missing(objects.writer(&id, 0)));
     objects.abort(&id).expect("abort");
+}
+
+fn commits_are_recalled(objects: &dyn Objects) {
+    let (id, digest) = (upload(objects, b"whole"), Digest::sha256(b"whole"));
+    let key = objects.key(&id, &digest);
+    assert!(!objects.recall(&id, &key).expect("recall"), "nothing was committed");
+    assert_eq!(objects.commit(&id, &digest).expect("commit"), key);
+    assert!(objects.recall(&id, &key).expect("recall"));
+    assert!(missing(objects.open(&key)));
+    assert_eq!(objects.length(&id).expect("length"), Some(5));
+    assert_eq!(objects.commit(&id, &digest).expect("commit"), key);
+    assert_eq!(read(objects, &key), b"whole");
+    assert!(!objects.recall(&id, &ObjectKey("../x".to_owned())).expect("recall"));
 }
 
 fn objects_are_walked(objects: &dyn Objects) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! uploads/<id>                          an upload in the making
-//! blobs/<algorithm>/<hex>.<8 random>    an object; `<algorithm>/<hex>.<8 random>` is its key
+//! blobs/<algorithm>/<hex>.<8 random>    an object; `<algorithm>/<hex>.<8 random>` is its key, random digits of its upload's id
 //! ```
 //!
 //! A commit renames first and syncs the file and then the directory: one journal commit of ext4 then makes both
@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use oci::{Algorithm, Digest};
-use rustix::fs::{AtFlags, FallocateFlags, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::directory::Directory;
@@ -89,14 +89,17 @@ impl FsObjects {
     }
 }
 
-/// A new name for a digest, unlike any other.
-pub(super) fn new_name(digest: &Digest) -> Result<String> {
-    let mut random = [0_u8; 4];
-    getrandom::fill(&mut random).map_err(|error| Error::Random(error.to_string()))?;
-    Ok(format!("{}.{:08x}", digest.hex(), u32::from_be_bytes(random)))
+/// The name of an upload's bytes under a digest.
+fn name(upload: &UploadId, digest: &Digest) -> String {
+    format!("{}.{}", digest.hex(), &upload.as_str()[..8])
 }
 
-/// The digest in a name that [`new_name`] made, in the directory of `algorithm`.
+/// A new name for a digest, unlike any other.
+pub(super) fn new_name(digest: &Digest) -> Result<String> {
+    Ok(name(&UploadId::random()?, digest))
+}
+
+/// The digest in a name that [`name`] made, in the directory of `algorithm`.
 fn parse_name(algorithm: &str, name: &str) -> Option<Digest> {
     let (hex, random) = name.split_once('.')?;
     let lower_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -169,13 +172,27 @@ impl Objects for FsObjects {
     fn commit(&self, upload: &UploadId, digest: &Digest) -> Result<ObjectKey> {
         let file = self.upload_file(upload, OFlags::WRONLY)?;
         let directory = self.directory(digest.algorithm());
-        let name = new_name(digest)?;
+        let name = name(upload, digest);
         let path = self.upload_path(upload);
         give_back(&file).map_err(|errno| Error::call("ftruncate", &path, errno))?;
-        rustix::fs::renameat(&self.uploads, upload.as_str(), directory, &name)
+        // Never over another object: the loser of two equal uploads removes its own.
+        rustix::fs::renameat_with(&self.uploads, upload.as_str(), directory, &name, RenameFlags::NOREPLACE)
             .map_err(|errno| Error::call("rename", &path, errno))?;
         settle(&file, directory, &name)?;
         Ok(ObjectKey(format!("{}/{name}", digest.algorithm().name())))
+    }
+
+    fn key(&self, upload: &UploadId, digest: &Digest) -> ObjectKey {
+        ObjectKey(format!("{}/{}", digest.algorithm().name(), name(upload, digest)))
+    }
+
+    fn recall(&self, upload: &UploadId, key: &ObjectKey) -> Result<bool> {
+        let Ok((directory, name)) = self.place(key) else { return Ok(false) };
+        match rustix::fs::renameat_with(directory, name, &self.uploads, upload.as_str(), RenameFlags::NOREPLACE) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Error::call("rename", &directory.path().join(name), errno)),
+        }
     }
 
     fn put(&self, digest: &Digest, bytes: &[u8]) -> Result<ObjectKey> {

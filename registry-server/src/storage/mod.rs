@@ -144,12 +144,22 @@ pub trait Objects: Send + Sync {
     /// [`Error::Missing`] where there is no such upload.
     fn partial(&self, upload: &UploadId) -> Result<Object>;
 
-    /// Makes an upload's bytes durable, under a key of their own. A new key on every call.
+    /// Makes an upload's bytes durable, under a key of their own: [`Objects::key`].
     ///
     /// # Errors
     /// [`Error::Missing`] where there is no such upload. When the backend fails: the upload is gone then, since nobody knows
     /// which of its bytes are on the disk.
     fn commit(&self, upload: &UploadId, digest: &Digest) -> Result<ObjectKey>;
+
+    /// The key that [`Objects::commit`] gives this upload's bytes under this digest.
+    fn key(&self, upload: &UploadId, digest: &Digest) -> ObjectKey;
+
+    /// Undoes a commit: the object under `key` is the upload's again; tells whether there was one. For a process that was killed
+    /// between a commit and the row that would have named the key: the caller knows that none does.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn recall(&self, upload: &UploadId, key: &ObjectKey) -> Result<bool>;
 
     /// Stores small bytes (a manifest) durably in one go. The caller has hashed them.
     ///

@@ -65,6 +65,14 @@ pub struct Target {
     pub refuse: Arc<dyn Fn(metadata::Error) -> Refusal + Send + Sync>,
 }
 
+/// A session that shall be finished.
+enum Opened {
+    /// It can be.
+    Going(Box<Sink>),
+    /// It was.
+    Done(BlobRow),
+}
+
 /// All uploads of a registry.
 pub struct Uploads {
     objects: Arc<dyn Objects>,
@@ -144,8 +152,13 @@ impl Uploads {
     pub async fn status(self: &Arc<Self>, push: &Push, id: &UploadId) -> Result<u64> {
         let (uploads, push, id) = (Arc::clone(self), push.clone(), id.clone());
         blocking(move || {
+            let claim = Sessions::claim(&uploads.sessions, &id);
             let row = uploads.row(&push, &id)?;
-            Ok(row.offset.min(uploads.objects.length(&id)?.unwrap_or_default()))
+            match claim {
+                Ok(_claim) => uploads.offset(&row),
+                // Another request is at it.
+                Err(_) => Ok(row.offset),
+            }
         })
         .await
     }
@@ -215,17 +228,24 @@ impl Uploads {
         let uploads = Arc::clone(&self);
         if let Some(bytes) = intake::small(body, &chunk).await? {
             return blocking(move || {
-                let mut sink = uploads.open(&push, &id, &chunk)?;
-                if sink.offset() == 0 {
-                    return uploads.store_small(sink, &push, &bytes, &target);
-                }
+                let mut sink = match uploads.open_to_finish(&push, &id, &chunk, &target)? {
+                    Opened::Going(sink) if sink.offset() == 0 => {
+                        return uploads.store_small(*sink, &push, &bytes, &target);
+                    }
+                    Opened::Going(sink) => *sink,
+                    Opened::Done(blob) => return Ok(blob),
+                };
                 sink.take(&[bytes])?;
                 uploads.seal(sink, &push, &target)
             })
             .await;
         }
-        let owner = push.clone();
-        let sink = blocking(move || uploads.open(&owner, &id, &chunk)).await?;
+        let (owner, wanted) = (push.clone(), target.clone());
+        let opened = blocking(move || uploads.open_to_finish(&owner, &id, &chunk, &wanted)).await?;
+        let sink = match opened {
+            Opened::Going(sink) => *sink,
+            Opened::Done(blob) => return Ok(blob),
+        };
         let (sink, received) = self.intake.receive(sink, body).await?;
         if let Err(refusal) = received {
             keep(sink).await?;
@@ -316,7 +336,7 @@ impl Uploads {
     fn open(&self, push: &Push, id: &UploadId, chunk: &Chunk) -> Result<Sink> {
         let claim = Sessions::claim(&self.sessions, id)?;
         let row = self.row(push, id)?;
-        let offset = row.offset.min(self.objects.length(id)?.unwrap_or_default());
+        let offset = self.offset(&row)?;
         check_order(push, id, offset, chunk)?;
         self.room.check(chunk.length.unwrap_or_default())?;
         let hasher = match saved::restore(&self.boot, &row) {
@@ -324,6 +344,46 @@ impl Uploads {
             _ => self.rehash(id, row.algorithm, offset)?,
         };
         Ok(self.sink(claim, hasher, row.algorithm, chunk, Some(Arc::clone(&self.metadata))))
+    }
+
+    /// How many bytes of a session are there, those included that a killed process had committed and not linked. The
+    /// caller has the claim: no commit is under way.
+    fn offset(&self, row: &UploadRow) -> Result<u64> {
+        if let Some(length) = self.objects.length(&row.id)? {
+            return Ok(row.offset.min(length));
+        }
+        let Some(digest) = saved::target(row) else { return Ok(0) };
+        if self.linked(&row.id, &digest)?.is_some() {
+            return Err(unknown());
+        }
+        if !self.objects.recall(&row.id, &self.objects.key(&row.id, &digest))? {
+            return Ok(0);
+        }
+        Ok(row.offset.min(self.objects.length(&row.id)?.unwrap_or_default()))
+    }
+
+    /// The blob that a session became, where a process was killed after that and before the session's end.
+    fn linked(&self, id: &UploadId, digest: &Digest) -> Result<Option<BlobRow>> {
+        let key = self.objects.key(id, digest);
+        Ok(self.metadata.object(digest)?.filter(|blob| blob.key == key))
+    }
+
+    /// [`Uploads::open`]; or the blob, where the session became it already and its client was not told.
+    fn open_to_finish(&self, push: &Push, id: &UploadId, chunk: &Chunk, target: &Target) -> Result<Opened> {
+        let refusal = match self.open(push, id, chunk) {
+            Ok(sink) => return Ok(Opened::Going(Box::new(sink))),
+            Err(refusal) if refusal.code == Some(ErrorCode::BlobUploadUnknown) => refusal,
+            Err(refusal) => return Err(refusal),
+        };
+        let claim = Sessions::claim(&self.sessions, id)?;
+        let row = self.row(push, id)?;
+        if saved::target(&row) != Some(target.digest) {
+            return Err(refusal);
+        }
+        let blob = self.linked(id, &target.digest)?.ok_or(refusal)?;
+        self.metadata.end_upload(id)?;
+        claim.end();
+        Ok(Opened::Done(blob))
     }
 
     fn sink(
@@ -394,6 +454,7 @@ impl Uploads {
         if size == 0 {
             return self.store_small(sink, push, &Bytes::new(), target);
         }
+        sink.remember(Some(&digest))?;
         let key = match self.objects.commit(sink.claim.id(), &digest) {
             Ok(key) => key,
             Err(error) => {
@@ -424,7 +485,9 @@ impl Uploads {
         let kept = match linked {
             Ok(Committed::Stored) => Ok(row),
             Ok(Committed::Existed(key)) => {
-                self.objects.remove(&row.key)?;
+                if key != row.key {
+                    self.objects.remove(&row.key)?;
+                }
                 Ok(BlobRow { key, ..row })
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
 use http::StatusCode;
-use oci::{Algorithm, ErrorCode, Hasher};
+use oci::{Algorithm, Digest, ErrorCode, Hasher};
 
 use super::session::Claim;
 use super::{SAVE_EVERY, saved};
@@ -97,12 +97,18 @@ impl Sink {
     /// # Errors
     /// When the metadata fails.
     pub(super) fn save(&mut self) -> Result<()> {
+        if self.saved == self.offset() { Ok(()) } else { self.remember(None) }
+    }
+
+    /// Remembers how far the session came and, before its bytes are committed, under which digest they will be.
+    ///
+    /// # Errors
+    /// When the metadata fails.
+    pub(super) fn remember(&mut self, target: Option<&Digest>) -> Result<()> {
         let Some(metadata) = &self.metadata else { return Ok(()) };
-        if self.saved != self.offset() {
-            let state = saved::save(&self.boot, &self.hasher);
-            metadata.advance_upload(self.claim.id(), self.offset(), &state, Instant::now())?;
-            self.saved = self.offset();
-        }
+        let state = saved::save(&self.boot, target, &self.hasher);
+        metadata.advance_upload(self.claim.id(), self.offset(), &state, Instant::now())?;
+        self.saved = self.offset();
         Ok(())
     }
 }

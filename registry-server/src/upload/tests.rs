@@ -301,6 +301,48 @@ async fn a_killed_server_goes_on_from_what_was_saved() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_killed_while_it_commits_has_lost_nothing() {
+    let mut place = Place::new();
+    let push = push("a");
+    let all = bytes(100_000);
+    let digest = Digest::sha256(&all);
+    let id = place.uploads.begin(&push, Algorithm::Sha256).await.unwrap();
+    place.uploads.append(&push, &id, chunk(None, None), full(&all)).await.unwrap();
+    // Between the commit and the row.
+    let uploads = Arc::clone(&place.uploads);
+    let mut sink = uploads.open(&push, &id, &Chunk::default()).unwrap();
+    sink.remember(Some(&digest)).unwrap();
+    let key = uploads.objects.commit(&id, &digest).unwrap();
+    assert_eq!(uploads.status(&push, &id).await.unwrap(), 100_000, "while another request is at it");
+    assert_eq!(place.files(), (0, 1), "and it is left alone");
+    drop((sink, uploads));
+    place.killed();
+    assert_eq!(place.uploads.status(&push, &id).await.unwrap(), 100_000);
+    assert_eq!(place.files(), (1, 0));
+    place.uploads.finish(&push, &id, chunk(None, 0), full(b""), target(&all)).await.unwrap();
+    assert_eq!(place.blob(&digest).unwrap(), all);
+    // Between the row and the end of the session.
+    let row = UploadRow {
+        id: id.clone(),
+        repository: push.repository().clone(),
+        owner: push.actor().to_owned(),
+        algorithm: Algorithm::Sha256,
+        offset: 100_000,
+        hash_state: saved::save("", Some(&digest), &Hasher::sha256()),
+        started: Instant::now(),
+        touched: Instant::now(),
+    };
+    place.uploads.metadata.begin_upload(&row).unwrap();
+    let unknown = (404, Some(ErrorCode::BlobUploadUnknown));
+    assert_eq!(status(place.uploads.status(&push, &id).await), unknown);
+    assert_eq!(place.uploads.objects.open(&key).unwrap().size, 100_000);
+    let again = place.uploads.finish(&push, &id, chunk(None, 0), full(b""), target(&all)).await.unwrap();
+    assert_eq!((again.key, place.files()), (key, (0, 1)));
+    assert_eq!(status(place.uploads.status(&push, &id).await), unknown);
+    assert_eq!(place.uploads.counts().sessions, 0);
+}
+
+#[tokio::test]
 async fn one_request_at_a_time() {
     let place = Place::new();
     let (uploads, push) = (&place.uploads, push("a"));
