@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
@@ -18,6 +19,10 @@ use super::upkeep::Bell;
 
 /// Operations in one transaction at most: how many may wait for one sync.
 const GROUP: usize = 256;
+
+/// How long a group waits for those that came together the last time: a small part of a sync. Who comes alone
+/// is expected alone the next time, and does not wait.
+const GATHER: Duration = Duration::from_micros(150);
 
 /// An operation that waits: run in a transaction, then told how the commit went.
 trait Job: Send {
@@ -109,9 +114,11 @@ struct Thread {
 impl Thread {
     fn serve(self, waiting: &Receiver<Box<dyn Job>>) {
         let mut group = Vec::new();
+        let mut expected = 1;
         while let Ok(first) = waiting.recv() {
             group.push(first);
-            group.extend(waiting.try_iter().take(GROUP - 1));
+            gather(&mut group, waiting, expected);
+            expected = group.len();
             let commit = self.commit(&mut group);
             for job in group.drain(..) {
                 job.answer(again(&commit));
@@ -142,6 +149,9 @@ impl Thread {
                 if !self.connection.is_autocommit() {
                     self.execute("ROLLBACK")?;
                 }
+                if matches!(error, Error::Full) {
+                    self.reuse_log();
+                }
                 Err(error)
             }
         }
@@ -166,9 +176,27 @@ impl Thread {
         Ok(all)
     }
 
+    /// Folds the log into the database, so that its space is used again: deleting needs room too.
+    fn reuse_log(&self) {
+        // Where even that needs room, it is tried again after the next failure.
+        drop(self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())));
+    }
+
     fn execute(&self, sql: &str) -> Result<()> {
         self.connection.prepare_cached(sql)?.execute([])?;
         Ok(())
+    }
+}
+
+/// Takes all that wait, and for a moment those that are expected.
+fn gather(group: &mut Vec<Box<dyn Job>>, waiting: &Receiver<Box<dyn Job>>, expected: usize) {
+    group.extend(waiting.try_iter().take(GROUP - 1));
+    let end = Instant::now() + GATHER;
+    while group.len() < expected {
+        match waiting.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(job) => group.push(job),
+            Err(_) => return,
+        }
     }
 }
 

@@ -15,8 +15,11 @@ fn the_journal_tells_the_names() {
     assert!(!names.tags.contains_key(&"v2".parse().unwrap()));
 }
 
+/// A repository, its blobs, its tags.
+type Told = (RepositoryName, Vec<Digest>, Vec<(Tag, Digest)>);
+
 /// What the journal says that each repository holds: blobs, and tags with their manifests.
-fn told(root: &Path) -> Vec<(RepositoryName, Vec<Digest>, Vec<(Tag, Digest)>)> {
+fn told(root: &Path) -> Vec<Told> {
     let state = journal::replay(&root.join(JOURNAL)).unwrap();
     assert_eq!(state.damaged, 0);
     let repositories = state.repositories.into_iter().filter(|(_, names)| !names.blobs.is_empty());
@@ -27,7 +30,7 @@ fn told(root: &Path) -> Vec<(RepositoryName, Vec<Digest>, Vec<(Tag, Digest)>)> {
     lists.collect()
 }
 
-fn held(metadata: &SqliteMetadata) -> Vec<(RepositoryName, Vec<Digest>, Vec<(Tag, Digest)>)> {
+fn held(metadata: &SqliteMetadata) -> Vec<Told> {
     let all = Page { after: None, limit: usize::MAX };
     let list = |name: RepositoryName| {
         let objects = metadata.objects(all).unwrap().into_iter().map(|row| row.digest);
