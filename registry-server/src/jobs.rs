@@ -13,6 +13,8 @@ const ENDING: Duration = Duration::from_secs(10);
 
 /// How often figures are looked up: a little more often than they are usually asked for.
 const REFRESH: Duration = Duration::from_secs(10);
+/// When retention first looks after a start.
+const RETENTION_FIRST: Duration = Duration::from_secs(300);
 
 /// The tasks of a registry.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub fn start(registry: &Arc<Registry>) -> Jobs {
         Err(error) => tracing::error!(error, "events wait: nobody can be called"),
     }
     tasks.spawn(refresh(Arc::clone(registry)));
+    if !registry.config.retention.is_empty() {
+        tasks.spawn(retention(Arc::clone(registry)));
+    }
     tasks.close();
     Jobs(tasks)
 }
@@ -50,6 +55,24 @@ async fn refresh(registry: Arc<Registry>) {
         if let Err(error) = tokio::task::spawn_blocking(move || again.metrics.refresh(&again)).await {
             tracing::error!(%error, "figures are old");
         }
+    }
+}
+
+/// Lets tags go by rule, as often as the collector takes what they named.
+async fn retention(registry: Arc<Registry>) {
+    let interval = registry.config.gc.interval.get();
+    // Whoever starts a server with a new rule has a while to think again.
+    let mut wait = interval.min(RETENTION_FIRST);
+    loop {
+        tokio::select! {
+            () = registry.stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        let done = registry.blocking(|registry| Ok(crate::data::served::retain(registry, Default::default())?)).await;
+        if let Err(refusal) = done {
+            tracing::error!(cause = refusal.cause.unwrap_or_default(), "retention ended early");
+        }
+        wait = interval;
     }
 }
 

@@ -75,6 +75,9 @@ pub enum OpenError {
     /// The data directory is another's, or cannot be made.
     #[error(transparent)]
     Root(#[from] control::Error),
+    /// The data directory is of another version, or none of ours.
+    #[error(transparent)]
+    Data(#[from] crate::data::Error),
     /// Its bytes cannot be reached.
     #[error("the registry's storage: {0}")]
     Storage(#[from] storage::Error),
@@ -108,6 +111,7 @@ impl Registry {
     /// When another process owns it, or something that the configuration names is missing or wrong.
     pub fn open(config: Config, root: &Path) -> Result<Arc<Self>, OpenError> {
         let lock = RootLock::take(root)?;
+        crate::data::migrate::prepare(&lock)?;
         let objects: Arc<dyn Objects> = Arc::new(FsObjects::open(root)?);
         let metadata: Arc<dyn Metadata> = Arc::new(SqliteMetadata::open(root)?);
         let surroundings = auth::Surroundings {

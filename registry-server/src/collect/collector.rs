@@ -136,6 +136,12 @@ impl Collector {
         Ok(self.rules.max_bytes.is_some() && self.rules.over_cap(self.metadata.total_bytes()?.saturating_sub(but_for)))
     }
 
+    /// Does something while nothing is collected or swept: a copy that needs all objects of one moment.
+    pub fn at_rest<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _one = self.alone();
+        work()
+    }
+
     fn alone(&self) -> MutexGuard<'_, Litter> {
         self.litter.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -112,7 +112,7 @@ pub struct Candidate {
 }
 
 /// A tag that goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Deletion {
     /// Where.
     pub repository: RepositoryName,
@@ -212,10 +212,8 @@ pub fn apply(
     let mut gone = Vec::new();
     decide(metadata, rules, immutable, now, &mut |deletions| {
         for deletion in deletions {
-            let current = metadata.tag(&deletion.repository, &deletion.tag)?;
-            let moved = current.is_none_or(|row| row.digest != deletion.digest);
             let actor = format!("retention:{}", deletion.rule);
-            if !moved && metadata.delete_tag(&deletion.repository, &deletion.tag, &actor, now)? {
+            if metadata.delete_tag_of(&deletion.repository, &deletion.tag, &deletion.digest, &actor, now)? {
                 gone.push(deletion);
             }
         }

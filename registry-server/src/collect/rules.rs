@@ -50,7 +50,7 @@ impl Rules {
     }
 
     /// What one step may take.
-    pub(super) fn cutoff(&self, now: Instant, pressure: Pressure) -> Cutoff {
+    pub fn cutoff(&self, now: Instant, pressure: Pressure) -> Cutoff {
         let grace = if pressure == Pressure::None { self.grace } else { self.grace / 2 };
         let untagged = self.untagged_grace.map(|usual| match pressure {
             Pressure::None | Pressure::Blobs => usual,

@@ -41,6 +41,10 @@ pub const COMMANDS: &[Command<Running>] = &[
     Command { name: "reload", run: |running, _, _| (running.reload)().map(|()| Value::Null) },
     Command { name: "drain", run: drain },
     Command { name: "gc", run: gc },
+    Command { name: "retention", run: crate::data::served::retention },
+    Command { name: "fsck", run: crate::data::served::fsck },
+    Command { name: "backup", run: crate::data::served::backup },
+    Command { name: "import", run: crate::data::served::import },
 ];
 
 /// A command's answer.
@@ -137,8 +141,12 @@ pub fn collect(
             Some(Collector::new(registry.metadata.clone(), registry.objects.clone(), rules))
         }
     };
-    let collector = own.as_ref().unwrap_or(&registry.collector);
-    collector.collect_now(asked.dry_run, Instant::now(), progress).map_err(|error| error.to_string())
+    let collected = match &own {
+        None => registry.collector.collect_now(asked.dry_run, Instant::now(), progress),
+        // A copy that is being made needs both to rest.
+        Some(own) => registry.collector.at_rest(|| own.collect_now(asked.dry_run, Instant::now(), progress)),
+    };
+    collected.map_err(|error| error.to_string())
 }
 
 fn gc(running: &Arc<Running>, given: Value, progress: &mut Progress<'_>) -> Reply {

@@ -12,6 +12,7 @@ mod service;
 
 pub use client::Client;
 pub use commands::{COMMANDS, Collect, Reload, Running, Status, collect};
+pub(crate) use commands::{answer, arguments};
 pub use ownership::{LOCK, Owner, RootLock, SOCKET};
 pub use service::{Command, Progress, Reply, Service};
 

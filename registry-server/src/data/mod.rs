@@ -12,6 +12,7 @@ mod intake;
 pub mod migrate;
 mod pool;
 pub mod rebuild;
+pub mod served;
 mod verify;
 
 pub use error::{Error, Result};

@@ -17,7 +17,7 @@ use super::tag::TagView;
 use super::{fault, style, undo};
 use crate::auth::{Action, Principal};
 use crate::body::Body;
-use crate::metadata::Cutoff;
+use crate::collect::{Pressure, Rules};
 use crate::refusal::{Refusal, Result};
 use crate::server::{Call, linger};
 use crate::time::Instant;
@@ -131,17 +131,12 @@ async fn storage(call: &Call) -> Result<Response<Body>> {
     let catalog = call.registry.gate.catalog(&call.principal)?;
     let now = Instant::now();
     let read = move |registry: &crate::Registry| {
-        let cutoff = cutoff(now);
+        let cutoff = Rules::new(&registry.config.gc, &registry.config.storage).cutoff(now, Pressure::None);
         let freeable = registry.figures.freeable(&*registry.metadata, &cutoff, now)?;
         let visible = |name: &RepositoryName| registry.gate.shows(&catalog, name);
         Ok(StorageView::read(&*registry.metadata, registry.objects.space()?, freeable, &visible)?)
     };
     Ok(shown(call, Section::Storage, &call.registry.blocking(read).await?.sheet(now)))
-}
-
-fn cutoff(now: Instant) -> Cutoff {
-    let hours = |hours: u64| now.before(std::time::Duration::from_secs(hours * 3600));
-    Cutoff { blobs: hours(24), manifests: Some(hours(7 * 24)), limit: usize::MAX }
 }
 
 /// Makes the browser ask for name and password, and goes home with them.

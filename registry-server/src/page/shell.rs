@@ -3,7 +3,7 @@
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
 use super::place::Place;
-use super::text::cell;
+use super::text::{cell, plain};
 
 /// What a page stands in.
 pub(crate) struct Shell<'a> {
@@ -54,7 +54,7 @@ impl Shell<'_> {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
-                    title { (cell(&sheet.title)) " – " (self.site) }
+                    title { (plain(&sheet.title)) " – " (self.site) }
                     link rel="stylesheet" href=(format!("{}?{}", Place::Style, super::style::VERSION));
                     link rel="icon" type="image/svg+xml" href=(Place::Icon);
                 }

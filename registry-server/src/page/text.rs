@@ -31,6 +31,11 @@ pub(crate) fn cut(text: &str, limit: usize) -> Foreign<'_> {
     Foreign { text, limit }
 }
 
+/// Text for a title, which holds no elements: what does not show is left out.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().filter(|c| !is_odd(*c)).take(CELL).collect()
+}
+
 impl Render for Foreign<'_> {
     fn render(&self) -> Markup {
         let kept = self.text.char_indices().nth(self.limit).map_or(self.text, |(at, _)| &self.text[..at]);

@@ -1,9 +1,15 @@
 //! `estiba registry`: THE TABLE of its verbs. Each is a file of its own, as those of `estiba` are.
 
+mod backup;
 mod config;
+mod fsck;
 mod gc;
 mod htpasswd;
+mod import;
+mod keeping;
 mod policy;
+mod restore;
+mod retention;
 mod serve;
 mod status;
 
@@ -42,6 +48,11 @@ const VERBS: &[Verb] = &[
     verb!(gc, "Remove blobs and manifests that nothing needs; while it serves, too"),
     verb!(policy, "Check a policy file, or ask it who may do what"),
     verb!(htpasswd, "Make or change a line of the htpasswd file"),
+    verb!(retention, "Let tags go by the rules of the configuration; while it serves, too"),
+    verb!(fsck, "Check everything that is stored; rebuild lost metadata"),
+    verb!(backup, "Copy everything that is stored; while it serves, too"),
+    verb!(restore, "Make a data directory from a backup"),
+    verb!(import, "Bring in the data of another registry, or an OCI layout; while it serves, too"),
     verb!(config, "Print the configuration that would hold"),
 ];
 
