@@ -6,6 +6,7 @@ mod harness;
 mod listing;
 mod manifests;
 mod names;
+mod operations;
 mod rights;
 mod server;
 mod uploads;

@@ -37,6 +37,7 @@ fn what_holds_is_shown_without_secrets() {
 fn sub_verbs_have_help_pages_and_completions() {
     let env = Env::new();
     let help = env.ok(&["registry", "--help"]);
+    assert!(help.contains("The registry's data directory") && !help.contains("The store's folder"), "{help}");
     for verb in ["serve", "status", "gc", "config"] {
         assert!(help.contains(verb), "{help}");
         let help = env.ok(&["registry", verb, "--help"]);

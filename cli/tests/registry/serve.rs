@@ -263,3 +263,59 @@ fn the_log_may_be_json() {
     assert!(log.starts_with("{\"") && log.contains("\"level\":\"info\""), "{log}");
     assert!(fs::read_dir(env.work().join("registry")).is_ok());
 }
+
+/// An endpoint for events: gives what is posted to it, one request after the other.
+fn next_event(listener: &TcpListener) -> serde_json::Value {
+    let (mut stream, _) = listener.accept().unwrap();
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        let length = stream.read(&mut buffer).unwrap();
+        bytes.extend_from_slice(&buffer[..length]);
+        let text = String::from_utf8_lossy(&bytes);
+        if let Some((_, body)) = text.split_once("\r\n\r\n")
+            && let Ok(event) = serde_json::from_str(body)
+        {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+            return event;
+        }
+    }
+}
+
+#[test]
+fn events_survive_a_killed_server_and_a_receiver_that_is_down() {
+    let env = Env::new();
+    let down = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    env.write("r.toml", format!("[[webhook.endpoint]]\nurl = \"http://{down}/\"\nevents = [\"blob.pushed\"]\n"));
+    let server = Server::start(&env, &["--config", "r.toml"]);
+    let digest = "sha256:ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb";
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let head = format!("POST /v2/a/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    write!(stream, "{head}Content-Length: 1\r\n\r\na").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    server.signal("-KILL");
+    server.ended();
+    let receiver = TcpListener::bind(down).unwrap();
+    let again = Server::start(&env, &["--config", "r.toml"]);
+    let event = next_event(&receiver);
+    assert_eq!(event["type"], "dev.estiba.registry.blob.pushed");
+    assert_eq!(event["subject"], format!("a@{digest}"));
+    assert_eq!(again.stop().0, Some(0));
+}
+
+#[test]
+fn the_units_of_systemd_are_sound() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../registry-server/systemd");
+    let env = Env::new();
+    let read = |name: &str| fs::read_to_string(format!("{folder}/{name}")).unwrap();
+    env.write("registry.toml", read("registry.toml"));
+    assert_eq!(env.ok(&["registry", "serve", "--check", "--config", "registry.toml"]), "ok\n");
+    let service = read("estiba-registry.service").replace("/usr/bin/estiba", env!("CARGO_BIN_EXE_estiba"));
+    let service = env.write("estiba-registry.service", service);
+    let socket = env.write("estiba-registry.socket", read("estiba-registry.socket"));
+    let Ok(said) = Command::new("systemd-analyze").args(["verify", "--man=no"]).args([service, socket]).output() else {
+        return eprintln!("systemd-analyze is not here: the units were not verified");
+    };
+    assert!(said.status.success() && said.stderr.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
+}

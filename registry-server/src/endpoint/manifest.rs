@@ -315,7 +315,7 @@ impl From<manifest::Error> for Refusal {
     }
 }
 
-/// What tags named before a write, where somebody wants to know; and whether the repository was there.
+/// What tags named before a write, where somebody wants to know; and whether the repository held any manifest.
 type Before = Option<(Vec<Option<Digest>>, bool)>;
 
 fn previous(registry: &Registry, repository: &RepositoryName, tags: &[Tag]) -> Result<Before> {
@@ -327,7 +327,7 @@ fn previous(registry: &Registry, repository: &RepositoryName, tags: &[Tag]) -> R
     for tag in tags {
         digests.push(registry.metadata.tag(repository, tag)?.map(|row| row.digest));
     }
-    Ok(Some((digests, registry.metadata.repository(repository)?.is_some())))
+    Ok(Some((digests, registry.metadata.repository(repository)?.is_some_and(|row| row.manifests > 0))))
 }
 
 #[expect(clippy::too_many_arguments, reason = "an event says all of it")]

@@ -77,7 +77,7 @@ pub enum Event {
         /// Its digest.
         digest: Digest,
     },
-    /// The repository got its first content.
+    /// The repository got its first manifest.
     RepositoryCreated,
     /// A write was refused, as its prefix may hold no more.
     QuotaExceeded {
