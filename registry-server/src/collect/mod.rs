@@ -10,6 +10,8 @@ mod report;
 pub mod retention;
 mod rules;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 pub use collector::{Collector, Error, Progress, Result};
 pub use config::{Gc, Untagged};
