@@ -4,7 +4,7 @@
 //! an older set cannot be resumed under a newer one, so that a client certificate is judged by the authorities of today.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -211,16 +211,16 @@ fn load(config: &TlsConfig) -> Result<Arc<ServerConfig>, Error> {
     Ok(Arc::new(server))
 }
 
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let wrong = |reason: String| Error::Content { path: path.clone(), reason };
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = |reason: String| Error::Content { path: path.to_owned(), reason };
     let bytes = read(path)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     let found = found.map_err(|error| wrong(format!("no certificate: {error}")))?;
     if found.is_empty() { Err(wrong("it holds no certificate".to_owned())) } else { Ok(found) }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, Error> {
-    crate::auth::read_bounded(path, LARGEST_FILE).map_err(|source| Error::Read { path: path.clone(), source })
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    crate::auth::read_bounded(path, LARGEST_FILE).map_err(|source| Error::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -164,7 +164,8 @@ impl Gate {
     /// # Errors
     /// 401 with a challenge where credentials are there and wrong, malformed, or expired; 429 after too many wrong ones.
     pub async fn authenticate(&self, parts: &Parts, peer: &Peer) -> Result<Principal, Refusal> {
-        let origin = header::origin(parts, peer, self.url.as_ref());
+        // Only a challenge with a token endpoint names it.
+        let origin = self.tokens.as_ref().and_then(|_| header::origin(parts, peer, self.url.as_ref()));
         let way = self.way(origin.as_deref());
         let late = header::is_upload_session(parts);
         let mut principal = match self.known(parts, peer, late).await {

@@ -44,7 +44,7 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hash {
     Bcrypt(String),
-    Argon2(PasswordHash),
+    Argon2(Box<PasswordHash>),
 }
 
 /// The file's content.
@@ -148,7 +148,7 @@ impl Hash {
             {
                 return Err("the argon2 hash costs more than m=262144,t=64,p=16".to_owned());
             }
-            return Ok(Self::Argon2(hash));
+            return Ok(Self::Argon2(Box::new(hash)));
         }
         Err("only bcrypt and argon2 hashes are safe; `estiba registry htpasswd NAME` makes a line".to_owned())
     }
@@ -156,7 +156,7 @@ impl Hash {
     fn verify(&self, password: &[u8]) -> bool {
         match self {
             Self::Bcrypt(text) => bcrypt::verify(password, text).unwrap_or(false),
-            Self::Argon2(hash) => Argon2::default().verify_password(password, hash).is_ok(),
+            Self::Argon2(hash) => Argon2::default().verify_password(password, hash.as_ref()).is_ok(),
         }
     }
 }

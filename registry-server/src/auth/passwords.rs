@@ -16,7 +16,8 @@ use super::backoff::{ADDRESS, Backoff, NAME};
 use super::htpasswd::{Htpasswd, LARGEST, LONGEST_NAME, LONGEST_PASSWORD};
 use super::watched::{FileError, Watched};
 
-/// How long a verdict holds while the file stays as it is.
+/// How long a verdict holds while the file stays as it is and nobody asks; whoever keeps working is not checked again, so that a
+/// flood of guesses cannot keep them out.
 const REMEMBERED_FOR: Duration = Duration::from_secs(300);
 /// How many verdicts are kept: 1 MiB.
 const REMEMBERED: usize = 8192;
@@ -92,7 +93,10 @@ impl Passwords {
         // Checks of the same pair wait here for the first one's verdict. One that is over makes room for a new one.
         let guard = loop {
             match self.verdicts.get_value_or_guard_async(&key).await {
-                Ok(verdict) if holds(&verdict) => return verdict.result(),
+                Ok(verdict) if holds(&verdict) => {
+                    self.prolong(key, verdict);
+                    return verdict.result();
+                }
                 Ok(_) => drop(self.verdicts.remove_if(&key, |verdict| !holds(verdict))),
                 Err(guard) => break guard,
             }
@@ -102,6 +106,14 @@ impl Passwords {
         // Not kept only where somebody removed its place meanwhile.
         let _ = guard.insert(verdict);
         verdict.result()
+    }
+
+    /// A right password that is used stays remembered. Written seldom: reading is shared, writing is not.
+    fn prolong(&self, key: Key, verdict: Verdict) {
+        let now = Instant::now();
+        if verdict.right && verdict.until.saturating_duration_since(now) < REMEMBERED_FOR / 2 {
+            self.verdicts.insert(key, Verdict { until: now + REMEMBERED_FOR, ..verdict });
+        }
     }
 
     /// Checks for real, where the pace allows it.
@@ -204,6 +216,11 @@ mod tests {
         assert_eq!(passwords.check("alice", "one", None).await, Ok(()));
         assert_eq!(passwords.check("alice", "two", None).await, Err(Denied::Wrong));
         assert_eq!(passwords.verdicts.len(), 2);
+        let (key, soon) = (passwords.key("alice", "one"), Instant::now() + Duration::from_secs(1));
+        let verdict = passwords.verdicts.get(&key).unwrap();
+        passwords.verdicts.insert(key, Verdict { until: soon, ..verdict });
+        assert_eq!(passwords.check("alice", "one", None).await, Ok(()));
+        assert!(passwords.verdicts.get(&key).unwrap().until > soon, "whoever is at work stays in");
         std::fs::write(folder.path().join("htpasswd"), line("alice", "two", Kind::Bcrypt(4)).unwrap()).unwrap();
         passwords.reload();
         assert_eq!(passwords.check("alice", "one", None).await, Err(Denied::Wrong));

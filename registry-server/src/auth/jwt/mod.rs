@@ -140,6 +140,18 @@ impl<'a> Parts<'a> {
     }
 }
 
+/// The claims of a token that one of a published set of keys has signed. Whom it is from, whom it is for and whether it holds now are left to
+/// the caller.
+///
+/// # Errors
+/// [`Error`].
+pub fn claims(token: &str, keys: &[u8]) -> Result<Map<String, Value>, Error> {
+    let parts = Parts::parse(token)?;
+    let keys = KeySet::parse(keys).ok_or(Error::Unavailable)?;
+    parts.verify(keys.find(parts.kid.as_deref(), &parts.algorithm).ok_or(Error::UnknownKey)?)?;
+    Ok(parts.claims)
+}
+
 /// Whether a word looks like a token: what decides whether a password is checked as one.
 pub(crate) fn looks_like(word: &str) -> bool {
     let base64 =

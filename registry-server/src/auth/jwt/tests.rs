@@ -39,6 +39,14 @@ fn the_examples_of_the_specifications_verify() {
 }
 
 #[test]
+fn claims_need_a_signature() {
+    let keys = |key: &str| format!("{{\"keys\":[{key}]}}");
+    assert_eq!(claims(ES256, keys(P256).as_bytes()).unwrap()["iss"], "joe");
+    assert_eq!(claims(ES256, keys(RSA).as_bytes()).unwrap_err(), Error::UnknownKey);
+    assert_eq!(claims(ES256, b"{}").unwrap_err(), Error::Unavailable);
+}
+
+#[test]
 fn a_changed_token_does_not_verify() {
     let keys = set(&[P256]);
     let key = keys.find(None, "ES256").unwrap();
