@@ -27,6 +27,22 @@ const CHUNK_MIN_LENGTH: HeaderValue = HeaderValue::from_static("65536");
 /// Repositories that are looked at for a blob to mount when the client names none.
 const SOURCES: usize = 32;
 
+/// Counts a request among those that receive bytes, as long as it lives.
+struct Receiving(Arc<Registry>);
+
+impl Receiving {
+    fn new(call: &Call) -> Self {
+        call.registry.metrics.uploads.inc();
+        Self(Arc::clone(&call.registry))
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.0.metrics.uploads.dec();
+    }
+}
+
 /// Begins an upload; or stores a blob at once (`digest=`), or mounts it (`mount=`).
 pub(crate) async fn begin(mut call: Call) -> Result<Response<Body>> {
     let (push, query) = (call.push()?, call.query()?);
@@ -41,6 +57,7 @@ pub(crate) async fn begin(mut call: Call) -> Result<Response<Body>> {
         let (length, target) = (call.body.size_hint().exact(), target(&call, &push, route::digest(text)?));
         let uploads = Arc::clone(&call.registry.uploads);
         expect_no_range(&mut call)?;
+        let _counted = Receiving::new(&call);
         let row = uploads.whole(&push, length, call.body, target).await?;
         return created(&call.registry, &push, row).await;
     }
@@ -60,6 +77,7 @@ pub(crate) async fn status(call: Call) -> Result<Response<Body>> {
 /// Appends a chunk, or a whole stream, to an upload.
 pub(crate) async fn append(call: Call) -> Result<Response<Body>> {
     let (push, id, chunk) = (call.push()?, call.upload_id()?, chunk(&call)?);
+    let _counted = Receiving::new(&call);
     let offset = call.registry.uploads.append(&push, &id, chunk, call.body).await?;
     session(&push, &id, offset, StatusCode::ACCEPTED)
 }
@@ -73,6 +91,7 @@ pub(crate) async fn finish(call: Call) -> Result<Response<Body>> {
         return Err(Refusal::new(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, message));
     };
     let target = target(&call, &push, route::digest(text)?);
+    let _counted = Receiving::new(&call);
     let row = call.registry.uploads.finish(&push, &id, chunk, call.body, target).await?;
     created(&call.registry, &push, row).await
 }
