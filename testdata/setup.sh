@@ -21,7 +21,7 @@ setup_machine() {
 		echo "Rust is missing: install it with rustup, or put cargo into the PATH" >&2
 		exit 1
 	}
-	[ "$(id -u)" != 0 ] || [ "${1-all}" = "" ] || {
+	[ "$(id -u)" != 0 ] || [ -n "${1+named}" ] || {
 		sh testdata/user.sh estiba-sub subordinate && sh testdata/user.sh estiba-plain plain
 	}
 	[ -n "${packages// /}" ] || return 0
