@@ -386,9 +386,8 @@ client_oras_attaches() {
 	works oras backup --help
 }
 
-# --- our own ----------------------------------------------------------------------------------------
+# --- by hand ----------------------------------------------------------------------------------------
 
-# What a build pushed with another tool gives, ours can run: bytes are bytes.
 client_curl_walks() {
 	needs curl
 	fetch /v2/
@@ -415,4 +414,51 @@ client_curl_walks() {
 		login=ada:wrong fetch /v2/base/tags/list
 		status 401
 	fi
+}
+
+# The same over HTTP/2, as proxies in front of it and newer clients ask.
+client_curl_http2() {
+	needs curl
+	curl --version | grep -q HTTP2 || cannot "this curl speaks no HTTP/2"
+	local flag=--http2 digest
+	[ -n "$login" ] || flag=--http2-prior-knowledge
+	head -c 3000000 /dev/urandom >blob
+	digest=sha256:$(sha256sum <blob | cut -d' ' -f1)
+	# Tokens are for those who ask for one; this one shows its password.
+	fetch "/v2/http2/blobs/uploads/?digest=$digest" "$flag" --request POST --header 'Content-Type: application/octet-stream' --data-binary @blob
+	status 201
+	mentions '^HTTP/2 201'
+	fetch "/v2/http2/blobs/$digest" "$flag"
+	status 200
+	cmp blob "$work/body" >>"$work/log" 2>&1 || bad "the blob came back as another"
+	fetch "/v2/http2/blobs/$digest" "$flag" --range 2999990-
+	status 206
+	[ "$(wc -c <"$work/body")" = 10 ] || bad "a range of 10 bytes has $(wc -c <"$work/body")"
+}
+
+# What another server keeps can be brought along: a data directory of distribution's, and an OCI layout.
+client_import() {
+	[ "$suffix" = plain ] || cannot "how clients come in makes no difference to it"
+	needs docker-registry skopeo
+	local other port=$((RANDOM % 10000 + 33000)) digest
+	printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n' "$work/check/other" "$port" >other.yml
+	docker-registry serve other.yml >>"$work/log" 2>&1 &
+	other=$!
+	trap 'kill "$other" 2>/dev/null; stop_server' EXIT
+	local i
+	for ((i = 0; i < 100; i++)); do
+		! curl --silent --output /dev/null "http://127.0.0.1:$port/v2/" || break
+		sleep 0.1
+	done
+	works skopeo copy --dest-tls-verify=false "oci:$image" "docker://127.0.0.1:$port/team/app:one"
+	works skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://127.0.0.1:$port/team/app:one"
+	digest=$said
+	kill "$other"
+	wait "$other" 2>/dev/null
+	works "$estiba" registry import --root "$work/check/data" "$work/check/other"
+	server='' at='' url=''
+	start_server check/data || exit 1
+	works skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$at/team/app:one"
+	printed "$digest"
+	works skopeo copy --src-tls-verify=false "docker://$at/team/app:one" "oci:$work/check/back"
 }
