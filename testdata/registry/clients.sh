@@ -7,16 +7,11 @@ begin_setting() {
 	suffix=$1
 	login=
 	: >"$work/log"
-	export REGISTRY_AUTH_FILE="$work/auth.json" DOCKER_CONFIG="$work/docker" REGCTL_CONFIG="$work/regctl.json"
-	export CONTAINERS_STORAGE_CONF="$work/storage.conf"
-	unset SSL_CERT_FILE
-	rm -rf "$REGISTRY_AUTH_FILE" "$DOCKER_CONFIG" "$REGCTL_CONFIG" "$work/clients"
-	mkdir -p "$DOCKER_CONFIG" "$work/home/.config/containers"
-	printf '{"auths":{}}\n' >"$REGISTRY_AUTH_FILE"
+	begin_clients
 	if [ -n "${REGISTRY:-}" ]; then
 		at=$REGISTRY url=http://$REGISTRY
 	else
-		setting_server "$1" || return 1
+		setting_server "$1" || return $?
 	fi
 	printf '[[registry]]\nlocation = "%s"\ninsecure = %s\n' "$at" "$([ "$1" = plain ] && echo true || echo false)" >"$work/home/.config/containers/registries.conf"
 	printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run/containers" >"$work/storage.conf"
@@ -28,6 +23,22 @@ begin_setting() {
 	says skopeo copy "oci:$image" "docker://$at/base:latest" ${login:+--dest-creds "$login"}
 	says skopeo copy "oci:$image" "docker://$at/base:v1" ${login:+--dest-creds "$login"}
 	[ "$code" = 0 ] || { echo "the image that most checks read cannot be pushed" >"$work/why"; return 1; }
+}
+
+# begin_clients: no client knows anything of earlier ones' logins and certificates.
+begin_clients() {
+	export REGISTRY_AUTH_FILE="$work/auth.json" DOCKER_CONFIG="$work/docker" REGCTL_CONFIG="$work/regctl.json"
+	export CONTAINERS_STORAGE_CONF="$work/storage.conf"
+	unset SSL_CERT_FILE CURL_CA_BUNDLE
+	rm -rf "$REGISTRY_AUTH_FILE" "$DOCKER_CONFIG" "$REGCTL_CONFIG" "$work/clients"
+	mkdir -p "$DOCKER_CONFIG" "$work/home/.config/containers"
+	printf '{"auths":{}}\n' >"$REGISTRY_AUTH_FILE"
+}
+
+# end_settings: what follows is plain again.
+end_settings() {
+	suffix='' scheme=http login=''
+	unset SSL_CERT_FILE CURL_CA_BUNDLE
 }
 
 # setting_server SETTING: the server of a setting; $login becomes user:password where there are users.
@@ -437,14 +448,15 @@ client_curl_http2() {
 }
 
 # What another server keeps can be brought along: a data directory of distribution's, and an OCI layout.
-client_import() {
-	[ "$suffix" = plain ] || cannot "how clients come in makes no difference to it"
+import_of_distribution() {
 	needs docker-registry skopeo
-	local other port=$((RANDOM % 10000 + 33000)) digest
+	local image=$BUSYBOX_LAYOUT other port=$((RANDOM % 10000 + 33000)) digest
+	begin_clients
 	printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n' "$work/check/other" "$port" >other.yml
-	docker-registry serve other.yml >>"$work/log" 2>&1 &
+	# It would take the clients' file of logins for a field of its configuration.
+	env -u REGISTRY_AUTH_FILE docker-registry serve other.yml >>"$work/log" 2>&1 &
 	other=$!
-	trap 'kill "$other" 2>/dev/null; stop_server' EXIT
+	trap "kill $other 2>/dev/null; stop_server" EXIT
 	local i
 	for ((i = 0; i < 100; i++)); do
 		! curl --silent --output /dev/null "http://127.0.0.1:$port/v2/" || break
@@ -456,7 +468,6 @@ client_import() {
 	kill "$other"
 	wait "$other" 2>/dev/null
 	works "$estiba" registry import --root "$work/check/data" "$work/check/other"
-	server='' at='' url=''
 	start_server check/data || exit 1
 	works skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$at/team/app:one"
 	printed "$digest"
