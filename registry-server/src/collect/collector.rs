@@ -98,7 +98,10 @@ impl Collector {
         let mut wanted = self.steps(now, Pressure::None, &mut report, progress)?;
         for pressure in ESCALATION {
             if wanted && self.over_cap(0)? {
-                tracing::warn!(?pressure, "the storage is over its cap: collecting with a shorter grace");
+                tracing::warn!(
+                    ?pressure,
+                    "the storage is over its cap, or the disk is full: collecting with a shorter grace"
+                );
                 wanted = self.steps(now, pressure, &mut report, progress)?;
             }
         }
@@ -131,9 +134,11 @@ impl Collector {
         self.wanted.notify_one();
     }
 
-    /// Whether the objects take more than the cap.
+    /// Whether the objects would take more than the cap, or leave less than the reserve, with so many bytes less.
     pub(super) fn over_cap(&self, but_for: u64) -> Result<bool> {
-        Ok(self.rules.max_bytes.is_some() && self.rules.over_cap(self.metadata.total_bytes()?.saturating_sub(but_for)))
+        let bytes = self.metadata.total_bytes()?.saturating_sub(but_for);
+        let free = self.objects.space()?.free.saturating_add(but_for);
+        Ok(self.rules.over_cap(bytes, free))
     }
 
     /// Does something while nothing is collected or swept: a copy that needs all objects of one moment.
@@ -196,7 +201,9 @@ impl Collector {
         let Report { manifests, links, blobs, bytes, uploads, failed, over_cap, .. } = *report;
         tracing::info!(manifests, links, blobs, bytes, uploads, failed, over_cap, "collected");
         if over_cap {
-            tracing::warn!("the storage is over its cap, and all that it holds is referenced or leased");
+            tracing::warn!(
+                "the storage is over its cap, or the disk is full, and all that it holds is referenced or leased"
+            );
         }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, *report));
     }

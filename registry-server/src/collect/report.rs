@@ -23,7 +23,7 @@ pub struct Report {
     pub litter: u64,
     /// Objects whose rows are gone and whose bytes could not be removed: litter from now on.
     pub failed: u64,
-    /// Whether the storage holds more than its cap after all.
+    /// Whether the storage holds more than its cap after all, or leaves less than its reserve.
     pub over_cap: bool,
 }
 

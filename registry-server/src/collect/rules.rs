@@ -21,6 +21,8 @@ pub struct Rules {
     pub upload_expiry: Duration,
     /// What the objects should take together at most.
     pub max_bytes: Option<u64>,
+    /// How much of the disk should be free.
+    pub reserve: u64,
 }
 
 /// How much a collection takes. Each takes what those before it do, and more; none takes what is referenced.
@@ -28,7 +30,7 @@ pub struct Rules {
 pub enum Pressure {
     /// What the grace periods allow.
     None,
-    /// Over the cap: unreferenced blobs after half their grace. Leases are renewed after a quarter of it, so
+    /// Over the cap, or the disk is full but for the reserve: unreferenced blobs after half their grace. Leases are renewed after a quarter of it, so
     /// that what a client was told is there stays for another quarter at least.
     Blobs,
     /// Still over the cap: manifests that nothing holds after half the grace of blobs, and then what they held.
@@ -46,6 +48,7 @@ impl Rules {
             untagged_grace: (gc.untagged == Untagged::Delete).then(|| gc.untagged_grace.get()),
             upload_expiry: storage.upload_expiry.get(),
             max_bytes: storage.max_bytes.map(|size| size.0),
+            reserve: storage.reserve.0,
         }
     }
 
@@ -59,9 +62,9 @@ impl Rules {
         Cutoff { blobs: now.before(grace), manifests: untagged.map(|grace| now.before(grace)), limit: STEP }
     }
 
-    /// Whether so many bytes are too many.
-    pub(super) fn over_cap(&self, bytes: u64) -> bool {
-        self.max_bytes.is_some_and(|most| bytes > most)
+    /// Whether so many bytes are too many, or so much free space too little.
+    pub(super) fn over_cap(&self, bytes: u64, free: u64) -> bool {
+        self.max_bytes.is_some_and(|most| bytes > most) || free < self.reserve
     }
 }
 
@@ -77,6 +80,7 @@ mod tests {
             untagged_grace: untagged,
             upload_expiry: hour(24),
             max_bytes: Some(10),
+            reserve: 5,
         };
         let now = Instant(1_000_000_000_000);
         let ago = |at: Instant| (now.0 - at.0) / 3_600_000;
@@ -90,6 +94,7 @@ mod tests {
             let cutoff = rules(untagged).cutoff(now, pressure);
             assert_eq!((ago(cutoff.blobs), cutoff.manifests.map(ago)), (blobs, manifests), "{pressure:?}");
         }
-        assert!(!rules(None).over_cap(10) && rules(None).over_cap(11));
+        assert!(!rules(None).over_cap(10, 5) && rules(None).over_cap(11, 5) && rules(None).over_cap(10, 4));
+        assert!(!Rules { max_bytes: None, ..rules(None) }.over_cap(u64::MAX, 5));
     }
 }

@@ -12,6 +12,8 @@ use crate::time::Instant;
 const CAP: Duration = Duration::from_secs(60);
 /// How often the cap makes it collect: what it may take does not change faster.
 const OVER_CAP: Duration = Duration::from_secs(600);
+/// How often it can be woken: uploads that find a full disk come fast.
+const WOKEN: Duration = Duration::from_secs(10);
 /// How soon after the start it first collects; a server that is started often collects too.
 const FIRST: Duration = Duration::from_secs(120);
 /// How often all names are looked at for files without rows.
@@ -50,7 +52,10 @@ impl Collector {
 
     fn turn(&self, timetable: &mut Timetable, woken: bool, end: &CancellationToken) -> Result<()> {
         let now = Instant::now();
-        if woken || timetable.collects(now) || (timetable.hurries(now) && self.over_cap(0)?) {
+        if (woken && timetable.may_wake(now))
+            || timetable.collects(now)
+            || (timetable.hurries(now) && self.over_cap(0)?)
+        {
             timetable.collected = now;
             self.collect_now(false, now, &mut |_| !end.is_cancelled())?;
         }
@@ -85,6 +90,10 @@ impl Timetable {
 
     fn collects(&self, now: Instant) -> bool {
         self.collected.after(self.interval) <= now
+    }
+
+    fn may_wake(&self, now: Instant) -> bool {
+        self.collected.after(WOKEN.min(self.interval)) <= now
     }
 
     fn sweeps(&self, now: Instant) -> bool {

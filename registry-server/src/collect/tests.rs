@@ -18,6 +18,7 @@ const RULES: Rules = Rules {
     untagged_grace: Some(Duration::from_secs(7 * 24 * 3600)),
     upload_expiry: Duration::from_secs(24 * 3600),
     max_bytes: None,
+    reserve: 0,
 };
 
 struct Registry {

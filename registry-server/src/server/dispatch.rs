@@ -60,6 +60,7 @@ pub(super) async fn answer(shared: Arc<Shared>, peer: Arc<Peer>, request: Reques
     match status {
         StatusCode::UNAUTHORIZED if credentials => drop(metrics.logins_failed.inc()),
         StatusCode::TOO_MANY_REQUESTS => drop(metrics.limited.inc()),
+        StatusCode::INSUFFICIENT_STORAGE => shared.registry.collector.wake(),
         _ => {}
     }
     if let Some(span) = span {

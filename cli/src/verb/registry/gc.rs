@@ -92,7 +92,7 @@ fn summary(report: &Report) -> String {
         ));
     }
     if report.over_cap {
-        text.push_str("the storage holds more than [storage] max_bytes: what is left is in use\n");
+        text.push_str("the storage holds more than [storage] max_bytes, or leaves less than [storage] reserve: what is left is in use\n");
     }
     text.push_str(&format!("Total {reclaimed} space: {}\n", size(report.bytes)));
     text

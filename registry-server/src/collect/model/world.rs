@@ -28,7 +28,7 @@ impl World {
 
     pub(super) fn rules(&self) -> Rules {
         let Self { grace, .. } = *self;
-        Rules { grace, untagged_grace: Some(grace), upload_expiry: grace, max_bytes: None }
+        Rules { grace, untagged_grace: Some(grace), upload_expiry: grace, max_bytes: None, reserve: 0 }
     }
 
     pub(super) fn collector(&self) -> Collector {

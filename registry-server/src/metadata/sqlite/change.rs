@@ -26,7 +26,10 @@ impl<'c> Change<'c> {
 
     /// Runs a statement; the number of rows that it wrote.
     pub(super) fn execute(&self, sql: &str, params: impl Params) -> Result<usize> {
-        Ok(self.connection.prepare_cached(sql)?.execute(params)?)
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let written = statement.execute(params)?;
+        by_index(&statement, sql);
+        Ok(written)
     }
 
     /// The first row of a statement.
@@ -58,7 +61,10 @@ pub(super) fn row<T>(
     read: impl FnOnce(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Option<T>> {
     use rusqlite::OptionalExtension as _;
-    Ok(connection.prepare_cached(sql)?.query_row(params, read).optional()?)
+    let mut statement = connection.prepare_cached(sql)?;
+    let found = statement.query_row(params, read).optional()?;
+    by_index(&statement, sql);
+    Ok(found)
 }
 
 /// All rows of a query.
@@ -70,5 +76,15 @@ pub(super) fn rows<T>(
 ) -> Result<Vec<T>> {
     let mut statement = connection.prepare_cached(sql)?;
     let found = statement.query_map(params, read)?.collect::<rusqlite::Result<Vec<T>>>()?;
+    by_index(&statement, sql);
     Ok(found)
 }
+
+/// Every statement finds its rows by an index: none steps through a table. Tests and debug builds see to it.
+fn by_index(statement: &rusqlite::Statement<'_>, sql: &str) {
+    let steps = statement.get_status(rusqlite::StatementStatus::FullscanStep);
+    debug_assert!(steps == 0 || SCANS.contains(&sql), "{steps} steps without an index: {sql}");
+}
+
+/// What may be stepped through: one row, and events that wait.
+const SCANS: [&str; 1] = ["SELECT count(*) FROM outbox"];

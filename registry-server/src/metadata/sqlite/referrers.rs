@@ -23,8 +23,10 @@ pub(super) fn page(
     let (id, subject, most) = (repository.id, Key(*subject), limit(page.limit));
     let found = match artifact_type {
         None => {
-            let sql =
-                format!("{COLUMNS} WHERE repository = ?1 AND subject = ?2 AND digest > ?3 ORDER BY digest LIMIT ?4");
+            let sql = format!(
+                "{COLUMNS} INDEXED BY manifests_by_subject WHERE repository = ?1 AND subject = ?2
+                 AND digest > ?3 ORDER BY digest LIMIT ?4"
+            );
             rows(connection, &sql, params![id, subject, after, most], read)?
         }
         Some(kind) => {

@@ -84,7 +84,8 @@ pub(super) fn used(connection: &Connection, prefix: &str) -> Result<u64> {
 }
 
 pub(super) fn page(connection: &Connection, page: Page<'_>) -> Result<Vec<RepositoryName>> {
-    let sql = "SELECT name FROM repositories WHERE contents > 0 AND name > ?1 ORDER BY name LIMIT ?2";
+    let sql = "SELECT name FROM repositories INDEXED BY repositories_shown
+        WHERE contents > 0 AND name > ?1 ORDER BY name LIMIT ?2";
     let names: Vec<String> =
         rows(connection, sql, params![page.after.unwrap_or(""), limit(page.limit)], |row| row.get(0))?;
     names.iter().map(|name| parse(name)).collect()

@@ -28,6 +28,8 @@ const GATHER: Duration = Duration::from_micros(150);
 trait Job: Send {
     /// Whether it succeeded so far; what it wrote is undone where not.
     fn run(&mut self, change: &mut Change<'_>) -> bool;
+    /// Why it did not, for the others.
+    fn failure(&self) -> Error;
     /// Tells the caller.
     fn answer(self: Box<Self>, commit: Result<()>);
 }
@@ -42,6 +44,13 @@ impl<T: Send, F: FnOnce(&mut Change<'_>) -> Result<T> + Send> Job for Operation<
     fn run(&mut self, change: &mut Change<'_>) -> bool {
         self.outcome = self.run.take().map(|run| run(change));
         matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn failure(&self) -> Error {
+        match &self.outcome {
+            Some(Err(error)) => shared(error),
+            Some(Ok(_)) | None => gone(),
+        }
     }
 
     fn answer(self: Box<Self>, commit: Result<()>) {
@@ -167,7 +176,7 @@ impl Thread {
                 all.lines.append(&mut change.lines);
                 all.changed.append(&mut change.changed);
             } else if self.connection.is_autocommit() {
-                return Err(Error::Full);
+                return Err(job.failure());
             } else {
                 self.execute("ROLLBACK TO job")?;
             }
@@ -202,9 +211,13 @@ fn gather(group: &mut Vec<Box<dyn Job>>, waiting: &Receiver<Box<dyn Job>>, expec
 
 /// The commit's outcome for one more caller.
 fn again(commit: &Result<()>) -> Result<()> {
-    match commit {
-        Ok(()) => Ok(()),
-        Err(Error::Full) => Err(Error::Full),
-        Err(error) => Err(Error::Database(error.to_string())),
+    commit.as_ref().map_or_else(|error| Err(shared(error)), |()| Ok(()))
+}
+
+/// What stopped one of a group, for another.
+fn shared(error: &Error) -> Error {
+    match error {
+        Error::Full => Error::Full,
+        error => Error::Database(error.to_string()),
     }
 }
