@@ -397,6 +397,31 @@ async fn logging_in_as_clients_do() {
     assert!(!host.header("www-authenticate").contains("scope"), "{}", host.header("www-authenticate"));
 }
 
+/// Guesses are checked two at a time and wait their turn; nobody else does.
+#[tokio::test]
+async fn a_flood_of_guesses_keeps_nobody_out() {
+    let place = Arc::new(Place::start().await);
+    place.image("public/app", "x", &["latest"]).await;
+    let flood = (0..300).map(|guess| {
+        let place = Arc::clone(&place);
+        tokio::spawn(async move {
+            let header = basic(&format!("name{guess}"), "guess");
+            place.harness.send("GET", "/v2/", &[("authorization", &header)], "").await.status
+        })
+    });
+    let flood: Vec<_> = flood.collect();
+    for _ in 0..5 {
+        for caller in [Caller::Nobody, Caller::Basic("ann")] {
+            let answer = place.ask(&caller, "GET", "/v2/public/app/manifests/latest", "").await;
+            assert_eq!(answer.status, 200, "{caller:?}");
+        }
+    }
+    for guess in flood {
+        let status = guess.await.unwrap();
+        assert!(matches!(status, 401 | 429), "{status}");
+    }
+}
+
 #[tokio::test]
 async fn the_audit_log_tells_it_all_and_no_secret() {
     let place = Place::start().await;
