@@ -4,8 +4,11 @@
 
 mod blobs;
 mod harness;
+#[path = "../../crates/remote/tests/client/host.rs"]
+mod host;
 mod listing;
 mod manifests;
+mod mirror;
 mod names;
 mod operations;
 mod rights;

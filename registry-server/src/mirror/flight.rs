@@ -126,10 +126,15 @@ impl Drop for Waiter {
 }
 
 impl Waiter {
-    /// Waits until the upstream has answered: the size, if it says so.
+    /// Waits until the upstream has answered: the size, if it says so. An answer without bytes has none that could be held
+    /// back, so it waits for the verdict.
     pub(super) async fn opened(&mut self) -> Result<Option<u64>, Failure> {
-        let answered = self.progress.wait_for(|progress| !matches!(progress.phase, Phase::Opening)).await;
-        match answered.map(|progress| progress.clone()) {
+        let answered = self.progress.wait_for(|progress| match progress.phase {
+            Phase::Opening => false,
+            Phase::Coming => progress.size != Some(0),
+            Phase::Verified | Phase::Failed(_) => true,
+        });
+        match answered.await.map(|progress| progress.clone()) {
             Ok(Progress { phase: Phase::Failed(failure), .. }) => Err(failure),
             Ok(progress) => Ok(progress.size),
             Err(_) => Err(Failure::Ours("a fetch ended without a word".to_owned())),
