@@ -135,7 +135,11 @@ impl Registry {
         Ok(Arc::new(Self {
             config: Arc::new(config),
             collector,
-            metrics: Arc::default(),
+            metrics: Arc::new(Metrics::beside(|registry| {
+                if let Some(mirror) = &mirror {
+                    mirror.register(registry);
+                }
+            })),
             root: root.to_path_buf(),
             stop: CancellationToken::new(),
             objects,

@@ -76,7 +76,11 @@ async fn by_ns_by_prefix_and_by_default_it_is_one_repository() {
         eventually("the blob is kept", || is_linked(&harness, "up.example/team/app", &layer)).await;
     }
     assert_eq!(host.count(Method::GET, "blobs"), 1);
-    assert!(host.seen().iter().all(|seen| seen.body.is_empty() && !seen.path.contains("ns=") && !seen.path.contains("up.example")));
+    assert!(
+        host.seen()
+            .iter()
+            .all(|seen| seen.body.is_empty() && !seen.path.contains("ns=") && !seen.path.contains("up.example"))
+    );
     // By digest, and after a restart, it is never asked for again.
     let before = host.seen().len();
     let harness = harness.restart().await;
@@ -622,6 +626,49 @@ async fn a_registry_of_debian_as_upstream() {
     let answer = harness.get("/v2/library/app/manifests/v1").await;
     assert_eq!(answer.status, 200);
     assert!(answer.header("warning").starts_with("110 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_are_the_upstream_s_while_it_is_there() {
+    let source = Harness::start().await;
+    let mut digest = None;
+    for tag in ["c", "a", "b", "d"] {
+        digest = Some(source.push_image("team/app", tag, "layer").await);
+    }
+    let subject = digest.unwrap();
+    let mut signature = source.image("team/app", "signature").await;
+    signature["subject"] =
+        serde_json::json!({ "mediaType": oci::media_type::OCI_MANIFEST, "digest": subject, "size": 1 });
+    signature["artifactType"] = "a/signature".into();
+    assert_eq!(source.put_manifest("team/app", "sig", &signature).await.status, 201);
+    let own = Upstream {
+        name: "own.example".to_owned(),
+        url: vec![format!("http://{}", source.address)],
+        ..Upstream::default()
+    };
+    let harness = mirroring(vec![own]).await;
+    let tags = async |path: &str| {
+        let answer = harness.get(path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        let tags: Vec<_> =
+            answer.json()["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap().to_owned()).collect();
+        (tags.join(" "), crate::harness::next(&answer))
+    };
+    assert_eq!(tags("/v2/team/app/tags/list").await.0, "a b c d sig");
+    let (page, next) = tags("/v2/team/app/tags/list?n=2&ns=own.example").await;
+    assert_eq!(page, "a b");
+    let (page, next) = tags(&next.unwrap()).await;
+    assert_eq!(page, "c d");
+    assert_eq!(tags(&next.unwrap()).await, ("sig".to_owned(), None));
+    assert_eq!(harness.get("/v2/none/tags/list").await.refusal(), "404 NAME_UNKNOWN");
+    let referrers = |kind: &str| format!("/v2/team/app/referrers/{subject}?artifactType={kind}");
+    let count = async |path: String| harness.get(&path).await.json()["manifests"].as_array().unwrap().len();
+    assert_eq!((count(referrers("a/signature")).await, count(referrers("a/other")).await), (1, 0));
+    // What is here is listed once the upstream has gone.
+    assert_eq!(harness.get("/v2/team/app/manifests/b").await.status, 200);
+    source.stop().await;
+    assert_eq!(tags("/v2/own.example/team/app/tags/list").await.0, "b");
+    assert_eq!(count(referrers("a/signature")).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

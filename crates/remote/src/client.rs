@@ -129,7 +129,11 @@ impl Client {
             if !same_host {
                 return Err(Error::Address(crate::error::printable(name)));
             }
-            Ok(if either { Base::Probed { plain, secure, found: OnceCell::new() } } else { Base::Known(secure) })
+            Ok(if either {
+                Base::Probed(Box::new(Probed { plain, secure, found: OnceCell::new() }))
+            } else {
+                Base::Known(secure)
+            })
         })
     }
 
@@ -201,12 +205,14 @@ pub(crate) struct Endpoint {
 
 enum Base {
     Known(Url),
-    /// Plain where it answers so, found out once.
-    Probed {
-        plain: Url,
-        secure: Url,
-        found: OnceCell<Url>,
-    },
+    Probed(Box<Probed>),
+}
+
+/// Plain where it answers so, found out once.
+struct Probed {
+    plain: Url,
+    secure: Url,
+    found: OnceCell<Url>,
 }
 
 impl Registry {
@@ -245,7 +251,10 @@ impl Registry {
     pub(crate) async fn base(&self) -> Result<&Url> {
         match &self.endpoint.base {
             Base::Known(url) => Ok(url),
-            Base::Probed { plain, secure, found } => found.get_or_try_init(|| self.probe(plain, secure)).await,
+            Base::Probed(probed) => {
+                let Probed { plain, secure, found } = &**probed;
+                found.get_or_try_init(|| self.probe(plain, secure)).await
+            }
         }
     }
 

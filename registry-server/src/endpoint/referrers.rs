@@ -2,10 +2,11 @@
 //! Specification: OCI distribution-spec, "Listing Referrers".
 
 use http::{HeaderName, HeaderValue, Response};
-use oci::{Descriptor, media_type};
+use oci::{Descriptor, Digest, media_type};
 use serde_json::json;
 
 use super::list;
+use crate::auth::Pull;
 use crate::body::Body;
 use crate::metadata::Page;
 use crate::refusal::{Refusal, Result};
@@ -27,6 +28,13 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
     let wanted = owned(query.one("artifactType")?);
     let last = owned(query.one("last")?);
     let (repository, filter) = (pull.repository().clone(), wanted.clone());
+    let upstream = match &call.registry.mirror {
+        Some(mirror) => mirror.referrers(&pull, &subject, wanted.as_deref()).await,
+        None => None,
+    };
+    if let Some(upstream) = upstream {
+        return answer(&pull, &subject, after(upstream, last.as_deref()), limit, wanted.as_deref());
+    }
     let found = call
         .registry
         .blocking(move |registry| {
@@ -34,6 +42,29 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
             Ok(registry.metadata.referrers(&repository, &subject, filter.as_deref(), page)?)
         })
         .await?;
+    answer(&pull, &subject, found, limit, wanted.as_deref())
+}
+
+/// What comes after a page that ended with `last`.
+fn after(mut found: Vec<Descriptor>, last: Option<&str>) -> Vec<Descriptor> {
+    match last.map(str::parse::<Digest>) {
+        None => found,
+        Some(Ok(last)) => {
+            found.retain(|descriptor| descriptor.digest > last);
+            found
+        }
+        // Nothing comes after what is no digest.
+        Some(Err(_)) => Vec::new(),
+    }
+}
+
+fn answer(
+    pull: &Pull,
+    subject: &Digest,
+    found: Vec<Descriptor>,
+    limit: usize,
+    wanted: Option<&str>,
+) -> Result<Response<Body>> {
     let (page, more) = cut(found, limit)?;
     let last = page.last().map(|descriptor| descriptor.digest.to_string());
     let index = json!({ "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": page });
@@ -44,7 +75,7 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
     if let (true, Some(last)) = (more, last) {
         let number = limit.to_string();
         let mut query = vec![("n", number.as_str()), ("last", &last)];
-        if let Some(wanted) = &wanted {
+        if let Some(wanted) = wanted {
             query.push(("artifactType", wanted));
         }
         list::link_next(&mut response, &format!("/v2/{}/referrers/{subject}", pull.repository()), &query)?;

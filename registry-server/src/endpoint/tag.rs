@@ -6,6 +6,7 @@ use oci::{ErrorCode, RepositoryName};
 use serde_json::json;
 
 use super::list;
+use crate::auth::Pull;
 use crate::body::Body;
 use crate::metadata::Page;
 use crate::refusal::{Refusal, Result};
@@ -22,6 +23,28 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
     let query = call.query()?;
     let limit = query.page(DEFAULT, MOST)?;
     let last = query.one("last")?.filter(|last| !last.is_empty()).map(str::to_owned);
+    let (tags, more) = match upstream(&call, &pull, last.as_deref(), limit).await? {
+        Some(page) => page,
+        None => here(&call, &pull, last, limit).await?,
+    };
+    let name = pull.repository();
+    let mut response = list::page(&json!({ "name": name.as_str(), "tags": tags }), "application/json");
+    if let (true, Some(last)) = (more, tags.last()) {
+        list::link_next(&mut response, &format!("/v2/{name}/tags/list"), &[("n", &limit.to_string()), ("last", last)])?;
+    }
+    Ok(response)
+}
+
+/// A page of an upstream's tags, where the repository is one's and it can be asked.
+async fn upstream(call: &Call, pull: &Pull, last: Option<&str>, limit: usize) -> Result<Option<(Vec<String>, bool)>> {
+    match &call.registry.mirror {
+        Some(mirror) => mirror.tags(pull, last, limit).await,
+        None => Ok(None),
+    }
+}
+
+/// A page of the tags that are here, and whether there are more.
+async fn here(call: &Call, pull: &Pull, last: Option<String>, limit: usize) -> Result<(Vec<String>, bool)> {
     let repository = pull.repository().clone();
     let mut tags = call
         .registry
@@ -37,12 +60,7 @@ pub(crate) async fn list(call: Call) -> Result<Response<Body>> {
         .await?;
     let more = tags.len() > limit;
     tags.truncate(limit);
-    let name = pull.repository();
-    let mut response = list::page(&json!({ "name": name.as_str(), "tags": tags }), "application/json");
-    if let (true, Some(last)) = (more, tags.last()) {
-        list::link_next(&mut response, &format!("/v2/{name}/tags/list"), &[("n", &limit.to_string()), ("last", last)])?;
-    }
-    Ok(response)
+    Ok((tags, more))
 }
 
 fn unknown(repository: &RepositoryName) -> Refusal {

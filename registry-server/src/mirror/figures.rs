@@ -7,6 +7,7 @@ use prometheus_client::registry::Registry;
 /// Counters, for `/metrics`.
 #[derive(Debug, Default)]
 pub(super) struct Figures {
+    pub(super) hits: Counter,
     pub(super) checks: Counter,
     pub(super) manifests: Counter,
     pub(super) stale: Counter,
@@ -22,6 +23,7 @@ pub(super) struct Figures {
 impl Figures {
     pub(super) fn register(&self, registry: &mut Registry) {
         let mut counter = |name, help, counter: &Counter| registry.register(name, help, counter.clone());
+        counter("mirror_hits", "Manifests served from what is here, the upstream not asked", &self.hits);
         counter("mirror_tag_checks", "Tags that an upstream was asked about", &self.checks);
         counter("mirror_manifests", "Manifests fetched from upstreams", &self.manifests);
         counter("mirror_stale", "Cached tags served because an upstream did not answer", &self.stale);

@@ -82,6 +82,7 @@ impl Shared {
         let age = known.answered.map_or(known.asked, |answered| answered).elapsed();
         let fresh = known.answered.is_some() && age < upstream.ttl;
         if fresh || known.asked.elapsed() < STALE_FOR && known.answered != Some(known.asked) {
+            if fresh { &self.figures.hits } else { &self.figures.stale }.inc();
             return Some(Ok(Some(Freshness { age, stale: !fresh })));
         }
         None
@@ -200,7 +201,10 @@ impl Shared {
         let key = format!("{}@{digest}", repository.as_str());
         let known = self.tags.get(&key).filter(|known| known.generation == generation);
         match known {
-            Some(known) if known.present => return Ok(()),
+            Some(known) if known.present => {
+                self.figures.hits.inc();
+                return Ok(());
+            }
             Some(known) if known.asked.elapsed() < upstream.negative_ttl => {
                 return Err(Failure::Absent.refusal(&upstream.name, ErrorCode::ManifestUnknown));
             }

@@ -28,6 +28,7 @@ mod expiry;
 mod fetch;
 mod figures;
 mod flight;
+mod lists;
 mod manifest;
 mod names;
 mod turns;
@@ -225,6 +226,30 @@ impl Mirror {
             Some(place) => self.shared.manifest(pull.repository(), &place, wanted).await,
             None => Ok(None),
         }
+    }
+
+    /// A page of an upstream's tags: at most `limit` after `after`, and whether there are more. `None` where the repository is
+    /// not an upstream's, or the upstream is not there: then the metadata says what there is.
+    ///
+    /// # Errors
+    /// `NAME_UNKNOWN` where the upstream has no such repository, or may not be asked for it.
+    pub async fn tags(&self, pull: &Pull, after: Option<&str>, limit: usize) -> Result<Option<(Vec<String>, bool)>> {
+        match self.shared.names.place(pull.repository()) {
+            Some(place) if limit > 0 => self.shared.list_tags(&place, after, limit).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// All that refers to a manifest at an upstream, by digest in order. `None` where the repository is not an upstream's, or
+    /// the upstream is not there: then the metadata says what there is.
+    pub async fn referrers(
+        &self,
+        pull: &Pull,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Option<Vec<oci::Descriptor>> {
+        let place = self.shared.names.place(pull.repository())?;
+        self.shared.list_referrers(pull.repository(), &place, subject, artifact_type).await
     }
 
     /// Answers for a blob that is not here, from the upstream, keeping what passes. `None` where the

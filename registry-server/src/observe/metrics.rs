@@ -34,12 +34,6 @@ pub struct Metrics {
     pub logins_failed: Counter,
     /// Requests that a limit turned away.
     pub limited: Counter,
-    /// Requests that the mirror answered from what is here.
-    pub mirror_hits: Counter,
-    /// Requests for which the mirror asked an upstream.
-    pub mirror_misses: Counter,
-    /// Requests that the mirror answered from what is here, as the upstream was down.
-    pub mirror_stale: Counter,
     /// Bytes of all objects, each once.
     pub stored: Gauge,
     /// Bytes that the disk has left.
@@ -75,7 +69,13 @@ impl Default for Metrics {
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
+        Self::beside(|_| {})
+    }
+
+    /// All at zero, beside what `others` add: parts of the registry that keep their own.
+    pub fn beside(others: impl FnOnce(&mut Registry)) -> Self {
         let mut registry = Registry::with_prefix("estiba_registry");
+        others(&mut registry);
         let requests = Arc::new(Requests::new());
         registry.register_collector(Box::new(Arc::clone(&requests)));
         registry.register_collector(Box::new(Process));
@@ -89,9 +89,6 @@ impl Metrics {
         let sent = counter("sent_bytes", "Bytes of bodies of answers");
         let logins_failed = counter("logins_failed", "Requests with wrong credentials");
         let limited = counter("limited", "Requests that a limit turned away");
-        let mirror_hits = counter("mirror_hits", "Requests that the mirror answered from what is here");
-        let mirror_misses = counter("mirror_misses", "Requests for which the mirror asked an upstream");
-        let mirror_stale = counter("mirror_stale", "Requests answered from what is here, as the upstream was down");
         let delivered = counter("events_delivered", "Events that were delivered");
         let deliveries_failed = counter("events_failed", "Tries to deliver an event that failed");
         let dead_letters = counter("events_dead", "Events that were given up");
@@ -114,9 +111,6 @@ impl Metrics {
             sent,
             logins_failed,
             limited,
-            mirror_hits,
-            mirror_misses,
-            mirror_stale,
             delivered,
             deliveries_failed,
             dead_letters,
