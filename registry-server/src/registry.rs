@@ -130,8 +130,13 @@ impl Registry {
         let rules = Rules::new(&config.gc, &config.storage);
         let collector = Arc::new(Collector::new(Arc::clone(&metadata), Arc::clone(&objects), rules).with_maps(&maps));
         let uploads = Uploads::new(Arc::clone(&objects), Arc::clone(&metadata), &config.storage, &config.server.limits);
-        let mirror =
-            Mirror::open(&config.mirror, config.server.url.as_deref(), Arc::clone(&objects), Arc::clone(&metadata))?;
+        let mirror = Mirror::open(
+            &config.mirror,
+            config.server.url.as_deref(),
+            config.storage.reserve.get(),
+            Arc::clone(&objects),
+            Arc::clone(&metadata),
+        )?;
         Ok(Arc::new(Self {
             config: Arc::new(config),
             collector,

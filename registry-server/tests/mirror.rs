@@ -76,6 +76,12 @@ async fn by_ns_by_prefix_and_by_default_it_is_one_repository() {
         eventually("the blob is kept", || is_linked(&harness, "up.example/team/app", &layer)).await;
     }
     assert_eq!(host.count(Method::GET, "blobs"), 1);
+    let figures = harness.registry.metrics.text().unwrap();
+    for line in
+        ["mirror_fetches_total 1", "mirror_manifests_total 1", "mirror_hits_total 2", "mirror_fetched_bytes_total 9"]
+    {
+        assert!(figures.contains(&format!("estiba_registry_{line}\n")), "{line}: {figures}");
+    }
     assert!(
         host.seen()
             .iter()
@@ -303,7 +309,7 @@ async fn what_is_here_is_served_while_the_upstream_is_not_there() {
                     return reply;
                 }
                 if fault == 0 {
-                    reply.delay = Duration::from_secs(20);
+                    reply.delay = Duration::from_secs(3);
                     return reply;
                 }
                 Reply::new(fault, "").header("retry-after", 7)
@@ -626,6 +632,42 @@ async fn a_registry_of_debian_as_upstream() {
     let answer = harness.get("/v2/library/app/manifests/v1").await;
     assert_eq!(answer.status, 200);
     assert!(answer.header("warning").starts_with("110 "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_blobs_pass_and_are_verified_all_the_same() {
+    let bytes = noise(3 << 20, 9);
+    let lying = Arc::new(AtomicBool::new(false));
+    let (shelf, host) = shelf({
+        let lying = Arc::clone(&lying);
+        move |seen, mut reply| {
+            if seen.path.contains("blobs") && lying.load(Ordering::SeqCst) {
+                let mut other = reply.body.to_vec();
+                other[0] ^= 1;
+                reply.body = Bytes::from(other);
+            }
+            reply
+        }
+    })
+    .await;
+    let layer = shelf.blob(bytes.clone());
+    let harness = Harness::with(|config| {
+        config.mirror.upstream = vec![upstream(&host)];
+        config.storage.reserve = config::Size(u64::MAX >> 1);
+    })
+    .await;
+    let path = format!("/v2/up.example/a/blobs/{layer}");
+    assert!(harness.get(&path).await.body == bytes);
+    let range = harness.send("GET", &path, &[("range", "bytes=5-9")], "").await;
+    assert!(range.status == 206 && range.body == bytes[5..10]);
+    assert!(!is_linked(&harness, "up.example/a", &layer));
+    eventually("nothing is left", || harness.registry.objects.uploads().unwrap().is_empty()).await;
+    lying.store(true, Ordering::SeqCst);
+    let mut stream = TcpStream::connect(harness.address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(answer.len() < 3 << 20, "{}", answer.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

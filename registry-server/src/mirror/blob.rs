@@ -73,7 +73,10 @@ impl Shared {
             Some(landed) => landed.wait(),
             None => self.join(key, place),
         };
-        let size = waiter.opened().await?;
+        let size = match waiter.opened().await {
+            Err(Failure::Full) => return self.pass(key, place, range).await,
+            other => other?,
+        };
         let Some(size) = size else {
             // Nothing can be said about ranges of what has no known end.
             let body = Some(Box::pin(waiter.into_stream(None)) as super::Chunks);
@@ -104,13 +107,10 @@ impl Shared {
         size: u64,
         slice: Range<u64>,
     ) -> Result<Answer, Trouble> {
-        let mut headers = headers(&key.1, Some(slice.end - slice.start));
-        let text = format!("bytes {}-{}/{size}", slice.start, slice.end - 1);
-        headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(text).map_err(Refusal::internal)?);
+        let headers = sliced(&key.1, &slice, size)?;
         let body: super::Chunks = if slice.start > waiter.written().saturating_add(AHEAD) {
             let asked = ByteRange { start: slice.start, end: Some(slice.end - 1) };
-            let ask = |there: remote::Repository| async move { there.blob(&key.1, Some(asked)).await };
-            let blob = self.upstream(place).ask(&place.name, ask).await?;
+            let blob = self.open_at(key, place, Some(asked)).await?;
             if blob.size().is_some_and(|found| found != size) {
                 return Err(Trouble::Upstream(Failure::Wrong(format!("{}: another size than before", key.1))));
             }
@@ -167,7 +167,7 @@ impl Shared {
 }
 
 /// Why a blob is not answered.
-enum Trouble {
+pub(super) enum Trouble {
     Upstream(Failure),
     Told(Refusal),
 }
@@ -184,7 +184,7 @@ impl From<Refusal> for Trouble {
     }
 }
 
-fn headers(digest: &Digest, length: Option<u64>) -> HeaderMap {
+pub(super) fn headers(digest: &Digest, length: Option<u64>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
@@ -197,7 +197,15 @@ fn headers(digest: &Digest, length: Option<u64>) -> HeaderMap {
     headers
 }
 
-fn unsatisfiable(size: u64) -> Refusal {
+/// Those of an answer that holds a part.
+pub(super) fn sliced(digest: &Digest, slice: &Range<u64>, size: u64) -> Result<HeaderMap> {
+    let mut headers = headers(digest, Some(slice.end - slice.start));
+    let text = format!("bytes {}-{}/{size}", slice.start, slice.end - 1);
+    headers.insert(header::CONTENT_RANGE, HeaderValue::try_from(text).map_err(Refusal::internal)?);
+    Ok(headers)
+}
+
+pub(super) fn unsatisfiable(size: u64) -> Refusal {
     let refusal =
         Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid, format!("the blob has {size} bytes"));
     match HeaderValue::try_from(format!("bytes */{size}")) {

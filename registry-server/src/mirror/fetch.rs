@@ -66,6 +66,10 @@ async fn fetch(shared: &Arc<Shared>, key: &Key, place: &Place, flight: &Arc<Flig
                 sink = Sink::open(shared, key, flight, false).await?;
             }
             Err(Failure::Away { .. }) if sink.sent > from && rounds < MOST_ROUNDS => {}
+            Err(Failure::Full) => {
+                sink.discard().await?;
+                return Err(Failure::Full);
+            }
             Err(failure) => {
                 sink.keep().await?;
                 return Err(failure);
@@ -74,9 +78,17 @@ async fn fetch(shared: &Arc<Shared>, key: &Key, place: &Place, flight: &Arc<Flig
     }
 }
 
+impl Shared {
+    /// Whether the disk takes so many bytes and keeps its reserve.
+    async fn make_sure_of_room(self: &Arc<Self>, bytes: u64) -> Result<(), Failure> {
+        let space = self.blocking(|shared| Ok(shared.objects.space()?)).await.map_err(ours)?;
+        if space.free < self.reserve.saturating_add(bytes) { Err(Failure::Full) } else { Ok(()) }
+    }
+}
+
 /// Passes on what the upstream sends from where the sink is.
 async fn receive(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     upstream: &Upstream,
     key: &Key,
     place: &Place,
@@ -91,6 +103,7 @@ async fn receive(
         if size > upstream.largest_blob || size < sink.sent {
             return Err(too_large(size));
         }
+        shared.make_sure_of_room(size - sink.sent).await?;
         sink.expect(size - sink.sent).await?;
     }
     flight.opened(Arc::clone(&sink.file), blob.size(), sink.sent);
@@ -220,6 +233,9 @@ impl Work {
                 Piece::Verify => return self.commit(shared),
                 Piece::Discard => return self.discard(shared),
             }
+        }
+        if self.hasher.size() == 0 {
+            return self.forget(shared);
         }
         // It broke off: the next request goes on from here.
         self.save(shared)?;

@@ -14,6 +14,7 @@ pub(super) struct Figures {
     pub(super) fetches: Counter,
     pub(super) under_way: Gauge,
     pub(super) resumed: Counter,
+    pub(super) passed: Counter,
     pub(super) bytes: Counter,
     pub(super) failures: Counter,
     pub(super) mismatches: Counter,
@@ -29,6 +30,7 @@ impl Figures {
         counter("mirror_stale", "Cached tags served because an upstream did not answer", &self.stale);
         counter("mirror_fetches", "Blobs whose fetch from an upstream was begun", &self.fetches);
         counter("mirror_resumed", "Fetches that went on where an earlier one broke off", &self.resumed);
+        counter("mirror_passed", "Blobs passed on and not kept, as there was no room", &self.passed);
         counter("mirror_fetched_bytes", "Bytes of blobs received from upstreams", &self.bytes);
         counter("mirror_failures", "Fetches that failed", &self.failures);
         counter("mirror_mismatches", "Fetches whose bytes were not those of their digest", &self.mismatches);

@@ -31,6 +31,7 @@ mod flight;
 mod lists;
 mod manifest;
 mod names;
+mod passing;
 mod turns;
 mod upstream;
 
@@ -82,6 +83,7 @@ struct Shared {
     names: Names,
     upstreams: Vec<Upstream>,
     patience: Duration,
+    reserve: u64,
     objects: Arc<dyn Objects>,
     metadata: Arc<dyn Metadata>,
     tags: Cache<String, manifest::Checked>,
@@ -126,13 +128,14 @@ pub enum Wanted<'a> {
 
 impl Mirror {
     /// Sets up the upstreams of the configuration; `None` where there are none. `own`: the address under which clients
-    /// know this registry. Blocking; calls nobody.
+    /// know this registry. `reserve`: bytes that the disk must have left beside a blob that is kept. Blocking; calls nobody.
     ///
     /// # Errors
     /// When a file that the configuration names is missing or wrong.
     pub fn open(
         config: &Config,
         own: Option<&str>,
+        reserve: u64,
         objects: Arc<dyn Objects>,
         metadata: Arc<dyn Metadata>,
     ) -> Result<Option<Arc<Self>>, Error> {
@@ -148,6 +151,7 @@ impl Mirror {
             upstreams: config.upstream.iter().map(open).collect::<Result<_, _>>()?,
             patience: config.patience.get(),
             partials: fetch::Partials::find(&*metadata)?,
+            reserve,
             objects,
             metadata,
             tags: Cache::new(REMEMBERED),

@@ -21,6 +21,9 @@ const REST: Duration = Duration::from_secs(5);
 /// The longest rest that a host may ask for by `Retry-After`.
 const LONGEST_REST: Duration = Duration::from_secs(15 * 60);
 
+/// How long a host may take for one question, its tries included: a manifest, a list, the head of a blob.
+const LONGEST_ASK: Duration = Duration::from_secs(30);
+
 /// Why an upstream cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -201,7 +204,14 @@ impl Upstream {
                 failure.get_or_insert(resting);
                 continue;
             }
-            match question(host.registry.repository(name)).await {
+            let asked = tokio::time::timeout(LONGEST_ASK, question(host.registry.repository(name))).await;
+            let Ok(asked) = asked else {
+                host.rest(REST, false);
+                let cause = format!("no answer within {} s", LONGEST_ASK.as_secs());
+                failure.get_or_insert(Failure::Away { busy: false, after: REST, cause });
+                continue;
+            };
+            match asked {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     let found = Failure::of(&error);
