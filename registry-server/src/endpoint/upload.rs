@@ -44,7 +44,7 @@ impl Drop for Receiving {
 }
 
 /// Begins an upload; or stores a blob at once (`digest=`), or mounts it (`mount=`).
-pub(crate) async fn begin(mut call: Call) -> Result<Response<Body>> {
+pub(crate) async fn begin(call: Call) -> Result<Response<Body>> {
     let (push, query) = (call.push()?, call.query()?);
     if let Some(text) = query.one("mount")?
         && let Some(response) = mount(&call, &push, route::digest(text)?, query.one("from")?).await?
@@ -54,11 +54,10 @@ pub(crate) async fn begin(mut call: Call) -> Result<Response<Body>> {
     if let Some(text) = query.one("digest")?
         && query.one("mount")?.is_none()
     {
-        let (length, target) = (call.body.size_hint().exact(), target(&call, &push, route::digest(text)?));
+        let (chunk, target) = (whole(&call)?, target(&call, &push, route::digest(text)?));
         let uploads = Arc::clone(&call.registry.uploads);
-        expect_no_range(&mut call)?;
         let _counted = Receiving::new(&call);
-        let row = uploads.whole(&push, length, call.body, target).await?;
+        let row = uploads.whole(&push, chunk, call.body, target).await?;
         return created(&call.registry, &push, row).await;
     }
     let id = call.registry.uploads.begin(&push, algorithm(&query)?).await?;
@@ -166,17 +165,20 @@ fn chunk(call: &Call) -> Result<Chunk> {
             Refusal::new(StatusCode::BAD_REQUEST, ErrorCode::BlobUploadInvalid, message)
         })?),
     };
-    Ok(Chunk { range, length: call.body.size_hint().exact() })
+    let waits = call.parts.headers.contains_key(header::EXPECT);
+    Ok(Chunk { range, length: call.body.size_hint().exact(), waits })
 }
 
-/// A blob that comes at once comes whole.
-fn expect_no_range(call: &mut Call) -> Result<()> {
-    let Chunk { range: Some(range), length } = chunk(call)? else { return Ok(()) };
-    if range.start == 0 && length.is_none_or(|length| length == range.end) {
-        return Ok(());
+/// What the headers say of a blob that comes at once: a range has to be all of it.
+fn whole(call: &Call) -> Result<Chunk> {
+    let chunk = chunk(call)?;
+    match &chunk.range {
+        Some(range) if range.start != 0 || chunk.length.is_some_and(|length| length != range.end) => {
+            let message = "the range is not all of the body";
+            Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message))
+        }
+        _ => Ok(chunk),
     }
-    let message = "the range is not all of the body";
-    Err(Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid, message))
 }
 
 /// `digest-algorithm=`.

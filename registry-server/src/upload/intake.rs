@@ -127,9 +127,10 @@ pub(super) async fn small<B: Incoming>(body: &mut B, chunk: &Chunk) -> Result<Op
     Ok(Some(all.freeze()))
 }
 
-/// Reads on, within bounds, what a refused client sends: closing a socket that holds unread bytes resets it.
-pub(super) async fn linger<B: Incoming, T>(done: Result<T>, body: &mut B) -> Result<T> {
-    if done.is_err() {
+/// Reads on, within bounds, what a refused client sends: closing a socket that holds unread bytes resets it. One that `waits`
+/// is not told to go on.
+pub(super) async fn linger<B: Incoming, T>(done: Result<T>, body: &mut B, waits: bool) -> Result<T> {
+    if done.is_err() && !waits {
         let mut left = LINGER_BYTES;
         let drain = async {
             while let Ok(Some(frame)) = next(body).await {

@@ -52,6 +52,8 @@ pub struct Chunk {
     pub range: Option<std::ops::Range<u64>>,
     /// Its `Content-Length`.
     pub length: Option<u64>,
+    /// Whether the client waits with it until it is asked to go on (`Expect`): a refusal need not hear it out.
+    pub waits: bool,
 }
 
 /// What the bytes of an upload shall become.
@@ -122,7 +124,7 @@ impl Uploads {
     pub async fn begin(self: &Arc<Self>, push: &Push, algorithm: Algorithm) -> Result<UploadId> {
         let (uploads, push) = (Arc::clone(self), push.clone());
         blocking(move || {
-            uploads.room.check(0)?;
+            uploads.room.check(1)?;
             let id = UploadId::random()?;
             let now = Instant::now();
             uploads.admit(&id, push.actor())?;
@@ -177,8 +179,9 @@ impl Uploads {
     ) -> Result<u64> {
         let (uploads, push, id) = (Arc::clone(self), push.clone(), id.clone());
         detached(async move {
+            let waits = chunk.waits;
             let done = uploads.append_here(push, id, chunk, &mut body).await;
-            intake::linger(done, &mut body).await
+            intake::linger(done, &mut body, waits).await
         })
         .await
     }
@@ -211,8 +214,9 @@ impl Uploads {
     ) -> Result<BlobRow> {
         let (uploads, push, id) = (Arc::clone(self), push.clone(), id.clone());
         detached(async move {
+            let waits = chunk.waits;
             let done = uploads.finish_here(push, id, chunk, &mut body, target).await;
-            intake::linger(done, &mut body).await
+            intake::linger(done, &mut body, waits).await
         })
         .await
     }
@@ -261,14 +265,15 @@ impl Uploads {
     pub async fn whole<B: Incoming>(
         self: &Arc<Self>,
         push: &Push,
-        length: Option<u64>,
+        chunk: Chunk,
         mut body: B,
         target: Target,
     ) -> Result<BlobRow> {
         let (uploads, push) = (Arc::clone(self), push.clone());
         detached(async move {
-            let done = uploads.whole_here(push, length, &mut body, target).await;
-            intake::linger(done, &mut body).await
+            let waits = chunk.waits;
+            let done = uploads.whole_here(push, chunk, &mut body, target).await;
+            intake::linger(done, &mut body, waits).await
         })
         .await
     }
@@ -276,12 +281,12 @@ impl Uploads {
     async fn whole_here<B: Incoming>(
         self: Arc<Self>,
         push: Push,
-        length: Option<u64>,
+        chunk: Chunk,
         body: &mut B,
         target: Target,
     ) -> Result<BlobRow> {
-        let (chunk, algorithm) = (Chunk { range: None, length }, target.digest.algorithm());
-        self.room.check(length.unwrap_or_default())?;
+        let algorithm = target.digest.algorithm();
+        self.room.check(chunk.length.unwrap_or(1))?;
         let id = UploadId::random()?;
         let (uploads, owner, named) = (Arc::clone(&self), push.actor().to_owned(), id.clone());
         blocking(move || uploads.admit(&named, &owner)).await?;
@@ -308,8 +313,12 @@ impl Uploads {
     pub async fn cancel(self: &Arc<Self>, push: &Push, id: &UploadId) -> Result<()> {
         let (uploads, push, id) = (Arc::clone(self), push.clone(), id.clone());
         blocking(move || {
-            let sink = uploads.open(&push, &id, &Chunk::default())?;
-            uploads.discard(sink)
+            let claim = Sessions::claim(&uploads.sessions, &id)?;
+            uploads.row(&push, &id)?;
+            uploads.objects.abort(&id)?;
+            uploads.metadata.end_upload(&id)?;
+            claim.end();
+            Ok(())
         })
         .await
     }

@@ -128,7 +128,7 @@ impl Room {
         Self { objects, reserve, left: Mutex::new(None) }
     }
 
-    /// Whether so many more bytes would fit.
+    /// Whether so many more bytes would fit; none always do, so that what is there can be finished.
     ///
     /// # Errors
     /// [`storage::Error::Full`] where not.
@@ -151,7 +151,7 @@ impl Room {
             Some(known) => known,
             None => (Clock::now(), self.objects.space()?.free.saturating_sub(self.reserve)),
         };
-        let fits = wanted < room;
+        let fits = wanted <= room;
         *left = Some((asked, if fits { room - taken } else { room }));
         if fits { Ok(()) } else { Err(storage::Error::Full(PathBuf::from("blobs, beyond the reserve"))) }
     }

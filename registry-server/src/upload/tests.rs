@@ -110,7 +110,7 @@ fn full(bytes: &[u8]) -> StreamBody<Frames> {
 }
 
 fn chunk(range: impl Into<Option<std::ops::Range<u64>>>, length: impl Into<Option<u64>>) -> Chunk {
-    Chunk { range: range.into(), length: length.into() }
+    Chunk { range: range.into(), length: length.into(), waits: false }
 }
 
 fn status<T: std::fmt::Debug>(result: Result<T>) -> (u16, Option<ErrorCode>) {
@@ -137,9 +137,9 @@ async fn a_stream_and_chunks_and_one_request_make_the_same_blob() {
     let last = chunk(100_001..300_000, 199_999);
     assert_eq!(uploads.finish(&push, &id, last, full(rest), target(&all)).await.unwrap().key, row.key);
     // At once, and under another algorithm.
-    uploads.whole(&push, None, full(&all), target(&all)).await.unwrap();
+    uploads.whole(&push, chunk(None, None), full(&all), target(&all)).await.unwrap();
     let other = sha512(&all);
-    let row = uploads.whole(&push, Some(300_000), full(&all), other.clone()).await.unwrap();
+    let row = uploads.whole(&push, chunk(None, Some(300_000)), full(&all), other.clone()).await.unwrap();
     assert_eq!(place.blob(&other.digest).unwrap(), all);
     assert_eq!(row.digest.algorithm(), Algorithm::Sha512);
     assert_eq!(place.files(), (0, 2));
@@ -155,7 +155,7 @@ async fn small_blobs_and_the_empty_one() {
         let id = uploads.begin(&push, Algorithm::Sha256).await.unwrap();
         uploads.finish(&push, &id, chunk(None, size as u64), full(&all), target(&all)).await.unwrap();
         assert_eq!(place.blob(&Digest::sha256(&all)).unwrap(), all, "{size}");
-        uploads.whole(&push, Some(size as u64), full(&all), target(&all)).await.unwrap();
+        uploads.whole(&push, chunk(None, Some(size as u64)), full(&all), target(&all)).await.unwrap();
         assert_eq!(status(uploads.status(&push, &id).await), (404, Some(ErrorCode::BlobUploadUnknown)));
     }
     assert_eq!(place.files(), (0, 5));
@@ -217,7 +217,7 @@ async fn what_is_out_of_order_or_of_another_size_is_refused_and_kept_apart() {
     assert_eq!(status(bad), (400, Some(ErrorCode::DigestInvalid)));
     assert_eq!(status(uploads.status(&push, &id).await).0, 404, "it is gone");
     for length in [Some(3), None] {
-        let bad = uploads.whole(&push, length, full(b"abc"), target(b"abd")).await;
+        let bad = uploads.whole(&push, chunk(None, length), full(b"abc"), target(b"abd")).await;
         assert_eq!(status(bad), (400, Some(ErrorCode::DigestInvalid)));
     }
     assert_eq!(place.files(), (0, 0));
@@ -384,7 +384,7 @@ async fn limits_hold_and_what_expired_makes_room() {
     let first = uploads.begin(&push, Algorithm::Sha256).await.unwrap();
     let second = uploads.begin(&push, Algorithm::Sha256).await.unwrap();
     assert_eq!(status(uploads.begin(&push, Algorithm::Sha256).await).0, 429);
-    assert_eq!(status(uploads.whole(&push, Some(1), full(b"x"), target(b"x")).await).0, 429);
+    assert_eq!(status(uploads.whole(&push, chunk(None, Some(1)), full(b"x"), target(b"x")).await).0, 429);
     uploads.append(&push, &first, chunk(None, None), full(&bytes(90_000))).await.unwrap();
     assert_eq!(status(uploads.append(&push, &second, chunk(None, None), full(&bytes(20_000))).await).0, 429);
     // What the collector ends makes room.
@@ -402,7 +402,7 @@ async fn a_full_disk_is_507_and_leaves_the_session() {
     let full_disk = Storage { reserve: crate::config::Size(space.total), ..storage() };
     let place = Place::with(&full_disk, &limits());
     assert_eq!(status(place.uploads.begin(&push("a"), Algorithm::Sha256).await).0, 507);
-    assert_eq!(status(place.uploads.whole(&push("a"), None, full(b"x"), target(b"x")).await).0, 507);
+    assert_eq!(status(place.uploads.whole(&push("a"), chunk(None, None), full(b"x"), target(b"x")).await).0, 507);
     // With room for little, what is announced is refused before it comes, and what is not when it does.
     let little = Storage { reserve: crate::config::Size(space.free - (64 << 20)), ..storage() };
     let place = Place::with(&little, &limits());
@@ -420,7 +420,7 @@ async fn a_quota_that_is_used_up_leaves_nothing() {
     let quotas = vec![Quota { prefix: String::new(), limit: 10 }];
     for all in [bytes(100), bytes(100_000)] {
         let target = Target { quotas: quotas.clone(), ..target(&all) };
-        let refused = uploads.whole(&push, Some(all.len() as u64), full(&all), target).await;
+        let refused = uploads.whole(&push, chunk(None, Some(all.len() as u64)), full(&all), target).await;
         assert_eq!(status(refused), (403, Some(ErrorCode::Denied)));
     }
     assert_eq!(place.files(), (0, 0));
@@ -434,7 +434,9 @@ async fn equal_blobs_at_once_are_one() {
     let tasks: Vec<_> = (0..12)
         .map(|_| {
             let (uploads, all) = (Arc::clone(&place.uploads), all.clone());
-            tokio::spawn(async move { uploads.whole(&push("a"), None, full(&all), target(&all)).await.unwrap().key })
+            tokio::spawn(async move {
+                uploads.whole(&push("a"), chunk(None, None), full(&all), target(&all)).await.unwrap().key
+            })
         })
         .collect();
     let mut keys = Vec::new();
