@@ -196,4 +196,17 @@ mod tests {
             assert_eq!(is_upload_session(&request(method, &path, &[])), expected, "{method} {path}");
         }
     }
+
+    const SEEDS: &[&str] =
+        &["Basic YWxpY2U6c2VjcmV0", "basic Og==", "Bearer eyJhbGciOiJFUzI1NiJ9.e30.AA", "Basic w6k6w7w=", ""];
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_nearly_right_is_read_or_refused(header in crate::auth::mutation::mutated(SEEDS)) {
+            if let Ok(Credentials::Basic { name, password }) = Credentials::parse(&header) {
+                proptest::prop_assert!(!name.contains(':') && !(name.is_empty() && password.is_empty()));
+                proptest::prop_assert!(!name.chars().chain(password.chars()).any(char::is_control));
+            }
+        }
+    }
 }

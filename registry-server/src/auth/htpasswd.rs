@@ -280,4 +280,19 @@ mod tests {
         assert_eq!(line("a", "", Kind::Argon2), Err(Error::Password));
         assert_eq!(line("a", &"x".repeat(73), Kind::Bcrypt(4)), Err(Error::Password));
     }
+
+    const SEEDS: &[&str] = &[
+        ALICE,
+        "# a\n\nbob:$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$7sGpR4H5Yj3hmfTJDT8CvJ2lA3LLTVS1vHBeyTcbbJ0\r\n",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_nearly_right_is_read_or_refused_by_line(text in crate::auth::mutation::mutated(SEEDS)) {
+            if let Err(reason) = Htpasswd::parse(text.as_bytes()) {
+                let line = reason.split_once(':').and_then(|(line, _)| line.parse::<usize>().ok());
+                proptest::prop_assert!(line.is_some_and(|line| line >= 1), "{reason}");
+            }
+        }
+    }
 }

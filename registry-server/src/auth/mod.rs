@@ -17,6 +17,8 @@ pub mod htpasswd;
 mod issuer;
 pub mod jwt;
 pub mod keys;
+#[cfg(test)]
+mod mutation;
 mod passwords;
 pub mod policy;
 mod principal;

@@ -127,4 +127,16 @@ mod tests {
         let push = parse(["repository:a:push"]);
         assert!(push.covers(Action::Update, &name) && !push.covers(Action::Delete, &name));
     }
+
+    const SEEDS: &[&str] = &["repository:team/app:pull,push registry:catalog:*", "repository(plugin):a:*", ""];
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_nearly_right_grants_what_it_names(text in crate::auth::mutation::mutated(SEEDS)) {
+            for scope in &parse([text.as_str()]).scopes {
+                proptest::prop_assert!(text.contains(scope.repository.as_str()));
+                proptest::prop_assert!(!scope.actions.is_empty() && !scope.actions.contains(&Action::Update));
+            }
+        }
+    }
 }

@@ -198,3 +198,20 @@ fn what_looks_like_a_token() {
         assert_eq!(looks_like(word), expected, "{word:.30}");
     }
 }
+
+proptest::proptest! {
+    /// A signature of ECDSA can be written in more than one way, what it signs cannot.
+    #[test]
+    fn what_is_nearly_a_token_is_none(token in crate::auth::mutation::mutated(&[ES256])) {
+        let keys = format!("{{\"keys\":[{P256}]}}");
+        let signed = |token: &str| token.rsplit_once('.').map(|(signed, _)| signed.to_owned());
+        if claims(&token, keys.as_bytes()).is_ok() {
+            proptest::prop_assert_eq!(signed(&token), signed(ES256));
+        }
+    }
+
+    #[test]
+    fn what_is_nearly_a_set_is_read_or_refused(key in crate::auth::mutation::mutated(&[RSA, P256, ED25519])) {
+        drop(claims(RS256, format!("{{\"keys\":[{key}]}}").as_bytes()));
+    }
+}

@@ -166,3 +166,26 @@ fn explanations() {
         assert_eq!(policy.explain(caller, action, &team, tag, Anonymous::None), expected, "{caller:?} {action}");
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn what_is_nearly_right_is_compiled_or_refused_by_line(text in crate::auth::mutation::mutated(&[TEAM])) {
+        let lines = text.matches('\n').count() + 1;
+        match Policy::parse(text.as_bytes()) {
+            Err(reason) => {
+                let line = reason.split_once(':').and_then(|(line, _)| line.parse::<usize>().ok());
+                proptest::prop_assert!(line.is_some_and(|line| (1..=lines).contains(&line)), "{reason}");
+            }
+            Ok(policy) => {
+                let repository = "team/app".parse().unwrap();
+                for action in Action::ALL {
+                    // Whoever has logged in may do what nobody may, unless a rule denies it to them.
+                    let nobody = policy.decide(&Principal::anonymous(), action, &repository, Anonymous::None);
+                    let somebody = policy.decide(&user("bob", &["dev"]), action, &repository, Anonymous::None);
+                    let denied = matches!(somebody, Decision::Denied(_));
+                    proptest::prop_assert!(!nobody.is_allowed() || somebody.is_allowed() || denied);
+                }
+            }
+        }
+    }
+}

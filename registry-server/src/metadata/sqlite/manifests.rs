@@ -147,7 +147,8 @@ fn insert(change: &mut Change<'_>, repository: &Repository, new: &NewManifest) -
         params![repository.id, key, size, new.media_type, new.artifact_type, new.annotations, subject, new.at.0];
     change.execute(sql, values)?;
     // Its referrers have their subject now.
-    let sql = "UPDATE manifests INDEXED BY manifests_by_subject SET pins = pins + 1 WHERE repository = ?1 AND subject = ?2";
+    let sql =
+        "UPDATE manifests INDEXED BY manifests_by_subject SET pins = pins + 1 WHERE repository = ?1 AND subject = ?2";
     change.execute(sql, params![repository.id, key])?;
     change.execute("UPDATE repositories SET manifests = manifests + 1 WHERE id = ?1", [repository.id])?;
     repositories::count(change, repository, 1, signed(bytes))

@@ -61,7 +61,8 @@ impl Preview<'_> {
                 *self.refs.entry((repository, child)).or_default() += 1;
                 self.unpin((repository, child), before.0)?;
             }
-            let sql = "SELECT digest FROM manifests INDEXED BY manifests_by_subject WHERE repository = ?1 AND subject = ?2";
+            let sql =
+                "SELECT digest FROM manifests INDEXED BY manifests_by_subject WHERE repository = ?1 AND subject = ?2";
             let referrers: Vec<Key> = rows(self.connection, sql, params![repository, parent], |row| row.get(0))?;
             for referrer in referrers {
                 self.unpin((repository, referrer), before.0)?;
