@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use registry_server::auth::Anonymous;
+use registry_server::control::{COMMANDS, Client, Collect, Running, Service, Status};
 use registry_server::observe::side::Side;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -202,4 +203,42 @@ async fn writes_are_told_to_others() {
     assert_eq!(seen(), expected);
     harness.registry.stop.cancel();
     jobs.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_control_socket() {
+    let harness = Harness::start().await;
+    harness.push_blob("a", b"blob").await;
+    let reloads = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&reloads);
+    let running = Running {
+        registry: Arc::clone(&harness.registry),
+        addresses: vec![harness.address.to_string()],
+        root: harness.root().to_owned(),
+        started: registry_server::time::Instant::now(),
+        reload: Box::new(move || {
+            *counted.lock().unwrap() += 1;
+            if *counted.lock().unwrap() == 1 { Ok(()) } else { Err("the file is wrong".to_owned()) }
+        }),
+    };
+    tokio::spawn(Service::bind(harness.root(), Arc::new(running), COMMANDS).unwrap().run());
+    let root = harness.root().to_owned();
+    let asked = tokio::task::spawn_blocking(move || {
+        let client = Client::connect(&root).unwrap();
+        let status: Status = client.ask("status", &()).unwrap();
+        assert_eq!((status.bytes, status.draining, status.trouble.len()), (4, false, 0));
+        let collect = Collect { dry_run: false, grace: Some(registry_server::config::Duration::seconds(1)) };
+        let refused = client.ask::<serde_json::Value>("gc", &collect).unwrap_err().to_string();
+        assert!(refused.contains("needs at least 12h"), "{refused}");
+        let collected: serde_json::Value = client.ask("gc", &Collect::default()).unwrap();
+        assert_eq!(collected["blobs"], 0, "younger than the grace");
+        client.ask::<()>("reload", &()).unwrap();
+        assert_eq!(client.ask::<()>("reload", &()).unwrap_err().to_string(), "the file is wrong");
+        client.ask::<()>("drain", &()).unwrap();
+        client.ask::<Status>("status", &()).unwrap()
+    });
+    let status = asked.await.unwrap();
+    assert!(status.draining && status.collected.is_some());
+    assert_eq!(status.trouble, ["it is ending"]);
+    assert!(harness.registry.stop.is_cancelled());
 }

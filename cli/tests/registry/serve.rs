@@ -256,12 +256,22 @@ error: 3 things are wrong with the configuration
 }
 
 #[test]
-fn the_log_may_be_json() {
+fn the_log_has_a_line_a_request() {
     let env = Env::new();
-    let server = Server::start(&env, &["--log-format", "json"]);
+    env.write("r.toml", "[log]\nformat = \"json\"\nrequests = true\n");
+    let server = Server::start(&env, &["--config", "r.toml"]);
+    server.request("GET /v2/a%0a%22,%22status%22:200/tags/list");
     let (_, log) = server.stop();
-    assert!(log.starts_with("{\"") && log.contains("\"level\":\"info\""), "{log}");
-    assert!(fs::read_dir(env.work().join("registry")).is_ok());
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let request = lines.iter().find(|line| line["target"] == "access").unwrap_or_else(|| panic!("{log}"));
+    assert_eq!((&request["method"], &request["status"]), (&"GET".into(), &400.into()));
+    assert_eq!(request["path"], "/v2/a%0a%22,%22status%22:200/tags/list");
+    assert_eq!(request["address"], "127.0.0.1");
+    let server = Server::start(&env, &["--log-format", "text"]);
+    server.request("GET /v2/");
+    let (_, log) = server.stop();
+    assert!(log.contains("INFO  access: answered request="), "{log}");
+    assert!(log.contains(" address=127.0.0.1 ") && log.contains(" method=GET path=/v2/ status=200 "), "{log}");
 }
 
 /// An endpoint for events: gives what is posted to it, one request after the other.
@@ -309,7 +319,13 @@ fn the_units_of_systemd_are_sound() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../registry-server/systemd");
     let env = Env::new();
     let read = |name: &str| fs::read_to_string(format!("{folder}/{name}")).unwrap();
-    env.write("registry.toml", read("registry.toml"));
+    let passwords = env.write("htpasswd", "");
+    let passwords = passwords.to_str().unwrap();
+    let example = read("registry.toml");
+    env.write("registry.toml", &example);
+    let missing = env.fails(1, &["registry", "serve", "--check", "--config", "registry.toml"]);
+    assert!(missing.contains("/etc/estiba-registry/htpasswd"), "{missing}");
+    env.write("registry.toml", example.replace("/etc/estiba-registry/htpasswd", passwords));
     assert_eq!(env.ok(&["registry", "serve", "--check", "--config", "registry.toml"]), "ok\n");
     let service = read("estiba-registry.service").replace("/usr/bin/estiba", env!("CARGO_BIN_EXE_estiba"));
     let service = env.write("estiba-registry.service", service);

@@ -80,6 +80,8 @@ pub struct Status {
     pub free: u64,
     /// Events that wait to be delivered.
     pub events: u64,
+    /// When the last collection ended, since it runs.
+    pub collected: Option<Instant>,
 }
 
 fn status(running: &Running) -> Result<Status, String> {
@@ -96,6 +98,7 @@ fn status(running: &Running) -> Result<Status, String> {
         bytes: registry.metadata.total_bytes().map_err(|error| error.to_string())?,
         free: registry.objects.space().map_err(|error| error.to_string())?.free,
         events: registry.metadata.pending_events().map_err(|error| error.to_string())?,
+        collected: registry.collector.last().map(|(at, _)| at),
     })
 }
 

@@ -216,8 +216,7 @@ mod tests {
         let sink = Arc::clone(&lines);
         let layer = Lines { format, sink: Box::new(move |line| sink.lock().unwrap().push_str(line)) };
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        let text = lines.lock().unwrap().clone();
-        text
+        lines.lock().unwrap().clone()
     }
 
     #[test]

@@ -42,9 +42,7 @@ struct Endpoint {
 
 impl Endpoint {
     fn new(name: &'static str) -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
-        const ROW: [AtomicU64; STATUSES.len()] = [ZERO; STATUSES.len()];
-        Self { name, answered: [ROW; METHODS.len()], took: [ZERO; BUCKETS.len() + 1], micros: ZERO }
+        Self { name, answered: Default::default(), took: Default::default(), micros: AtomicU64::default() }
     }
 }
 

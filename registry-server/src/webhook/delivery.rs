@@ -24,14 +24,16 @@ const BATCH: usize = 512;
 const LANES: u64 = 4;
 /// How long a lane goes on before the outbox is asked again: a slow receiver holds the others up no longer.
 const TURN: Duration = Duration::from_secs(5);
-/// How often the outbox is asked without a reason: after a start nobody knows what is due when.
-const POLL: Duration = Duration::from_secs(5);
+/// How often the outbox is asked for what has come due: one row by index.
+const POLL: Duration = Duration::from_secs(1);
+/// How long to wait when the outbox fails.
+const TROUBLE: Duration = Duration::from_secs(5);
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause that a receiver may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(24 * 3600);
 /// What is read of a signing key: more is no key.
-const LARGEST_KEY: usize = 4096;
+const LARGEST_KEY: u64 = 4096;
 /// Where events go that nobody took.
 const DEAD_LETTERS: &str = "dead-letters.jsonl";
 
@@ -117,10 +119,10 @@ impl Worker {
         while !stop.is_cancelled() {
             let wait = match worker.turn(&stop).await {
                 Ok(true) => continue,
-                Ok(false) => POLL.min(FIRST_PAUSE),
+                Ok(false) => POLL,
                 Err(error) => {
                     tracing::error!(%error, "events wait: the outbox cannot be read or written");
-                    POLL
+                    TROUBLE
                 }
             };
             tokio::select! {
@@ -283,7 +285,7 @@ impl Target {
         let body = envelope.event.get().to_owned();
         let mut request = self.client.post(&self.endpoint.url).headers(self.headers.clone());
         if let Some(file) = &self.endpoint.secret_file {
-            match key(file) {
+            match key(file.clone()).await {
                 Ok(key) => request = request.header("X-Estiba-Signature", signature(&key, body.as_bytes())),
                 Err(error) => return later(format!("{}: {error}", file.display())),
             }
@@ -319,14 +321,17 @@ fn asked(answer: &reqwest::Response) -> Option<Duration> {
 }
 
 /// The signing key: read each time, so that it may change. A newline at its end is the editor's.
-fn key(file: &Path) -> std::io::Result<Vec<u8>> {
+async fn key(file: PathBuf) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
-    let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(LARGEST_KEY as u64).read_to_end(&mut bytes)?;
-    while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-        bytes.pop();
-    }
-    Ok(bytes)
+    let read = move || {
+        let mut bytes = Vec::new();
+        std::fs::File::open(file)?.take(LARGEST_KEY).read_to_end(&mut bytes)?;
+        while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+            bytes.pop();
+        }
+        Ok(bytes)
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }
 
 /// `sha256=<hex>`: HMAC-SHA256 over the body.

@@ -238,7 +238,7 @@ mod tests {
     fn as_the_format_asks() {
         let digest: Digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".parse().unwrap();
         let repository: RepositoryName = "team/app".parse().unwrap();
-        let event = Event::TagMoved { tag: "v1".parse().unwrap(), digest: digest.clone(), previous: None };
+        let event = Event::TagMoved { tag: "v1".parse().unwrap(), digest, previous: None };
         let sent = cloud_event("1", "https://r.example", &repository, "user:ann", Instant(1_700_000_000_123), &event);
         let expected = json!({
             "specversion": "1.0",

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::metadata::SqliteMetadata;
-use crate::observe::Metrics;
 
 /// What was posted: head and body.
 type Posts = Arc<Mutex<Vec<(String, serde_json::Value)>>>;

@@ -57,7 +57,9 @@ pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
         true
     };
     let report = match Owner::take(&root).map_err(not_ours)? {
-        Owner::Running(client) => client.call("gc", &asked, |report: Report| drop(progress(&report)))?,
+        Owner::Running(client) => client.call("gc", &asked, |report: Report| {
+            progress(&report);
+        })?,
         Owner::Locked(lock) => {
             // Opening takes the lock again.
             drop(lock);

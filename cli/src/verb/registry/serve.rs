@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use registry_server::auth::{Gate, Surroundings};
 use registry_server::config::{Address, Addresses, Config, Override};
 use registry_server::control::{COMMANDS, Reload, Running, Service};
 use registry_server::observe::log;
@@ -12,6 +13,7 @@ use registry_server::server::{self, Listener};
 use registry_server::tls::Tls;
 use registry_server::{OpenError, Registry};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::{Place, not_ours, setting};
 use crate::context::Context;
@@ -92,9 +94,7 @@ impl Args {
 pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     let config = args.load()?;
     if args.check {
-        if config.server.tls.enabled() {
-            Tls::open(&config.server.tls)?;
-        }
+        check(&config)?;
         ui::out("ok\n")?;
         return Ok(0);
     }
@@ -117,7 +117,22 @@ pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     code
 }
 
+/// Opens what the configuration names, and makes nothing.
+fn check(config: &Config) -> Result {
+    if config.server.tls.enabled() {
+        Tls::open(&config.server.tls)?;
+    }
+    let mut auth = config.auth.clone();
+    // It would make its key.
+    auth.token.enabled = false;
+    let local = config.server.address.0.iter().all(Address::is_local);
+    let surroundings = Surroundings { url: config.server.url.clone(), local, ..Surroundings::default() };
+    Gate::open(&auth, &surroundings).map(drop).map_err(|error| not_opened(OpenError::Gate(error)))
+}
+
 async fn serve(args: Args, mut config: Config, root: PathBuf, log: log::Handle) -> Result<u8> {
+    // From here on a signal ends it in order.
+    let signals = Signals::new()?;
     let listeners = listeners(&config)?;
     // Who may come in depends on where the doors really are.
     config.server.address = Addresses(listeners.iter().map(|listener| listener.address().clone()).collect());
@@ -135,7 +150,6 @@ async fn serve(args: Args, mut config: Config, root: PathBuf, log: log::Handle) 
     });
     let service = Service::bind(&root, Arc::clone(&running), COMMANDS).map_err(not_ours)?;
     let control = tokio::spawn(service.run());
-    let signals = Signals::new()?;
     let side = match registry.config.metrics.address {
         Some(address) => Some(
             Side::bind(address)
@@ -259,30 +273,37 @@ impl Signals {
     }
 
     /// Until the server has ended. A second signal to stop does not wait for it.
-    async fn obey(mut self, running: &Arc<Running>, mut served: tokio::task::JoinHandle<()>) -> Result<u8> {
+    async fn obey(mut self, running: &Arc<Running>, mut served: JoinHandle<()>) -> Result<u8> {
+        let stop = &running.registry.stop;
+        let mut ending = false;
         loop {
             let number = tokio::select! {
                 ended = &mut served => {
                     return ended.map(|()| 0).map_err(|error| Error::failed(format!("the server ended: {error}")));
                 }
-                _ = self.terminate.recv() => libc_number(SignalKind::terminate()),
-                _ = self.interrupt.recv() => libc_number(SignalKind::interrupt()),
+                // By a signal, or by the control socket.
+                () = stop.cancelled(), if !ending => {
+                    ending = true;
+                    notify(&[sd_notify::NotifyState::Stopping]);
+                    tracing::info!("ending: requests under way may finish; a second signal does not wait");
+                    continue;
+                }
+                _ = self.terminate.recv() => number(SignalKind::terminate()),
+                _ = self.interrupt.recv() => number(SignalKind::interrupt()),
                 _ = self.hang_up.recv() => {
                     read_again(running).await;
                     continue;
                 }
             };
-            if running.registry.stop.is_cancelled() {
+            if stop.is_cancelled() {
                 return Ok(128 + number);
             }
-            notify(&[sd_notify::NotifyState::Stopping]);
-            tracing::info!("ending: requests under way may finish; a second signal does not wait");
-            running.registry.stop.cancel();
+            stop.cancel();
         }
     }
 }
 
-fn libc_number(kind: SignalKind) -> u8 {
+fn number(kind: SignalKind) -> u8 {
     u8::try_from(kind.as_raw_value()).unwrap_or_default()
 }
 

@@ -1,6 +1,8 @@
 //! `estiba registry status`.
 
-use registry_server::control::{Owner, Status};
+use std::io::ErrorKind::{ConnectionRefused, NotFound};
+
+use registry_server::control::{self, Client, Status};
 use serde_json::json;
 
 use super::{Place, not_ours};
@@ -32,11 +34,13 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     let config = args.place.load(Vec::new())?;
     let root = Place::root(&config)?;
-    // Looking makes nothing: a root that is not there has no server.
-    let owner = if root.is_dir() { Some(Owner::take(&root).map_err(not_ours)?) } else { None };
-    let Some(Owner::Running(client)) = owner else {
-        ui::out(&format!("no registry runs on {}\n", root.display()))?;
-        return Ok(code::FAILED);
+    let client = match Client::connect(&root) {
+        Ok(client) => client,
+        Err(control::Error::Io { source, .. }) if matches!(source.kind(), NotFound | ConnectionRefused) => {
+            ui::out(&format!("no registry runs on {}\n", root.display()))?;
+            return Ok(code::FAILED);
+        }
+        Err(error) => return Err(not_ours(error)),
     };
     let status: Status = client.ask("status", &json!(null))?;
     ui::out(&match &args.format {
@@ -62,6 +66,7 @@ fn shown(status: &Status) -> String {
         ("Stored", size(status.bytes)),
         ("Free", size(status.free)),
         ("Events", format!("{} to be delivered", status.events)),
+        ("Collected", status.collected.map_or_else(|| "not yet".to_owned(), |at| ago(now() - at.0 / 1000))),
     ];
     lines.iter().map(|(name, value)| format!("{:<12}{value}\n", format!("{name}:"))).collect()
 }
