@@ -267,7 +267,7 @@ fn the_log_has_a_line_a_request() {
     assert_eq!((&request["method"], &request["status"]), (&"GET".into(), &400.into()));
     assert_eq!(request["path"], "/v2/a%0a%22,%22status%22:200/tags/list");
     assert_eq!(request["address"], "127.0.0.1");
-    let server = Server::start(&env, &["--log-format", "text"]);
+    let server = Server::start(&env, &["--config", "r.toml", "--log-format", "text"]);
     server.request("GET /v2/");
     let (_, log) = server.stop();
     assert!(log.contains("INFO  access: answered request="), "{log}");
