@@ -1,7 +1,7 @@
 #!/bin/bash
 # The registry from outside: a real `estiba registry serve`, and what speaks to registries.
 #
-# usage: run.sh [--label WORD] [PART|NAME...]      parts: conformance clients import attacks kills (all)
+# usage: run.sh [--label WORD] [PART|NAME...]      parts: conformance clients import attacks kills page data (all)
 #
 # The binary is $ESTIBA (else estiba in the PATH). $BUSYBOX_LAYOUT is a layout of busybox as
 # testdata/base/busybox.sh makes it; $CLIENTS a folder with crane, regctl and oras. $REGISTRY (host:port) names
@@ -29,6 +29,8 @@ failures=0
 . "$here/daemon.sh"
 . "$here/attacks.sh"
 . "$here/kills.sh"
+. "$here/page.sh"
+. "$here/data.sh"
 
 cleanup() {
 	stop_server
@@ -73,11 +75,13 @@ part_clients() {
 part_import() { run_all import; }
 part_attacks() { run_all attack; }
 part_kills() { run_all kill; }
+part_page() { run_all page; }
+part_data() { run_all data; }
 
-[ $# -gt 0 ] || set -- conformance clients import attacks kills
+[ $# -gt 0 ] || set -- conformance clients import attacks kills page data
 for what; do
 	case $what in
-	conformance | clients | import | attacks | kills) "part_$what" ;;
+	conformance | clients | import | attacks | kills | page | data) "part_$what" ;;
 	client_*) begin_setting "${SETTING:-plain}" && run_check "$what" ;;
 	*) run_check "$what" ;;
 	esac
