@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod blobs;
+mod data;
 mod harness;
 #[path = "../../crates/remote/tests/client/host.rs"]
 mod host;
@@ -11,6 +12,7 @@ mod manifests;
 mod mirror;
 mod names;
 mod operations;
+mod page;
 mod rights;
 mod server;
 mod uploads;

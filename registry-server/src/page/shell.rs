@@ -108,11 +108,6 @@ impl Render for Trail<'_> {
     }
 }
 
-/// A table that may be wider than the screen: it scrolls by itself, with the keyboard too.
-pub(crate) fn scrolling(label: &str, table: &Markup) -> Markup {
-    html! { div.scroll role="region" aria-label=(label) tabindex="0" { (table) } }
-}
-
 /// The way on in a list that has more.
 pub(crate) fn more(href: Option<&str>, first: Option<&str>) -> Markup {
     html! {
@@ -125,7 +120,8 @@ pub(crate) fn more(href: Option<&str>, first: Option<&str>) -> Markup {
     }
 }
 
-/// A horizontal bar of parts, each with its share of `total` and a class. Drawn by attributes, since the page's policy allows no inline style.
+/// A horizontal bar of parts, each with its share of `total` and a class. Drawn by attributes, since the page's policy
+/// allows no inline style. Without a label it only repeats a number beside it.
 pub(crate) fn bar(label: &str, parts: &[(u64, &'static str)], total: u64) -> Markup {
     #[expect(clippy::cast_precision_loss, reason = "a share of a bar on a screen")]
     let share = |bytes: u64| 100.0 * bytes as f64 / total.max(1) as f64;
@@ -139,7 +135,7 @@ pub(crate) fn bar(label: &str, parts: &[(u64, &'static str)], total: u64) -> Mar
         })
         .collect();
     html! {
-        svg.bar role="img" aria-label=(label) width="100%" height="10" {
+        svg.bar role=[(!label.is_empty()).then_some("img")] aria-label=[(!label.is_empty()).then_some(label)] aria-hidden=[label.is_empty().then_some("true")] width="100%" height="10" {
             @for (x, width, class) in placed {
                 rect class=(class) x=(format!("{x:.3}%")) width=(format!("{width:.3}%")) height="10" {}
             }

@@ -49,7 +49,7 @@ impl TagView {
             @if moved == Some(newest.sequence) { (self.result(newest)) }
             @match newest.digest {
                 Some(digest) => {
-                    p.names { "Names " (self.manifest(&digest)) " since " (figure::moment(newest.at, now)) ", by " (cell(&newest.actor)) "." }
+                    p.names { "Names " (self.manifest(&digest)) ". Moved " (figure::moment(newest.at, now)) " by " (cell(&newest.actor)) "." }
                     (host.pull_tag(&self.repository, Some(&self.tag)))
                 }
                 None => p.names { "Deleted " (figure::moment(newest.at, now)) " by " (cell(&newest.actor)) "." },

@@ -86,7 +86,7 @@ fn restore(registry: &Registry, push: &Push, tag: &Tag, form: &Form) -> Result<i
         None => Event::TagCreated { tag: tag.clone(), digest: form.digest },
         previous => Event::TagMoved { tag: tag.clone(), digest: form.digest, previous },
     };
-    registry.events.record(repository, push.actor(), now, &[event]);
+    registry.tell(repository, push.actor(), now, &[event]);
     Ok(metadata.history(repository, tag, 1)?.first().map_or(0, |row| row.sequence))
 }
 
