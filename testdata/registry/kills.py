@@ -47,6 +47,7 @@ class Pusher:
 
     def blob(self, seed, size):
         data = content(seed, size)
+        self.note(sending=sha256(data), repository=self.repository)
         answer = ask(self.at, "POST", f"/v2/{self.repository}/blobs/uploads/?digest={sha256(data)}", {"Content-Type": "application/octet-stream"}, data)
         expect(answer.status == 201, f"a blob: {answer}")
         self.note(blob=[seed, size], digest=sha256(data), repository=self.repository)
@@ -92,6 +93,7 @@ class Pusher:
             upload["place"], upload["done"] = place[place.index("/v2/"):], end
             self.note(upload=upload)
         place = upload["place"]
+        self.note(sending=sha256(data), repository=self.repository)
         answer = ask(self.at, "PUT", f"{place}{'&' if '?' in place else '?'}digest={sha256(data)}")
         expect(answer.status == 201, f"finishing an upload: {answer}")
         self.note(finished=upload["seed"], blob=[upload["seed"], upload["size"]], digest=sha256(data), repository=self.repository)
@@ -150,7 +152,7 @@ def check(at, folder):
     blobs = tags = 0
     connection = Connection(at)
     for name in sorted(os.listdir(folder)):
-        state, seen = {}, set()
+        state, seen, unsure = {}, set(), set()
         for line in lines(os.path.join(folder, name)):
             if "blob" in line and line["digest"] not in seen:
                 seen.add(line["digest"])
@@ -159,6 +161,8 @@ def check(at, folder):
                 expect(answer.status == 200, f"the acknowledged blob {line['digest']} is {answer.status}")
                 expect(sha256(answer.body) == line["digest"] and len(answer.body) == size, f"the blob {line['digest']} came back as other bytes")
                 blobs += 1
+            if "sending" in line:
+                unsure.add((line["repository"], line["sending"]))
             # Between a request and its answer a tag may be as before or as asked.
             if "trying" in line:
                 state.setdefault((line["repository"], line["trying"]), {None}).add(line["manifest"])
@@ -168,6 +172,11 @@ def check(at, folder):
                 state.setdefault((line["repository"], line["deleting"]), {None}).add(None)
             elif "deleted" in line:
                 state[line["repository"], line["deleted"]] = {None}
+        # What was not acknowledged may be there whole, or not at all.
+        for repository, digest in unsure:
+            if digest not in seen:
+                answer = connection.ask("GET", f"/v2/{repository}/blobs/{digest}")
+                expect(answer.status == 404 or sha256(answer.body) == digest, f"the unacknowledged blob {digest} is served as other bytes: {answer.status}")
         for (repository, tag), may in state.items():
             answer = connection.ask("GET", f"/v2/{repository}/manifests/{tag}", {"Accept": IMAGE})
             is_now = sha256(answer.body) if answer.status == 200 else None
