@@ -111,15 +111,20 @@ pub enum Error {
 
 /// TLS as it is now.
 pub struct Tls {
+    files: Arc<Files>,
+    patience: Duration,
+}
+
+/// What the files say, and how they were when they said it.
+struct Files {
     config: TlsConfig,
     current: ArcSwap<ServerConfig>,
-    files: crate::auth::Stamps,
-    patience: Duration,
+    stamps: crate::auth::Stamps,
 }
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Tls").field("config", &self.files.config).finish_non_exhaustive()
     }
 }
 
@@ -130,8 +135,9 @@ impl Tls {
     /// When one cannot be read, or the key is not the certificate's.
     pub fn open(config: &TlsConfig) -> Result<Self, Error> {
         let paths = [&config.certificate, &config.key, &config.client_ca];
-        let files = crate::auth::Stamps::of(paths.into_iter().flatten().cloned().collect());
-        Ok(Self { config: config.clone(), current: ArcSwap::from(load(config)?), files, patience: HANDSHAKE })
+        let stamps = crate::auth::Stamps::of(paths.into_iter().flatten().cloned().collect());
+        let files = Files { config: config.clone(), current: ArcSwap::from(load(config)?), stamps };
+        Ok(Self { files: Arc::new(files), patience: HANDSHAKE })
     }
 
     /// Shakes hands.
@@ -140,7 +146,7 @@ impl Tls {
     /// When the client does not speak TLS, shows a wrong certificate, or takes too long.
     pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> io::Result<TlsStream<S>> {
         self.refresh();
-        let acceptor = TlsAcceptor::from(self.current.load_full());
+        let acceptor = TlsAcceptor::from(self.files.current.load_full());
         match tokio::time::timeout(self.patience, acceptor.accept(stream)).await {
             Ok(shaken) => shaken,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")),
@@ -153,20 +159,23 @@ impl Tls {
         connection.peer_certificates()?.first().map(|certificate| certificate.to_vec())
     }
 
-    /// Reads the files again where one has changed; looks at most once a second.
+    /// Reads the files again, off the reactor, where one has changed; looks at most once a second. The next handshake sees it.
     fn refresh(&self) {
-        if self.files.changed() {
-            self.read_again();
+        if self.files.stamps.changed() {
+            let files = Arc::clone(&self.files);
+            crate::auth::off_the_reactor(move || files.read_again());
         }
     }
 
     /// Looks at once whether a file changed: after SIGHUP.
     pub fn reload(&self) {
-        if self.files.changed_now() {
-            self.read_again();
+        if self.files.stamps.changed_now() {
+            self.files.read_again();
         }
     }
+}
 
+impl Files {
     fn read_again(&self) {
         match load(&self.config) {
             Ok(new) => {

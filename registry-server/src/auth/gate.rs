@@ -360,7 +360,9 @@ impl Gate {
             None => !principal.is_anonymous() && *entry == principal.name,
         };
         let open = self.everybody == Anonymous::All;
-        if open || principal.method == Method::Local || self.administrators.iter().any(listed) {
+        // A token grants what it names and no more.
+        let listed = principal.grant.is_none() && self.administrators.iter().any(listed);
+        if open || principal.method == Method::Local || listed {
             return Ok(Administer::granted(principal.actor()));
         }
         if principal.is_anonymous() && self.has_logins() {

@@ -38,4 +38,4 @@ pub use proof::{Administer, Catalog, Delete, Pull, Push};
 pub use watched::FileError;
 
 pub(crate) use exchange::NOT_KEPT;
-pub(crate) use stamp::{Stamps, read_bounded};
+pub(crate) use stamp::{Stamps, off_the_reactor, read_bounded};

@@ -72,6 +72,14 @@ impl Stamps {
     }
 }
 
+/// Does what waits for a disk on a thread that may, where there is a reactor.
+pub(crate) fn off_the_reactor(work: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}
+
 /// Reads a file that must not be larger than `limit` bytes.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

@@ -34,7 +34,9 @@ pub enum FileError {
 type Parse<T> = fn(&[u8]) -> Result<T, String>;
 
 /// A parsed file.
-pub(crate) struct Watched<T> {
+pub(crate) struct Watched<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
     path: PathBuf,
     limit: u64,
     parse: Parse<T>,
@@ -44,33 +46,37 @@ pub(crate) struct Watched<T> {
 
 impl<T> std::fmt::Debug for Watched<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watched").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Watched").field("path", &self.0.path).finish_non_exhaustive()
     }
 }
 
-impl<T> Watched<T> {
+impl<T: Send + Sync + 'static> Watched<T> {
     /// Reads the file, of at most `limit` bytes.
     pub(crate) fn open(path: &Path, limit: u64, parse: Parse<T>) -> Result<Self, FileError> {
         let stamps = Stamps::of(vec![path.to_owned()]);
         let current = ArcSwap::from_pointee(read(path, limit, parse)?);
-        Ok(Self { path: path.to_owned(), limit, parse, stamps, current })
+        Ok(Self(Arc::new(Inner { path: path.to_owned(), limit, parse, stamps, current })))
     }
 
-    /// What the file says; looks at most once a second whether it changed.
+    /// What the file says; looks at most once a second whether it changed. It is then read off the reactor: this answer is still the
+    /// old one.
     pub(crate) fn get(&self) -> Guard<Arc<T>> {
-        if self.stamps.changed() {
-            self.read_again();
+        if self.0.stamps.changed() {
+            let inner = Arc::clone(&self.0);
+            super::stamp::off_the_reactor(move || inner.read_again());
         }
-        self.current.load()
+        self.0.current.load()
     }
 
     /// Looks at once.
     pub(crate) fn reload(&self) {
-        if self.stamps.changed_now() {
-            self.read_again();
+        if self.0.stamps.changed_now() {
+            self.0.read_again();
         }
     }
+}
 
+impl<T> Inner<T> {
     fn read_again(&self) {
         match read(&self.path, self.limit, self.parse) {
             Ok(new) => {

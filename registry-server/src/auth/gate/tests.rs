@@ -212,6 +212,10 @@ async fn tokens_grant_what_was_asked_and_allowed() {
     let listed = gate.catalog(&principal).unwrap();
     assert!(gate.shows(&listed, &name("team/x")) && !gate.shows(&listed, &name("secret/x")));
 
+    let anns = token(&gate, Some(&basic("ann", "ann's")), &["repository:team/app:*"]).await;
+    let principal = who(&gate, Some(&format!("Bearer {anns}"))).await.unwrap();
+    assert_eq!(gate.administer(&principal).unwrap_err().status, StatusCode::FORBIDDEN, "her token is not her");
+
     // A token buys no more than it holds.
     let bought =
         token(&gate, Some(&format!("Bearer {narrow}")), &["repository:team/app:pull,push registry:catalog:*"]).await;
