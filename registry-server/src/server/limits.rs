@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-/// A read buffer of a connection, and the most that headers take together: 256 uploads stay within 16 MiB.
-pub(super) const READ_BUFFER: usize = 64 << 10;
+/// A read buffer of a connection, and the most that headers take together. An upload holds up to three of them (one that is
+/// filled, one that waits, one that is hashed): 256 uploads stay within 24 MiB.
+pub(super) const READ_BUFFER: usize = 32 << 10;
 /// Headers of one request: clients send about ten.
 pub(super) const HEADERS: usize = 100;
 /// Requests that one HTTP/2 connection may have open.
