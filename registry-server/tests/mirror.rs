@@ -497,6 +497,15 @@ async fn heads_fetch_nothing() {
     let none = harness.head(&format!("/v2/a/b/blobs/{}?ns=up.example", Digest::sha256(b"none"))).await;
     assert_eq!(none.status, 404);
     assert_eq!(host.count(Method::GET, "blobs"), 0);
+    // What is not there is asked for once in a while, and costs nothing here.
+    let asked = host.seen().len();
+    let path = format!("/v2/a/b/blobs/{}?ns=up.example", Digest::sha256(b"other"));
+    for _ in 0..3 {
+        assert_eq!(harness.get(&path).await.refusal(), "404 BLOB_UNKNOWN");
+        assert_eq!(harness.head(&path).await.status, 404);
+    }
+    assert_eq!(host.seen().len(), asked + 1);
+    assert!(harness.registry.objects.uploads().unwrap().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -95,10 +95,12 @@ pub fn config(
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider)))
     };
-    match identity {
-        Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key()),
-        None => Ok(builder.with_no_client_auth()),
-    }
+    let mut config = match identity {
+        Some(Identity { chain, key }) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 /// Believes every certificate, for hosts that the user named as insecure.

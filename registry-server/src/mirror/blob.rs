@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use oci::{Digest, ErrorCode, RepositoryName};
@@ -39,6 +40,9 @@ impl Shared {
     ) -> Result<Answer> {
         let key = (repository.clone(), *digest);
         let refusal = |failure: Failure| failure.refusal(&self.upstream(place).name, ErrorCode::BlobUnknown);
+        if self.is_absent(&key, self.upstream(place).negative_ttl) {
+            return Err(refusal(Failure::Absent));
+        }
         let outcome = if *method == Method::HEAD {
             self.head(&key, place).await
         } else {
@@ -65,7 +69,20 @@ impl Shared {
             return Err(Failure::Refused);
         }
         let ask = |there: remote::Repository| async move { there.head_blob(&key.1).await };
-        Ok(self.upstream(place).ask(&place.name, ask).await?.size)
+        let known = self.upstream(place).ask(&place.name, ask).await;
+        if matches!(known, Err(Failure::Absent)) {
+            self.remember_absent(key);
+        }
+        Ok(known?.size)
+    }
+
+    /// Remembers that the upstream has no such blob.
+    pub(super) fn remember_absent(&self, key: &Key) {
+        self.absent.insert(key.clone(), Instant::now());
+    }
+
+    fn is_absent(&self, key: &Key, ttl: Duration) -> bool {
+        self.absent.get(key).is_some_and(|since| since.elapsed() < ttl)
     }
 
     async fn get(self: &Arc<Self>, key: &Key, place: &Place, range: Option<&str>) -> Result<Answer, Trouble> {

@@ -41,6 +41,9 @@ pub(super) async fn run(shared: Arc<Shared>, key: Key, place: Place, flight: Arc
     if let Err(failure) = outcome {
         tracing::warn!(repository = key.0.as_str(), digest = %key.1, ?failure, "fetch failed");
         shared.figures.failures.inc();
+        if matches!(failure, Failure::Absent) {
+            shared.remember_absent(&key);
+        }
         flight.fail(failure);
     }
     shared.figures.under_way.dec();
@@ -53,32 +56,68 @@ async fn fetch(shared: &Arc<Shared>, key: &Key, place: &Place, flight: &Arc<Flig
         return Err(Failure::Refused);
     }
     let _permit = upstream.fetches.acquire().await.map_err(|error| Failure::Ours(error.to_string()))?;
-    let mut sink = Sink::open(shared, key, flight, true).await?;
+    // Nothing is written before the upstream has said that there is something.
+    let mut sink: Option<Sink> = None;
     let mut rounds = 0;
     loop {
         rounds += 1;
-        let from = sink.sent;
-        match receive(shared, upstream, key, place, flight, &mut sink).await {
-            Ok(()) => return sink.finish().await,
-            // A partial fetch of earlier that the upstream makes nothing of is forgotten.
-            Err(Failure::Refused | Failure::Wrong(_)) if from > 0 && rounds == 1 && sink.sent == from => {
-                sink.discard().await?;
-                sink = Sink::open(shared, key, flight, false).await?;
+        let from = match &sink {
+            Some(sink) => sink.sent,
+            None => shared.left_of(key).await?,
+        };
+        let range = (from > 0).then_some(ByteRange { start: from, end: None });
+        let ask = |there: remote::Repository| async move { there.blob(&key.1, range).await };
+        let outcome = match upstream.ask(&place.name, ask).await {
+            Ok(blob) => {
+                let sink = match &mut sink {
+                    Some(sink) => sink,
+                    None => sink.insert(Sink::open(shared, key, flight).await?),
+                };
+                receive(shared, upstream, key, flight, sink, from, blob).await
             }
-            Err(Failure::Away { .. }) if sink.sent > from && rounds < MOST_ROUNDS => {}
-            Err(Failure::Full) => {
+            // A part of earlier that the upstream makes nothing of is forgotten.
+            Err(Failure::Refused | Failure::Wrong(_)) if from > 0 && sink.is_none() && rounds == 1 => {
+                shared.forget_what_is_left(key).await?;
+                continue;
+            }
+            Err(failure) => Err(failure),
+        };
+        let sent = sink.as_ref().map_or(from, |sink| sink.sent);
+        match (outcome, sink.take()) {
+            (Ok(()), Some(sink)) => return sink.finish().await,
+            (Ok(()), None) => return Err(Failure::Ours("a fetch without a place".to_owned())),
+            (Err(Failure::Away { .. }), Some(same)) if sent > from && rounds < MOST_ROUNDS => sink = Some(same),
+            (Err(Failure::Full), Some(sink)) => {
                 sink.discard().await?;
                 return Err(Failure::Full);
             }
-            Err(failure) => {
+            (Err(failure), Some(sink)) => {
                 sink.keep().await?;
                 return Err(failure);
             }
+            (Err(failure), None) => return Err(failure),
         }
     }
 }
 
 impl Shared {
+    /// How much of a blob an earlier fetch left.
+    async fn left_of(self: &Arc<Self>, key: &Key) -> Result<u64, Failure> {
+        let Some(upload) = self.partials.get(key) else { return Ok(0) };
+        let row = self.blocking(move |shared| Ok(shared.metadata.upload(&upload)?)).await.map_err(ours)?;
+        Ok(row.map_or(0, |row| row.offset))
+    }
+
+    async fn forget_what_is_left(self: &Arc<Self>, key: &Key) -> Result<(), Failure> {
+        let Some(upload) = self.partials.take(key) else { return Ok(()) };
+        let forgotten = self.blocking(move |shared| {
+            shared.objects.abort(&upload)?;
+            shared.metadata.end_upload(&upload)?;
+            Ok(())
+        });
+        forgotten.await.map_err(ours)
+    }
+
     /// Whether the disk takes so many bytes and keeps its reserve.
     async fn make_sure_of_room(self: &Arc<Self>, bytes: u64) -> Result<(), Failure> {
         let space = self.blocking(|shared| Ok(shared.objects.space()?)).await.map_err(ours)?;
@@ -86,18 +125,20 @@ impl Shared {
     }
 }
 
-/// Passes on what the upstream sends from where the sink is.
+/// Passes on what the upstream sends from `from` on.
 async fn receive(
     shared: &Arc<Shared>,
     upstream: &Upstream,
     key: &Key,
-    place: &Place,
     flight: &Arc<Flight>,
     sink: &mut Sink,
+    from: u64,
+    mut blob: remote::Blob,
 ) -> Result<(), Failure> {
-    let range = (sink.sent > 0).then_some(ByteRange { start: sink.sent, end: None });
-    let ask = |there: remote::Repository| async move { there.blob(&key.1, range).await };
-    let mut blob = upstream.ask(&place.name, ask).await?;
+    if sink.sent != from {
+        let cause = "what an earlier fetch left is gone".to_owned();
+        return Err(Failure::Away { busy: false, after: Duration::from_secs(1), cause });
+    }
     let too_large = |size: u64| Failure::Wrong(format!("{}: {size} bytes are more than are taken", key.1));
     if let Some(size) = blob.size() {
         if size > upstream.largest_blob || size < sink.sent {
@@ -149,10 +190,10 @@ struct Sink {
 }
 
 impl Sink {
-    async fn open(shared: &Arc<Shared>, key: &Key, flight: &Arc<Flight>, resume: bool) -> Result<Self, Failure> {
+    async fn open(shared: &Arc<Shared>, key: &Key, flight: &Arc<Flight>) -> Result<Self, Failure> {
         let (key, flight) = (key.clone(), Arc::clone(flight));
         let opened = shared.blocking(move |shared| {
-            let (work, file) = Work::open(shared, key, flight, resume)?;
+            let (work, file) = Work::open(shared, key, flight)?;
             Ok((work, Arc::new(file)))
         });
         let (work, file) = opened.await.map_err(ours)?;
@@ -210,9 +251,8 @@ struct Work {
 
 impl Work {
     /// Takes up an earlier fetch of the blob, or begins one.
-    fn open(shared: &Shared, key: Key, flight: Arc<Flight>, resume: bool) -> Result<(Self, File)> {
-        let earlier = shared.partials.take(&key).filter(|_| resume);
-        let resumed = match earlier {
+    fn open(shared: &Shared, key: Key, flight: Arc<Flight>) -> Result<(Self, File)> {
+        let resumed = match shared.partials.take(&key) {
             Some(upload) => take_up(shared, &upload, &key).map(|(writer, hasher)| (upload, writer, hasher)),
             None => None,
         };
@@ -348,6 +388,10 @@ impl Partials {
             }
         }
         Ok(found)
+    }
+
+    fn get(&self, key: &Key) -> Option<UploadId> {
+        self.lock().get(key).cloned()
     }
 
     fn take(&self, key: &Key) -> Option<UploadId> {

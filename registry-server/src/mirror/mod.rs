@@ -42,8 +42,8 @@ pub use upstream::Error as UpstreamError;
 use names::{Meaning, Names, Place};
 use upstream::Upstream;
 
-/// Tags and digests whose last look at the upstream is remembered.
-const REMEMBERED: usize = 100_000;
+/// Tags, digests, absent blobs and repositories that are remembered, of each.
+const REMEMBERED: usize = 20_000;
 
 /// Why there is no mirror.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,10 @@ struct Shared {
     objects: Arc<dyn Objects>,
     metadata: Arc<dyn Metadata>,
     tags: Cache<String, manifest::Checked>,
+    /// Blobs that an upstream did not have when it was asked.
+    absent: Cache<flight::Key, std::time::Instant>,
+    /// Repositories that were here, by their generation then.
+    here: Cache<RepositoryName, u64>,
     turns: turns::Turns,
     flights: flight::Flights,
     partials: fetch::Partials,
@@ -155,6 +159,8 @@ impl Mirror {
             objects,
             metadata,
             tags: Cache::new(REMEMBERED),
+            absent: Cache::new(REMEMBERED),
+            here: Cache::new(REMEMBERED),
             turns: turns::Turns::default(),
             flights: flight::Flights::default(),
             figures: figures::Figures::default(),
@@ -194,18 +200,27 @@ impl Mirror {
         match self.shared.names.meaning(name, ns, self.own.as_deref()) {
             Meaning::Here(name) => Ok(name),
             Meaning::Either(here, _) if pushes => Ok(here),
-            Meaning::Either(here, mirrored) => {
-                let asked = here.clone();
-                let exists =
-                    self.shared.blocking(move |shared| Ok(shared.metadata.repository(&asked)?.is_some())).await?;
-                Ok(if exists { here } else { mirrored })
-            }
+            Meaning::Either(here, mirrored) => Ok(if self.is_here(&here).await? { here } else { mirrored }),
             Meaning::Unknown => Err(Refusal::new(
                 StatusCode::NOT_FOUND,
                 ErrorCode::NameUnknown,
                 "this registry mirrors no registry of that name",
             )),
         }
+    }
+
+    /// Whether a repository is here. One that is stays so until something in it is written.
+    async fn is_here(&self, name: &RepositoryName) -> Result<bool> {
+        let generation = self.shared.metadata.generation(name);
+        if self.shared.here.get(name) == Some(generation) {
+            return Ok(true);
+        }
+        let asked = name.clone();
+        let exists = self.shared.blocking(move |shared| Ok(shared.metadata.repository(&asked)?.is_some())).await?;
+        if exists {
+            self.shared.here.insert(name.clone(), generation);
+        }
+        Ok(exists)
     }
 
     /// Refuses pushes into namespaces of upstreams: what is there comes from the upstream alone.

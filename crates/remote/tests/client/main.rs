@@ -8,6 +8,7 @@ mod host;
 mod logins;
 mod manifests;
 mod pushes;
+mod ways;
 
 use host::Host;
 use remote::{Client, Options, Repository, Retry};
