@@ -751,6 +751,11 @@ async fn a_cached_image_can_be_purged_and_copied() {
     assert_eq!(harness.get("/v2/a/manifests/v1").await.status, 200);
     assert_eq!(harness.get(&format!("/v2/a/blobs/{layer}")).await.status, 200);
     eventually("it is kept", || is_linked(&harness, "up.example/a", &layer)).await;
+    // The manifest came before its blobs, and holds them all the same.
+    let far = registry_server::time::Instant::now().after(Duration::from_secs(3600));
+    let cutoff = registry_server::metadata::Cutoff { blobs: far, manifests: Some(far), limit: 100 };
+    let collected = harness.registry.metadata.collect(&cutoff, true).unwrap();
+    assert_eq!(collected, registry_server::metadata::Collected::default());
     // Into a repository of our own by mount.
     let mount = format!("/v2/mine/app/blobs/uploads/?mount={layer}&from=up.example/a");
     assert_eq!(harness.send("POST", &mount, &[], "").await.status, 201);
