@@ -11,7 +11,8 @@ distribution_server() {
 	local port=$((20000 + (RANDOM * 32768 + RANDOM) % 12000)) i
 	at=127.0.0.1:$port url=http://127.0.0.1:$port
 	printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}, delete: {enabled: true}}\nhttp: {addr: %s}\n' "$1" "$at" >distribution.yml
-	docker-registry serve distribution.yml >"$work/server.log" 2>&1 </dev/null &
+	# It would take the clients' file of logins for a field of its configuration.
+	env -u REGISTRY_AUTH_FILE docker-registry serve distribution.yml >"$work/server.log" 2>&1 </dev/null &
 	server=$!
 	wait_for_server
 }

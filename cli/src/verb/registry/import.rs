@@ -20,8 +20,8 @@ Examples:
   estiba registry import --to team/app ./layout          An OCI layout, a folder or a tar, with the tags it names
   estiba registry import --to team/app:v1 image.tar
 
-What is there already stays as it is: run it again after an interruption. Nothing of the source is changed; on one file
-system its bytes are shared, unless --copy is given. The source should not be written meanwhile.";
+What is there already stays as it is: run it again after an interruption. Nothing of the source is changed. On one file
+system its bytes are shared (reflink, else hard link): where somebody may write to the source's files later, give --copy.";
 
 /// Arguments of `estiba registry import`.
 #[derive(Debug, clap::Args)]
