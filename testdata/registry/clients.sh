@@ -446,30 +446,3 @@ client_curl_http2() {
 	status 206
 	[ "$(wc -c <"$work/body")" = 10 ] || bad "a range of 10 bytes has $(wc -c <"$work/body")"
 }
-
-# What another server keeps can be brought along: a data directory of distribution's, and an OCI layout.
-import_of_distribution() {
-	needs docker-registry skopeo
-	local image=$BUSYBOX_LAYOUT other port=$((RANDOM % 10000 + 33000)) digest
-	begin_clients
-	printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%s"}\n' "$work/check/other" "$port" >other.yml
-	# It would take the clients' file of logins for a field of its configuration.
-	env -u REGISTRY_AUTH_FILE docker-registry serve other.yml >>"$work/log" 2>&1 &
-	other=$!
-	trap "kill $other 2>/dev/null; stop_server" EXIT
-	local i
-	for ((i = 0; i < 100; i++)); do
-		! curl --silent --output /dev/null "http://127.0.0.1:$port/v2/" || break
-		sleep 0.1
-	done
-	works skopeo copy --dest-tls-verify=false "oci:$image" "docker://127.0.0.1:$port/team/app:one"
-	works skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://127.0.0.1:$port/team/app:one"
-	digest=$said
-	kill "$other"
-	wait "$other" 2>/dev/null
-	works "$estiba" registry import --root "$work/check/data" "$work/check/other"
-	start_server check/data || exit 1
-	works skopeo inspect --tls-verify=false --format '{{.Digest}}' "docker://$at/team/app:one"
-	printed "$digest"
-	works skopeo copy --src-tls-verify=false "docker://$at/team/app:one" "oci:$work/check/back"
-}
