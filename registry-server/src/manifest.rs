@@ -25,6 +25,12 @@ const SCHEMA_1: [&str; 2] = [
 ];
 /// Levels of nesting: an image needs four.
 const DEPTH: usize = 64;
+/// Keys of one object that the registry does not know: small ones cost many times their bytes in memory.
+const UNKNOWN_KEYS: usize = 1_000;
+/// Annotations of one manifest, for the same reason.
+const ANNOTATIONS: usize = 10_000;
+/// A media type or artifact type: two names of 127 characters (RFC 6838, section 4.2).
+const TYPE_LENGTH: usize = 255;
 /// References of one manifest: each costs a row, and no image comes near.
 const REFERENCES: usize = 10_000;
 
@@ -99,6 +105,9 @@ pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Manifest, Error
     }
     let artifact_type = document.artifact_type.clone().filter(|text| !text.is_empty());
     let artifact_type = artifact_type.or_else(|| document.config.as_ref().map(|config| config.media_type.clone()));
+    if artifact_type.as_ref().is_some_and(|text| text.len() > TYPE_LENGTH) {
+        return Err(Error::Shape("an artifact type has at most 255 characters"));
+    }
     let annotations = document.annotations.as_ref().map(|map| &map.0).filter(|map| !map.is_empty());
     Ok(Manifest {
         media_type,
@@ -231,6 +240,9 @@ impl<'de, T: Strict> Visitor<'de> for StrictVisitor<T> {
             if seen.contains(&key) {
                 return Err(M::Error::custom(format!("`{}` is given twice", excerpt(&key))));
             }
+            if seen.len() > UNKNOWN_KEYS + T::KEYS.len() {
+                return Err(M::Error::custom(format!("{} has more than {UNKNOWN_KEYS} unknown keys", T::WHAT)));
+            }
             seen.insert(key);
         }
         Ok(value)
@@ -321,7 +333,7 @@ struct Fields {
     media_type: Option<String>,
     digest: Option<Digest>,
     size: Option<u64>,
-    urls: Option<Vec<String>>,
+    urls: Option<Vec<IgnoredAny>>,
 }
 
 impl Strict for Fields {
@@ -372,6 +384,9 @@ impl<'de> Deserialize<'de> for Annotations {
                 while let Some((key, value)) = map.next_entry::<String, String>()? {
                     if entries.insert(key, value).is_some() {
                         return Err(M::Error::custom("an annotation is given twice"));
+                    }
+                    if entries.len() > ANNOTATIONS {
+                        return Err(M::Error::custom(format!("there are more than {ANNOTATIONS} annotations")));
                     }
                 }
                 Ok(Annotations(entries))
@@ -498,6 +513,16 @@ mod tests {
         let layers = vec![descriptor("l"); REFERENCES + 1].join(",");
         let wide = format!(r#"{{"schemaVersion":2,"config":{},"layers":[{layers}]}}"#, descriptor("c"));
         assert!(matches!(parse(wide.as_bytes(), None), Err(Error::Many(_))));
+        let keys = |count: usize| (0..count).map(|n| format!(r#""k{n}":"""#)).collect::<Vec<_>>().join(",");
+        for (more, expected) in [
+            (format!(",{}", keys(1_200)), "unknown keys"),
+            (format!(r#","annotations":{{{}}}"#, keys(ANNOTATIONS + 1)), "annotations"),
+            (format!(r#","artifactType":"{}""#, "x".repeat(256)), "255"),
+        ] {
+            let error = parse(image(&more).as_bytes(), None).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        assert!(parse(image(&format!(r#","annotations":{{{}}}"#, keys(1_000))).as_bytes(), None).is_ok());
     }
 
     proptest::proptest! {

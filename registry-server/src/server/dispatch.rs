@@ -153,14 +153,17 @@ async fn run(
     parts: Parts,
     mut body: Inbound,
 ) -> Result<Response<Body>> {
-    let (row, principal) = match admit(shared, &peer, known, &parts).await {
+    let admitted = match admit(shared, &peer, known, &parts).await {
+        Ok((row, principal)) => limit(shared, known, row, &principal).map(|turn| (row, principal, turn)),
+        Err(refusal) => Err(refusal),
+    };
+    let (row, principal, _turn) = match admitted {
         Ok(admitted) => admitted,
         Err(refusal) => {
             linger(&parts.headers, &mut body).await;
             return Err(refusal);
         }
     };
-    let _turn = limit(shared, known, row, &principal)?;
     let (registry, parameters) = (Arc::clone(&shared.registry), known.parameters.clone());
     let call = Call { registry, parts, body, peer, principal, id: known.id, parameters };
     match AssertUnwindSafe((row.endpoint)(call)).catch_unwind().await {
