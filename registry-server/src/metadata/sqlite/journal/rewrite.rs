@@ -27,6 +27,10 @@ pub(in super::super) fn rewrite(journal: &Journal, connection: &Connection) -> R
     let fresh = path.with_extension("journal.new");
     let done = dump(connection, &fresh).and_then(|seen| replace(journal, &fresh, seen.saturating_sub(before)));
     journal.lock().kept = None;
+    if done.is_err() {
+        // On a full disk the half is not worth its room. It may not be there at all.
+        drop(std::fs::remove_file(&fresh));
+    }
     done
 }
 
