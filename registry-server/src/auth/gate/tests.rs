@@ -1,11 +1,18 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
 use base64::Engine as _;
 use http::header::{AUTHORIZATION, HOST, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{Request, StatusCode};
+use oci::RepositoryName;
 
 use super::*;
 use crate::auth::htpasswd::{Kind, line};
 use crate::auth::issuer::tests::Published;
-use crate::auth::{Proof, Token, Wish};
+use crate::auth::{Action, Peer, Principal, Proof, Token, Wish, scope};
+use crate::metadata::Existing;
+use crate::refusal::Refusal;
 
 const POLICY: &str = r#"
 [[rule]]
