@@ -5,8 +5,14 @@ use crate::error::Error;
 
 /// Verbs, and what helps until they come.
 const VERBS: &[(&str, &str)] = &[
-    ("pull", "fetch it with another program (`skopeo copy docker://… oci-archive:FILE`) and bring it in with `estiba load -i FILE`"),
-    ("push", "hand it out with `estiba save -o FILE`, and send it with another program (`skopeo copy docker-archive:FILE docker://…`)"),
+    (
+        "pull",
+        "fetch it with another program (`skopeo copy docker://… oci-archive:FILE`) and bring it in with `estiba load -i FILE`",
+    ),
+    (
+        "push",
+        "hand it out with `estiba save -o FILE`, and send it with another program (`skopeo copy docker-archive:FILE docker://…`)",
+    ),
     ("login", ""),
     ("logout", ""),
     ("search", ""),

@@ -217,3 +217,46 @@ fn syntax_is_shown_with_its_line() {
     std::fs::write(&path, b"a = 1\n\xff").unwrap();
     assert!(load(&path).ends_with("x:2: it is not UTF-8"), "{}", load(&path));
 }
+
+/// Pieces of files, right and wrong, that may stand one behind the other.
+fn pieces() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let piece = prop_oneof![
+        Just("[server]\n".to_owned()),
+        Just("[server.limits]\n".to_owned()),
+        Just("[[webhook.endpoint]]\n".to_owned()),
+        Just("[[quota]]\n".to_owned()),
+        Just("address = [\"127.0.0.1:1\", \"ü\", 5]\n".to_owned()),
+        Just("url = \"http://a/ü\"\r\n".to_owned()),
+        Just("auth = { token = { lifetime = 5 }, groups = { ä = [1] } }\n".to_owned()),
+        Just("prefix = \"a\"\nlimit = \"1GiB\"\n".to_owned()),
+        Just("rate = 18446744073709551616\n".to_owned()),
+        Just("\"\\u00e4\" = '''\nü\n'''\n".to_owned()),
+        "[a-zü_.\\[\\]{}=\"'\n\t0-9]{0,20}",
+    ];
+    proptest::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_taken_or_shown_where_it_is_wrong(text in pieces(), variable in pieces()) {
+        let path = Path::new("r.toml");
+        let variables = ["SERVER_ADDRESS", "WEBHOOK_ENDPOINT", "AUTH_GROUPS", "SERVER_WORKERS"]
+            .map(|name| (format!("ESTIBA_REGISTRY_{name}"), variable.clone()));
+        for variables in [&variables[..], &[]] {
+            match Config::parse(Some((path, &text)), variables.to_vec(), &[]) {
+                Ok(config) => {
+                    let shown = config.to_toml();
+                    let again = Config::parse(Some((path, &shown)), [], &[]).unwrap();
+                    proptest::prop_assert_eq!(again.to_toml(), shown);
+                }
+                Err(problems) => {
+                    proptest::prop_assert!(!problems.0.is_empty());
+                    for problem in problems.0 {
+                        proptest::prop_assert!(problem.excerpt.lines().count() <= 2, "{:?}", problem);
+                    }
+                }
+            }
+        }
+    }
+}
