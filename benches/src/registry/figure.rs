@@ -201,9 +201,10 @@ impl Field {
     /// Pages of a long list of tags: at its start and near its end, and the same pages of a short one.
     pub(super) fn tags(&mut self) -> io::Result<()> {
         let Some(ours) = self.there().find(|running| running.server == Server::Estiba) else { return Ok(()) };
-        let mut connection = Connection::open(ours.port)?;
         let digest = oci::Digest::sha256(self.manifest.as_bytes());
-        let mut times = |path: &str| -> io::Result<f64> {
+        let times = |path: &str| -> io::Result<f64> {
+            // A new one: those that are idle while tags are pushed are closed.
+            let mut connection = Connection::open(ours.port)?;
             let mut taken = Vec::new();
             for _ in 0..50 {
                 let started = Instant::now();
