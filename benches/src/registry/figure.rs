@@ -382,11 +382,17 @@ fn many_blobs(estiba: &Path, root: &Path) -> io::Result<bool> {
     drop(Server::Estiba.start(estiba, root)?);
     let blobs = root.join("blobs/sha256");
     fs::create_dir_all(&blobs)?;
+    // The journal of names says whose they are.
+    let mut journal = io::BufWriter::new(fs::File::create(root.join("names.journal"))?);
     for number in 0..MANY_BLOBS {
         let bytes = (number as u64).to_le_bytes();
         let digest = oci::Digest::sha256(&bytes);
         fs::write(blobs.join(format!("{}.00000000", digest.hex())), bytes)?;
+        let repository = number % 1_000;
+        writeln!(journal, r#"{{"op":"blob","repository":"many/{repository}","digest":"{digest}","at":0}}"#)?;
     }
+    journal.flush()?;
+    drop(journal);
     let mut rebuild = Command::new(estiba);
     rebuild.args(["registry", "fsck", "--rebuild", "--root"]).arg(root).stdin(Stdio::null()).stdout(Stdio::null());
     Ok(rebuild.status()?.success())
