@@ -22,6 +22,7 @@ work=$(mktemp -d "${TMPDIR:-/var/tmp}/estiba-registry.XXXXXX") || exit 100
 export PATH="${CLIENTS:+$CLIENTS:}$PATH:/usr/sbin:/sbin"
 failures=0
 
+. "$here/../words.sh"
 . "$here/words.sh"
 . "$here/server.sh"
 . "$here/conformance.sh"

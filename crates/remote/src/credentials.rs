@@ -217,7 +217,7 @@ impl AuthFiles {
         for file in &self.files {
             for key in &keys {
                 if let Some(helper) = file.cred_helpers.get(key)
-                    && let Some(found) = crate::helper::get(helper, server(registry)).await?
+                    && let Some(found) = crate::credential_program::get(helper, server(registry)).await?
                 {
                     return Ok(Some(found));
                 }
@@ -226,7 +226,7 @@ impl AuthFiles {
                 return Ok(Some(found));
             }
             if let Some(store) = file.creds_store.as_deref().filter(|store| !store.is_empty())
-                && let Some(found) = crate::helper::get(store, server(registry)).await?
+                && let Some(found) = crate::credential_program::get(store, server(registry)).await?
             {
                 return Ok(Some(found));
             }

@@ -7,8 +7,8 @@ use http::StatusCode;
 use oci::{Digest, ErrorCode};
 use serde::Deserialize;
 
+use crate::credential_program::HelperError;
 use crate::credentials::AuthFileError;
-use crate::helper::HelperError;
 use crate::tls::PemError;
 
 /// The result of a call.

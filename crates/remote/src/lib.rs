@@ -14,9 +14,10 @@ mod auth;
 mod call;
 mod challenge;
 mod client;
+mod credential_program;
 mod credentials;
 mod error;
-mod helper;
+
 pub mod hop;
 mod link;
 mod list;
@@ -31,9 +32,9 @@ mod transport;
 
 pub use challenge::{Challenge, parse as parse_challenges};
 pub use client::{Client, Limits, Options, Registry, Repository};
+pub use credential_program::HelperError;
 pub use credentials::{AuthFileError, AuthFiles, Credential, Credentials, Places};
 pub use error::{ApiError, Error, Place, Result};
-pub use helper::HelperError;
 pub use link::next as next_link;
 pub use list::{Referrers, Tags};
 pub use manifest::{Accept, Fetched, Known};

@@ -11,6 +11,7 @@
 //! their digest ends as well, as in other registries: its bytes are of no use.
 //! The work of a request goes on where its client leaves, so that nothing is left half done.
 
+mod finish;
 mod intake;
 mod saved;
 mod session;
@@ -18,13 +19,12 @@ mod sink;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use oci::{Algorithm, Digest, ErrorCode, Hasher};
 
 use crate::auth::Push;
 use crate::config::Limits;
-use crate::metadata::{self, BlobRow, Committed, Metadata, Quota, UploadRow};
+use crate::metadata::{self, BlobRow, Metadata, Quota, UploadRow};
 use crate::range;
 use crate::refusal::{Refusal, Result};
 use crate::storage::{Objects, Storage, UploadId};
@@ -446,70 +446,6 @@ impl Uploads {
         sink.claim.end();
         Ok(())
     }
-
-    /// Makes a blob of what a session holds.
-    fn seal(&self, mut sink: Sink, push: &Push, target: &Target) -> Result<BlobRow> {
-        let (size, digest) = (sink.offset(), target.digest);
-        sink.writer = None;
-        let hasher = if sink.algorithm == digest.algorithm() {
-            sink.hasher.clone()
-        } else {
-            self.rehash(sink.claim.id(), digest.algorithm(), size)?
-        };
-        if hasher.finish() != digest {
-            self.discard(sink)?;
-            return Err(mismatch(&digest));
-        }
-        if size == 0 {
-            return self.store_small(sink, push, &Bytes::new(), target);
-        }
-        sink.remember(Some(&digest))?;
-        let key = match self.objects.commit(sink.claim.id(), &digest) {
-            Ok(key) => key,
-            Err(error) => {
-                // Its bytes are in doubt: whoever comes back shall begin anew.
-                self.discard(sink)?;
-                return Err(error.into());
-            }
-        };
-        self.link(sink, push, BlobRow { digest, size, key }, target)
-    }
-
-    /// Makes a blob of bytes in memory, which are all that a session has.
-    fn store_small(&self, sink: Sink, push: &Push, bytes: &Bytes, target: &Target) -> Result<BlobRow> {
-        let digest = target.digest;
-        let mut hasher = Hasher::new(digest.algorithm());
-        hasher.update(bytes);
-        if hasher.finish() != digest {
-            self.discard(sink)?;
-            return Err(mismatch(&digest));
-        }
-        let key = self.objects.put(&digest, bytes)?;
-        self.link(sink, push, BlobRow { digest, size: bytes.len() as u64, key }, target)
-    }
-
-    /// Makes durable bytes visible, and ends the session whatever comes of it.
-    fn link(&self, sink: Sink, push: &Push, row: BlobRow, target: &Target) -> Result<BlobRow> {
-        let linked = self.metadata.link_blob(push.repository(), &row, &target.quotas, Instant::now());
-        let kept = match linked {
-            Ok(Committed::Stored) => Ok(row),
-            Ok(Committed::Existed(key)) => {
-                if key != row.key {
-                    self.objects.remove(&row.key)?;
-                }
-                Ok(BlobRow { key, ..row })
-            }
-            Err(error) => {
-                self.objects.remove(&row.key)?;
-                Err((target.refuse)(error))
-            }
-        };
-        if sink.metadata.is_some() {
-            self.metadata.end_upload(sink.claim.id())?;
-        }
-        sink.claim.end();
-        kept
-    }
 }
 
 /// A chunk begins where the session ends, and is as long as it says.
@@ -543,14 +479,6 @@ pub fn location(push: &Push, id: &UploadId) -> String {
 
 fn unknown() -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown, "no such upload: begin a new one")
-}
-
-fn mismatch(digest: &Digest) -> Refusal {
-    Refusal::new(
-        StatusCode::BAD_REQUEST,
-        ErrorCode::DigestInvalid,
-        format!("the uploaded bytes are not those of {digest}"),
-    )
 }
 
 /// Runs what blocks off the reactor.

@@ -2,6 +2,7 @@ use super::*;
 use crate::auth::{Gate, Principal};
 use crate::metadata::SqliteMetadata;
 use crate::storage::FsObjects;
+use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use proptest::prelude::*;
