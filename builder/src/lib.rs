@@ -18,6 +18,7 @@ mod progress;
 mod request;
 mod solver;
 mod steps;
+pub mod transfer;
 mod trees;
 mod whole;
 

@@ -15,7 +15,18 @@ const MAY: &[(&str, &[&str])] = &[
     ("estiba-store", &["estiba-oci", "estiba-sys"]),
     ("estiba-runtime", &["estiba-oci", "estiba-layer", "estiba-sys"]),
     ("estiba-frontend", &["estiba-graph", "estiba-oci"]),
-    ("estiba-builder", &["estiba-graph", "estiba-layer", "estiba-oci", "estiba-runtime", "estiba-store", "estiba-sys"]),
+    (
+        "estiba-builder",
+        &[
+            "estiba-graph",
+            "estiba-layer",
+            "estiba-oci",
+            "estiba-remote",
+            "estiba-runtime",
+            "estiba-store",
+            "estiba-sys",
+        ],
+    ),
     ("estiba-remote", &["estiba-layer", "estiba-oci", "estiba-store"]),
     ("estiba-registry-server", &["estiba-oci", "estiba-remote", "estiba-store", "estiba-sys"]),
     (

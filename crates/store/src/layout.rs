@@ -18,6 +18,9 @@ pub const VERSION: u32 = 1;
 ///        blobs/<alg>/<hex>       synced, immutable
 ///        ingest/<random>         partial writes, each locked by its writer
 ///        tocs/<layer id>         the header record of a layer, opaque here
+///        splits/<layer id>       what a pulled layer's tar holds besides its files' content, opaque here
+///        compressed/<alg>/<hex>  compressed forms of layers: cache, not synced, compared again when they are read
+///        downloads/<alg>-<hex>   what came of a layer whose download has not ended, locked while it goes on
 ///        snapshots/<id>/         owned by the runtime
 ///        stat/<context id>       stat cache files, owned by the builder
 ///        mounts/<hash of id>/    cache mounts
@@ -27,6 +30,8 @@ pub const VERSION: u32 = 1;
 ///        collect.lock            held by a garbage collector, shared by whoever pins
 ///        rung                    the remembered privilege probe
 /// ```
+///
+/// Stores that an earlier version laid have no `splits`, `compressed` and `downloads`: whoever writes there makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
@@ -76,6 +81,36 @@ impl Layout {
     /// One layer's header record.
     pub fn toc(&self, id: &LayerId) -> PathBuf {
         self.tocs().join(id.as_str())
+    }
+
+    /// The folder of tar splits.
+    pub fn splits(&self) -> PathBuf {
+        self.root.join("splits")
+    }
+
+    /// One layer's tar split.
+    pub fn split(&self, id: &LayerId) -> PathBuf {
+        self.splits().join(id.as_str())
+    }
+
+    /// The folder of compressed forms.
+    pub fn compressed(&self) -> PathBuf {
+        self.root.join("compressed")
+    }
+
+    /// One compressed form.
+    pub fn compressed_blob(&self, digest: &Digest) -> PathBuf {
+        blob_path(&self.compressed(), digest)
+    }
+
+    /// The folder of downloads.
+    pub fn downloads(&self) -> PathBuf {
+        self.root.join("downloads")
+    }
+
+    /// One download.
+    pub fn download(&self, digest: &Digest) -> PathBuf {
+        self.downloads().join(format!("{}-{}", digest.algorithm().name(), digest.hex()))
     }
 
     /// The folder of snapshots.
@@ -139,7 +174,7 @@ impl Layout {
     }
 
     /// Every folder that a new store gets.
-    pub(crate) fn folders(&self) -> [PathBuf; 10] {
+    pub(crate) fn folders(&self) -> [PathBuf; 14] {
         [
             self.blobs().join("sha256"),
             self.ingest(),
@@ -151,6 +186,10 @@ impl Layout {
             self.leases(),
             self.locks(),
             self.blobs().join("sha512"),
+            self.splits(),
+            self.compressed().join("sha256"),
+            self.compressed().join("sha512"),
+            self.downloads(),
         ]
     }
 }

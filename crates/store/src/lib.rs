@@ -18,7 +18,7 @@ mod toc;
 mod upload;
 
 pub use blobs::{BlobWriter, Blobs, Expected, FsBlobs, MemoryBlobs};
-pub use index::{BlobForm, ImageRow, Index, LayerId, LayerRow, Record, TreeForm, Variant, boot_id};
+pub use index::{BlobForm, ImageRow, Index, LayerId, LayerRow, Origin, Record, TreeForm, Variant, boot_id};
 pub use key_lock::KeyLock;
 pub use layout::{Layout, VERSION, default_root};
 pub use lease::{CollectLock, Lease, Pins};

@@ -229,7 +229,7 @@ fn create(layout: &Layout) -> Result<()> {
 fn refuse_foreign(layout: &Layout) -> Result<()> {
     let root = layout.root();
     let mut ours: Vec<PathBuf> = layout.folders().into();
-    ours.extend([layout.blobs(), layout.index(), layout.version()]);
+    ours.extend([layout.blobs(), layout.compressed(), layout.index(), layout.version()]);
     let fail = |error| io_error(root)(("read directory", error));
     for entry in fs::read_dir(root).map_err(fail)? {
         let path = entry.map_err(|error| io_error(root)(("read directory", error)))?.path();

@@ -68,7 +68,44 @@ fn a_newer_index_is_refused() {
     let connection = rusqlite::Connection::open(store.layout().index()).unwrap();
     connection.pragma_update(None, "user_version", 7).unwrap();
     let error = Store::open_existing(store.root()).unwrap_err().to_string();
-    assert!(error.contains("schema 7, this version knows 1"), "{error}");
+    assert!(error.contains("schema 7, this version knows 2"), "{error}");
+}
+
+#[test]
+fn an_index_of_the_version_before_is_brought_up_to_date() {
+    let (_folder, store) = store();
+    let name = "docker.io/library/app:latest";
+    store.index().put_image(name, &Digest::sha256(b"m"), 1).unwrap();
+    let root = store.root().to_owned();
+    drop(store);
+    let connection = rusqlite::Connection::open(root.join("index.sqlite")).unwrap();
+    connection.execute_batch("DROP TABLE origins; PRAGMA user_version = 1").unwrap();
+    drop(connection);
+    for _ in 0..2 {
+        let store = Store::open_existing(&root).unwrap();
+        assert!(store.index().image(name).unwrap().is_some());
+        let origin = store::Origin { registry: "r.example".into(), repository: "a/b".into() };
+        store.index().put_origins(&origin, &[Digest::sha256(b"l")], 5).unwrap();
+        assert_eq!(store.index().origins(&Digest::sha256(b"l")).unwrap(), [origin]);
+    }
+}
+
+#[test]
+fn the_repositories_that_had_a_blob_last_are_remembered() {
+    let (_folder, store) = store();
+    let (index, blob) = (store.index(), Digest::sha256(b"layer"));
+    let origin = |n: i64| store::Origin { registry: "r.example".into(), repository: format!("team/{n}") };
+    for n in 0..20 {
+        index.put_origins(&origin(n), &[blob], n).unwrap();
+    }
+    index.put_origins(&origin(7), &[blob], 30).unwrap();
+    let known = index.origins(&blob).unwrap();
+    assert_eq!((known.len(), &known[0], &known[1]), (16, &origin(7), &origin(19)));
+    index.remove_origin(&blob, &origin(7)).unwrap();
+    assert_eq!(index.origins(&blob).unwrap()[0], origin(19));
+    assert_eq!(index.blobs_with_origins().unwrap(), [blob]);
+    index.remove_origins(&[blob]).unwrap();
+    assert_eq!(index.origins(&blob).unwrap(), []);
 }
 
 /// The budget is 0.5 ms in an optimised build; a loaded machine running an unoptimised one gets more.

@@ -11,6 +11,7 @@ mod diff_ids;
 mod edges;
 mod images;
 mod layers;
+mod origins;
 mod records;
 mod schema;
 
@@ -24,6 +25,7 @@ use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 pub use diff_ids::Variant;
 pub use images::ImageRow;
 pub use layers::{BlobForm, LayerId, LayerRow, TreeForm, boot_id};
+pub use origins::Origin;
 pub use records::Record;
 
 /// What can go wrong with the index.

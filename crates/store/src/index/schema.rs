@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::{Error, Result};
 
 /// The schema that this version reads and writes (SQLite's `user_version`).
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
 /// How long a writer waits for the others. Writes take 1–3 ms, so only a stopped process is slower.
 const BUSY: Duration = Duration::from_secs(60);
@@ -66,6 +66,17 @@ CREATE TABLE edges (
 ) WITHOUT ROWID;
 ";
 
+/// What version 2 added.
+const ORIGINS: &str = "
+CREATE TABLE origins (
+  blob       TEXT NOT NULL,
+  registry   TEXT NOT NULL,
+  repository TEXT NOT NULL,
+  seen       INTEGER NOT NULL,
+  PRIMARY KEY (blob, registry, repository)
+);
+";
+
 pub(super) fn open(path: &Path, create: bool) -> Result<Connection> {
     let fail = |what| {
         let path = path.to_path_buf();
@@ -80,6 +91,7 @@ pub(super) fn open(path: &Path, create: bool) -> Result<Connection> {
     match version {
         SCHEMA => Ok(connection),
         0 if create => make(connection).map_err(fail("lay the tables")),
+        1 => lay(connection).map_err(fail("bring the tables up to date")),
         0 => Err(fail("open")(rusqlite::Error::QueryReturnedNoRows)),
         found => Err(Error::Newer { path: path.to_path_buf(), found, known: SCHEMA }),
     }
@@ -96,7 +108,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<i64> {
 }
 
 /// Lays the tables. Several processes may arrive here at once: one lays them, the others see them.
-fn make(mut connection: Connection) -> rusqlite::Result<Connection> {
+fn make(connection: Connection) -> rusqlite::Result<Connection> {
     // Changing the journal's mode needs the database for itself, and the busy handler does not run for it.
     for attempt in 0.. {
         match connection.pragma_update(None, "journal_mode", "WAL") {
@@ -105,10 +117,20 @@ fn make(mut connection: Connection) -> rusqlite::Result<Connection> {
             Err(error) => return Err(error),
         }
     }
+    lay(connection)
+}
+
+/// Lays the tables that are missing: all of them, or those that came after the version that wrote the index.
+fn lay(mut connection: Connection) -> rusqlite::Result<Connection> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     if version == 0 {
         transaction.execute_batch(TABLES)?;
+    }
+    if version < 2 {
+        transaction.execute_batch(ORIGINS)?;
+    }
+    if version < SCHEMA {
         transaction.pragma_update(None, "user_version", SCHEMA)?;
     }
     transaction.commit()?;
