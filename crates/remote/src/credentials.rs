@@ -44,6 +44,13 @@ pub enum Credentials {
     None,
     /// Given ones, by registry (`docker.io`, `localhost:5000`).
     Given(BTreeMap<String, Credential>),
+    /// One for a registry that references name, or for all of them; never for their mirrors.
+    One {
+        /// The registry; `None`: each that a reference names.
+        registry: Option<String>,
+        /// What is sent.
+        credential: Credential,
+    },
     /// The files of docker and the containers tools.
     Files(AuthFiles),
 }
@@ -57,6 +64,9 @@ impl Credentials {
         match self {
             Credentials::None => Ok(None),
             Credentials::Given(given) => Ok(given.get(registry).cloned()),
+            Credentials::One { registry: only, credential } => {
+                Ok(only.as_deref().is_none_or(|only| only == registry).then(|| credential.clone()))
+            }
             Credentials::Files(files) => files.lookup(registry, repository).await,
         }
     }

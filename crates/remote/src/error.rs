@@ -163,6 +163,17 @@ pub enum Error {
     /// The registry's name is no address.
     #[error("`{0}` is not the address of a registry")]
     Address(String),
+    /// A name on the command line or in a file is no reference.
+    #[error(transparent)]
+    Reference(oci::ReferenceError),
+    /// The registry is blocked by `registries.conf`.
+    #[error("{registry} is blocked by {}", .file.display())]
+    Blocked {
+        /// What is blocked.
+        registry: String,
+        /// By which file.
+        file: std::path::PathBuf,
+    },
     /// The files that hold credentials are unusable.
     #[error(transparent)]
     AuthFile(#[from] AuthFileError),
