@@ -80,17 +80,23 @@ pub(crate) fn small_runs(dir: &Path) -> io::Result<()> {
 /// W3: 50,000 files of about 4 KB, and one of 1 GiB.
 pub(crate) fn large_copy(dir: &Path) -> io::Result<()> {
     once(dir, |dir| {
-        for number in 0..50_000_u64 {
-            let folder = dir.join(format!("files/d{:03}", number / 500));
-            if number % 500 == 0 {
-                fs::create_dir_all(&folder)?;
-            }
-            let size = 3072 + (number as usize * 37) % 2048;
-            file(&folder.join(format!("f{number:05}")), 100_000 + number, size)?;
-        }
+        files(&dir.join("files"))?;
         file(&dir.join("big.bin"), 7, 1 << 30)?;
         fs::write(dir.join("Dockerfile"), "FROM busybox\nCOPY big.bin /big.bin\nCOPY files /files\n")
     })
+}
+
+/// 50,000 files of about 4 KB in 100 folders.
+fn files(dir: &Path) -> io::Result<()> {
+    for number in 0..50_000_u64 {
+        let folder = dir.join(format!("d{:03}", number / 500));
+        if number % 500 == 0 {
+            fs::create_dir_all(&folder)?;
+        }
+        let size = 3072 + (number as usize * 37) % 2048;
+        file(&folder.join(format!("f{number:05}")), 100_000 + number, size)?;
+    }
+    Ok(())
 }
 
 /// What each stage of W4 runs, without the file that it leaves.
@@ -114,6 +120,66 @@ pub(crate) fn stages(dir: &Path) -> io::Result<()> {
 /// Changes one file of W3 as an edit would: the size stays, content and times do not.
 pub(crate) fn touch(dir: &Path, round: u64) -> io::Result<()> {
     file(&dir.join("files/d042/f21000"), 900_000 + round, 3072 + (21_000 * 37) % 2048)
+}
+
+/// Bytes of W5's log, and of its file that does not shrink.
+const TEXT: u64 = 700_000_000;
+const NOISE: usize = 280_000_000;
+
+/// W5: 700 MB that shrink to some two fifths, 280 MB that do not, and four small files, a layer each.
+pub(crate) fn large_image(dir: &Path) -> io::Result<()> {
+    once(dir, |dir| {
+        log(&dir.join("text.log"), TEXT)?;
+        file(&dir.join("rnd.bin"), 500, NOISE)?;
+        let mut text = String::from("FROM busybox\nCOPY text.log /text.log\nCOPY rnd.bin /rnd.bin\n");
+        for number in 0..4 {
+            file(&dir.join(format!("small{number}")), 900 + number, 200_000)?;
+            text.push_str(&format!("COPY small{number} /s{number}\n"));
+        }
+        fs::write(dir.join("Dockerfile"), text)
+    })
+}
+
+/// Lines as a server writes them: a time, an id that is never twice the same, nine of 8,000 words.
+fn log(path: &Path, size: u64) -> io::Result<()> {
+    let mut bytes = Bytes(5);
+    let mut next = |below: u64| {
+        let mut word = [0; 8];
+        bytes.fill(&mut word);
+        u64::from_le_bytes(word) % below
+    };
+    let words: Vec<String> = (0..8000)
+        .map(|_| (0..2 + next(10)).map(|_| char::from(b'a' + u8::try_from(next(26)).unwrap_or(0))).collect())
+        .collect();
+    let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let (mut written, mut line) = (0, String::new());
+    for number in 1.. {
+        use std::fmt::Write as _;
+        line.clear();
+        let (day, hour, minute, second) = (number % 28 + 1, number % 24, number % 60, (number * 7) % 60);
+        let failed = |_| io::Error::other("a line that cannot be written");
+        write!(line, "2026-11-{day:02}T{hour:02}:{minute:02}:{second:02}Z level=info id={:08x} msg=\"", next(1 << 32))
+            .map_err(failed)?;
+        for at in 0..9 {
+            line.push_str(if at > 0 { " " } else { "" });
+            line.push_str(&words[usize::try_from(next(8000)).unwrap_or(0)]);
+        }
+        writeln!(line, "\" dur={}ms", next(1024)).map_err(failed)?;
+        out.write_all(line.as_bytes())?;
+        written += line.len() as u64;
+        if written >= size {
+            break;
+        }
+    }
+    out.flush()
+}
+
+/// W7: 50,000 files of about 4 KB.
+pub(crate) fn many_files(dir: &Path) -> io::Result<()> {
+    once(dir, |dir| {
+        files(&dir.join("files"))?;
+        fs::write(dir.join("Dockerfile"), "FROM busybox\nCOPY files /files\n")
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod measure;
 mod registry;
 mod report;
 mod tool;
+mod transfer;
 mod workload;
 
 pub use measure::{Sample, drop_page_cache, helper, median};

@@ -17,12 +17,7 @@ impl Report {
     /// # Errors
     /// Standard output is closed.
     pub fn row(&mut self, name: &str, samples: &[(Tool, Vec<Sample>)]) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        if !self.header_printed {
-            writeln!(out, "| figure | estiba | beside it | ratio | runs | peak MiB (estiba / beside) |")?;
-            writeln!(out, "|---|---|---|---|---|---|")?;
-            self.header_printed = true;
-        }
+        let mut out = self.head()?;
         let time = |samples: &[Sample]| median(samples.iter().map(|sample| sample.seconds));
         let peak = |samples: &[Sample]| median(samples.iter().map(|sample| sample.peak));
         let Some((_, ours)) = samples.iter().find(|(tool, _)| *tool == Tool::Estiba) else { return Ok(()) };
@@ -42,6 +37,33 @@ impl Report {
             or_dash(&peaks),
         )?;
         out.flush()
+    }
+
+    /// Prints one row of sizes in bytes.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn sizes(&mut self, name: &str, sizes: &[(Tool, u64)]) -> io::Result<()> {
+        let mut out = self.head()?;
+        let Some((_, ours)) = sizes.iter().find(|(tool, _)| *tool == Tool::Estiba) else { return Ok(()) };
+        let others: Vec<_> = sizes.iter().filter(|(tool, _)| *tool != Tool::Estiba).collect();
+        let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+        let beside: Vec<_> =
+            others.iter().map(|(tool, them)| format!("{} {}", tool.name(), megabytes(*them))).collect();
+        let ratios: Vec<_> = others.iter().map(|(_, them)| format!("{:.3}", *ours as f64 / *them as f64)).collect();
+        writeln!(out, "| {name} | {} | {} | {} | 1 | – |", megabytes(*ours), or_dash(&beside), or_dash(&ratios))?;
+        out.flush()
+    }
+
+    /// Standard output, with the table's head printed.
+    fn head(&mut self) -> io::Result<io::StdoutLock<'static>> {
+        let mut out = io::stdout().lock();
+        if !self.header_printed {
+            writeln!(out, "| figure | estiba | beside it | ratio | runs | peak MiB (estiba / beside) |")?;
+            writeln!(out, "|---|---|---|---|---|---|")?;
+            self.header_printed = true;
+        }
+        Ok(out)
     }
 }
 

@@ -16,6 +16,8 @@ pub enum Tool {
     Buildah,
     /// A bare sandbox: the floor of `run`.
     Bwrap,
+    /// Debian's tar: the floor of unpacking.
+    Tar,
     /// The commands of a build on the host, without any container: the floor of a build.
     Bare,
 }
@@ -28,6 +30,7 @@ impl Tool {
             Tool::Estiba => "estiba",
             Tool::Buildah => "buildah",
             Tool::Bwrap => "bwrap",
+            Tool::Tar => "tar x",
             Tool::Bare => "bare",
         }
     }
@@ -67,7 +70,7 @@ impl Bed {
     #[must_use]
     pub fn has(&self, tool: Tool) -> bool {
         match tool {
-            Tool::Estiba | Tool::Bare => true,
+            Tool::Estiba | Tool::Bare | Tool::Tar => true,
             Tool::Buildah => self.buildah,
             Tool::Bwrap => self.bwrap,
         }
@@ -117,6 +120,7 @@ impl Bed {
                 command
             }
             Tool::Bwrap => Command::new("bwrap"),
+            Tool::Tar => Command::new("tar"),
             Tool::Bare => Command::new(&self.busybox),
         }
     }
@@ -131,7 +135,7 @@ impl Bed {
                 // crun does not know this host's cgroup layout everywhere; buildah's own isolation works in all.
                 command.args(["--isolation", "chroot"]);
             }
-            Tool::Estiba | Tool::Bwrap | Tool::Bare => {
+            Tool::Estiba | Tool::Bwrap | Tool::Bare | Tool::Tar => {
                 command.args(["build", "--progress=plain"]);
             }
         }
@@ -169,7 +173,7 @@ impl Bed {
                 name.args(["tag", &id, "localhost/busybox:latest"]);
                 self.run(&name)
             }
-            Tool::Bwrap | Tool::Bare => Ok(()),
+            Tool::Bwrap | Tool::Bare | Tool::Tar => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::measure::{Sample, drop_page_cache};
 use crate::registry;
 use crate::report::Report;
 use crate::tool::{Bed, Tool};
+use crate::transfer;
 
 /// One workload: its name, and what it prints rows for.
 #[derive(Debug)]
@@ -30,7 +31,13 @@ pub const WORKLOADS: &[Workload] = &[
         run: large_copy,
     },
     Workload { name: "W4", about: "four stages of two seconds side by side", run: stages },
+    Workload {
+        name: "W5",
+        about: "an image of 983 MB to a registry and back: gzip, zstd, once more, into an empty store",
+        run: transfer::large_image,
+    },
     Workload { name: "W6", about: "run --rm busybox true", run: run_true },
+    Workload { name: "W7", about: "pull and unpack 50,000 files", run: transfer::many_files },
     Workload {
         name: "W8",
         about: "the registry: pulls, pushes, lists and starts beside other servers",
@@ -39,7 +46,7 @@ pub const WORKLOADS: &[Workload] = &[
 ];
 
 /// Takes `rounds` samples of each tool by turns: A B A B. `before` readies one run and is not measured.
-fn by_turns(
+pub(crate) fn by_turns(
     bed: &Bed,
     tools: &[Tool],
     rounds: usize,
@@ -120,7 +127,7 @@ fn stages(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
             shells.args(["sh", "-c", &format!("{}wait", one.repeat(4))]);
             shells
         }
-        Tool::Estiba | Tool::Buildah | Tool::Bwrap => bed.build(tool, &context, true),
+        Tool::Estiba | Tool::Buildah | Tool::Bwrap | Tool::Tar => bed.build(tool, &context, true),
     };
     let tools = [Tool::Estiba, Tool::Buildah, Tool::Bare];
     report.row("W4 four stages side by side", &by_turns(bed, &tools, rounds, |_, _| Ok(()), command)?)
@@ -142,7 +149,7 @@ fn run_true(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
                 command.arg("--bind").arg(bed.rootfs()).arg("/");
                 command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"]);
             }
-            Tool::Estiba | Tool::Buildah | Tool::Bare => {
+            Tool::Estiba | Tool::Buildah | Tool::Bare | Tool::Tar => {
                 command.args(["run", "--rm", "--network=host", "busybox", "true"]);
             }
         }

@@ -2,7 +2,7 @@
 
 mod client;
 mod figure;
-mod server;
+pub(crate) mod server;
 mod table;
 
 use std::io;

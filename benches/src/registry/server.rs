@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Server {
+pub(crate) enum Server {
     /// This project's.
     Estiba,
     /// Debian's `docker-registry`: distribution 2.8.
@@ -89,7 +89,7 @@ impl Server {
     }
 
     /// Starts it, and waits until it listens.
-    pub(super) fn start(self, estiba: &Path, root: &Path) -> io::Result<Running> {
+    pub(crate) fn start(self, estiba: &Path, root: &Path) -> io::Result<Running> {
         // The port is free once more before the server takes it: nobody else here asks for one.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let log = fs::File::create(root.with_extension("log"))?;
@@ -131,12 +131,12 @@ fn nginx(root: &Path, address: &str) -> String {
 
 /// A server that runs. Killed when dropped.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(crate) struct Running {
     /// Who it is.
     pub(super) server: Server,
     child: Child,
     /// Where it listens, on 127.0.0.1.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// From its start until it listened.
     pub(super) ready: Duration,
 }
