@@ -121,7 +121,7 @@ fn solve_warm(bencher: Bencher) {
         outputs: vec![builder::Output::Image],
     };
     let (events, _kept) = std::sync::mpsc::channel();
-    builder::run(request.clone(), &store, None, events, &builder::Cancel::new()).unwrap();
+    builder::run(request.clone(), &store, None, None, events, &builder::Cancel::new()).unwrap();
     bencher.bench(|| match builder::cached(&request, &store).unwrap() {
         builder::Cached::Hit(built) => built,
         builder::Cached::Miss { .. } => panic!("nothing changed, and yet something must run"),

@@ -27,6 +27,8 @@ pub(crate) struct Build<'b> {
     pub(crate) request: &'b Request,
     pub(crate) store: &'b Store,
     pub(crate) sandbox: Option<&'b Sandbox>,
+    /// Fetches layers that are not in the store.
+    pub(crate) client: Option<&'b remote::Client>,
     pub(crate) records: &'b Records<'b>,
     pub(crate) layers: Layers<'b>,
     pub(crate) contexts: &'b Contexts,
@@ -54,6 +56,7 @@ pub(crate) struct Parts<'b> {
     pub(crate) request: &'b Request,
     pub(crate) store: &'b Store,
     pub(crate) sandbox: Option<&'b Sandbox>,
+    pub(crate) client: Option<&'b remote::Client>,
     pub(crate) records: &'b Records<'b>,
     pub(crate) contexts: &'b Contexts,
     pub(crate) definitions: &'b Definitions,
@@ -64,12 +67,13 @@ pub(crate) struct Parts<'b> {
 
 impl<'b> Build<'b> {
     pub(crate) fn new(parts: Parts<'b>) -> Self {
-        let Parts { request, store, sandbox, records, contexts, definitions, lease, logs, events } = parts;
+        let Parts { request, store, sandbox, client, records, contexts, definitions, lease, logs, events } = parts;
         let count = definitions.order.len();
         let mut build = Self {
             request,
             store,
             sandbox,
+            client,
             records,
             layers: Layers::new(store, records, sandbox.map(|sandbox| &sandbox.probe.rung)),
             contexts,

@@ -83,7 +83,7 @@ pub fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
 
 /// Builds. Owns its threads; `events` gets what happens as it does; `cancel` stops it with [`Error::Cancelled`].
 ///
-/// Without a `sandbox`, a build that needs one fails.
+/// Without a `sandbox`, a build that needs one fails; without a `client`, one that needs a layer that is not in the store.
 ///
 /// # Errors
 /// [`Error::Vertex`] for the step that failed first; what others finished is kept.
@@ -91,10 +91,11 @@ pub fn run(
     request: Request,
     store: &Store,
     sandbox: Option<Sandbox>,
+    client: Option<remote::Client>,
     events: Sender<Event>,
     cancel: &Cancel,
 ) -> Result<Built, Error> {
-    run_in(&request, store, sandbox.as_ref(), events, cancel)
+    run_in(&request, store, sandbox.as_ref(), client.as_ref(), events, cancel)
 }
 
 /// As [`run`], in a sandbox that outlives the build.
@@ -105,8 +106,9 @@ pub fn run_in(
     request: &Request,
     store: &Store,
     sandbox: Option<&Sandbox>,
+    client: Option<&remote::Client>,
     events: Sender<Event>,
     cancel: &Cancel,
 ) -> Result<Built, Error> {
-    whole::run(request, store, sandbox, events, cancel)
+    whole::run(request, store, sandbox, client, events, cancel)
 }

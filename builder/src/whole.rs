@@ -23,6 +23,7 @@ pub(crate) fn run(
     request: &Request,
     store: &Store,
     sandbox: Option<&Sandbox>,
+    client: Option<&remote::Client>,
     events: Sender<Event>,
     cancel: &Cancel,
 ) -> Result<Built, Error> {
@@ -38,6 +39,7 @@ pub(crate) fn run(
         request,
         store,
         sandbox,
+        client,
         records: &records,
         contexts: &contexts,
         definitions: &definitions,

@@ -101,7 +101,7 @@ pub(crate) fn build(plan: Plan, store: &Store, sandbox: Option<Sandbox>, note: O
         let display = thread::Builder::new()
             .name("display".to_owned())
             .spawn_scoped(scope, move || progress::follow(mode, &events));
-        let result = builder::run(request, store, sandbox, sender, &cancel).map_err(|error| report.fail(error));
+        let result = builder::run(request, store, sandbox, None, sender, &cancel).map_err(|error| report.fail(error));
         // A display that could not start shows nothing; the build is worth more.
         drop(display.map(thread::ScopedJoinHandle::join));
         result

@@ -5,5 +5,6 @@
 //! compared with its digest.
 
 mod event;
+pub mod pull;
 
 pub use event::{Direction, Event, Item, ItemKind, Sink, Step};

@@ -21,7 +21,7 @@ fn waits(world: &World) {
                 let (sender, receiver) = mpsc::channel();
                 let (store, sandbox) = (&bench.store, bench.sandbox());
                 scope.spawn(move || {
-                    let built = builder::run_in(request, store, Some(sandbox), sender, &Cancel::new()).unwrap();
+                    let built = builder::run_in(request, store, Some(sandbox), None, sender, &Cancel::new()).unwrap();
                     (built, receiver.into_iter().collect::<Vec<Event>>())
                 })
             })

@@ -1,0 +1,100 @@
+//! Why an image could not be pulled.
+
+use oci::{DiffId, Digest, Platform};
+
+/// An image that did not come.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PullError {
+    /// The registry did not answer, refused, or sent something else.
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// A document is not JSON of its shape.
+    #[error("{what} {digest}: {source}")]
+    Document {
+        /// `index`, `manifest` or `configuration`.
+        what: &'static str,
+        /// Which.
+        digest: Digest,
+        /// Why.
+        source: oci::RawError,
+    },
+    /// Something whose form or size we do not take.
+    #[error("{name}: {problem}")]
+    Refused {
+        /// The image as users write it, or a digest.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The index has nothing for the platform.
+    #[error("{name} is not there for {wanted}, only for {}", listed(.there))]
+    Platform {
+        /// The image.
+        name: String,
+        /// The platform.
+        wanted: Platform,
+        /// Those that there are.
+        there: Vec<Platform>,
+    },
+    /// What a layer unpacks to is not what the configuration says.
+    #[error("layer {layer} unpacks to {found}, the configuration says {expected}")]
+    DiffId {
+        /// The layer's blob.
+        layer: Digest,
+        /// What the configuration says.
+        expected: DiffId,
+        /// What it is.
+        found: DiffId,
+    },
+    /// A layer could not be unpacked.
+    #[error("unpack layer {layer}: {source}")]
+    Unpack {
+        /// The layer's blob.
+        layer: Digest,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A layer is missing here, and no repository is known to have it.
+    #[error("layer {layer} is not in the store, and no registry is known that has it")]
+    NoOrigin {
+        /// The layer's blob.
+        layer: Digest,
+    },
+    /// Files of other owners are to be made: this must run inside the sandbox of the machine's rung.
+    #[error("unpacking layers needs the sandbox")]
+    NeedsSandbox,
+    /// A file or directory of the store.
+    #[error("{call} {path}: {source}")]
+    Io {
+        /// The call.
+        call: &'static str,
+        /// The path.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something of ours ended before its time.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl From<store::blobs::Error> for PullError {
+    fn from(error: store::blobs::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<store::index::Error> for PullError {
+    fn from(error: store::index::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+fn listed(there: &[Platform]) -> String {
+    there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
