@@ -146,21 +146,15 @@ impl Image {
         self
     }
 
-    /// Writes an OCI layout of this one image into `dir`, tagged `tag`, and returns the manifest's
-    /// digest.
+    /// The image's documents and layers in memory: a test may change them before a registry shows them.
     ///
     /// # Errors
-    /// The first file that cannot be written.
-    pub fn write_layout(mut self, dir: &Path, tag: &str) -> io::Result<String> {
-        fs::create_dir_all(dir.join("blobs/sha256"))?;
-        fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
-        let mut layers = Vec::new();
+    /// There is no `sha256sum`.
+    pub fn made(mut self) -> io::Result<Made> {
         let mut diff_ids = Vec::new();
         let mut history = Vec::new();
-        for tar in std::mem::take(&mut self.layers) {
-            let layer = blob(dir, "application/vnd.oci.image.layer.v1.tar", &tar)?;
-            diff_ids.push(layer["digest"].clone());
-            layers.push(layer);
+        for tar in &self.layers {
+            diff_ids.push(format!("sha256:{}", sha256(tar)?));
             history.push(json!({"created": EPOCH, "created_by": "fixture"}));
         }
         self.config.insert("Env".to_owned(), json!(self.env));
@@ -168,10 +162,25 @@ impl Image {
             "created": EPOCH, "architecture": architecture(), "os": "linux", "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
         });
-        let config = blob(dir, "application/vnd.oci.image.config.v1+json", &json_bytes(&config))?;
-        let kind = "application/vnd.oci.image.manifest.v1+json";
-        let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
-        let mut manifest = blob(dir, kind, &json_bytes(&manifest))?;
+        let layers = self.layers.into_iter().map(|tar| (TAR.to_owned(), tar)).collect();
+        Ok(Made { layers, config })
+    }
+
+    /// Writes an OCI layout of this one image into `dir`, tagged `tag`, and returns the manifest's
+    /// digest.
+    ///
+    /// # Errors
+    /// The first file that cannot be written.
+    pub fn write_layout(self, dir: &Path, tag: &str) -> io::Result<String> {
+        fs::create_dir_all(dir.join("blobs/sha256"))?;
+        fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        let made = self.made()?;
+        let mut manifest = made.manifest()?;
+        for (_, bytes) in &made.layers {
+            blob(dir, TAR, bytes)?;
+        }
+        blob(dir, CONFIG, &json_bytes(&made.config))?;
+        manifest = blob(dir, MANIFEST, &json_bytes(&manifest))?;
         let digest = manifest["digest"].as_str().unwrap_or_default().to_owned();
         manifest["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
         let index = json!({
@@ -193,6 +202,52 @@ impl Image {
     }
 }
 
+/// An image in memory, before it has a manifest.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The layers as they are sent, each with its media type.
+    pub layers: Vec<(String, Vec<u8>)>,
+    /// The config.
+    pub config: Value,
+}
+
+impl Made {
+    /// Compresses each layer by gzip.
+    ///
+    /// # Errors
+    /// Memory has no errors.
+    pub fn gzipped(mut self) -> io::Result<Made> {
+        for (kind, bytes) in &mut self.layers {
+            *bytes = gzip(bytes)?;
+            kind.push_str("+gzip");
+        }
+        Ok(self)
+    }
+
+    /// The manifest that says the truth.
+    ///
+    /// # Errors
+    /// There is no `sha256sum`.
+    pub fn manifest(&self) -> io::Result<Value> {
+        let layers = self.layers.iter().map(|(kind, bytes)| descriptor(kind, bytes)).collect::<io::Result<Vec<_>>>()?;
+        let config = descriptor(CONFIG, &json_bytes(&self.config))?;
+        Ok(json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}))
+    }
+}
+
+/// Compresses by gzip, as one member.
+///
+/// # Errors
+/// Memory has no errors.
+pub fn gzip(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const EPOCH: &str = "1970-01-01T00:00:00Z";
 
 fn architecture() -> &'static str {
@@ -208,13 +263,19 @@ fn json_bytes(value: &Value) -> Vec<u8> {
 }
 
 fn blob(dir: &Path, media_type: &str, bytes: &[u8]) -> io::Result<Value> {
-    let hex = sha256(bytes)?;
-    fs::write(dir.join("blobs/sha256").join(&hex), bytes)?;
-    Ok(json!({"mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len()}))
+    fs::write(dir.join("blobs/sha256").join(sha256(bytes)?), bytes)?;
+    descriptor(media_type, bytes)
 }
 
-/// By `sha256sum`, so that the fixtures do not lean on the digests under test.
-fn sha256(bytes: &[u8]) -> io::Result<String> {
+fn descriptor(media_type: &str, bytes: &[u8]) -> io::Result<Value> {
+    Ok(json!({"mediaType": media_type, "digest": format!("sha256:{}", sha256(bytes)?), "size": bytes.len()}))
+}
+
+/// The digest in hex, by `sha256sum`, so that the fixtures do not lean on the digests under test.
+///
+/// # Errors
+/// There is no such program.
+pub fn sha256(bytes: &[u8]) -> io::Result<String> {
     let mut child = Command::new("sha256sum").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(bytes)?;
