@@ -4,6 +4,7 @@
 //! exact bytes between any two places. All of them tell what they do as [`Event`]s and never show a byte that was not
 //! compared with its digest.
 
+pub mod copy;
 mod event;
 pub mod pull;
 
