@@ -6,6 +6,4 @@
 
 pub mod copy;
 mod event;
-pub mod pull;
-
-pub use event::{Direction, Event, Item, ItemKind, Sink, Step};
+pub mod push;

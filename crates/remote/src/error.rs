@@ -183,6 +183,16 @@ pub enum Error {
     /// A certificate is unusable.
     #[error(transparent)]
     Pem(#[from] PemError),
+    /// The bytes that were to be sent could not be had.
+    #[error("{place}: {what}: {source}")]
+    Source {
+        /// Where they should go.
+        place: Place,
+        /// What was sent.
+        what: String,
+        /// Why there were none.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The HTTP client could not be made.
     #[error("HTTP client: {0}")]
     Setup(String),
@@ -199,6 +209,17 @@ impl Error {
         match self {
             Error::Transport { .. } => true,
             Error::Status { status, .. } => crate::retry::is_temporary(*status),
+            _ => false,
+        }
+    }
+
+    /// The registry says that the bytes sent are not those of the digest.
+    pub fn is_digest_refused(&self) -> bool {
+        match self {
+            Error::Status { status, errors, .. } => {
+                *status == StatusCode::BAD_REQUEST
+                    && errors.iter().any(|error| matches!(error.known(), Some(ErrorCode::DigestInvalid)))
+            }
             _ => false,
         }
     }

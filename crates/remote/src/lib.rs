@@ -32,6 +32,7 @@ mod route;
 mod setup;
 mod tls;
 mod transport;
+mod upload;
 
 pub use challenge::{Challenge, parse as parse_challenges};
 pub use client::{Client, Limits, Options, Registry, Repository};
@@ -49,3 +50,6 @@ pub use retry::Retry;
 pub use route::Route;
 pub use setup::Setup;
 pub use tls::{Identity, Pem, PemError, config as tls_config};
+pub use upload::{
+    BytesSource, FileSource, How, Pieces, RemoteSource, Source, SourceError, Told, UploadOptions, Uploaded,
+};
