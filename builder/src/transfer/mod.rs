@@ -6,4 +6,7 @@
 
 pub mod copy;
 mod event;
+pub mod pull;
 pub mod push;
+
+pub use event::{Direction, Event, Item, ItemKind, Sink, Step};
