@@ -1,4 +1,4 @@
-//! What the user sees: tables, styles, and the three displays of a build's progress.
+//! What the user sees: tables, styles, and the displays of a build's progress and of a transfer's.
 
 pub(crate) mod graph;
 pub(crate) mod json;
@@ -6,6 +6,7 @@ pub(crate) mod plain;
 pub(crate) mod progress;
 pub(crate) mod style;
 pub(crate) mod table;
+pub(crate) mod transfer;
 pub(crate) mod tty;
 
 use std::io::{self, Write};
