@@ -15,6 +15,7 @@ mod sandbox;
 mod template;
 mod ui;
 mod verb;
+mod wire;
 mod worker;
 
 use std::process::ExitCode;

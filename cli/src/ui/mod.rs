@@ -4,6 +4,7 @@ pub(crate) mod graph;
 pub(crate) mod json;
 pub(crate) mod plain;
 pub(crate) mod progress;
+pub(crate) mod secret;
 pub(crate) mod style;
 pub(crate) mod table;
 pub(crate) mod transfer;

@@ -24,6 +24,31 @@ use super::progress::Mode;
 /// How often a live display moves without an event.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How a transfer shows itself; a verb flattens it into its own arguments.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ProgressArgs {
+    /// How to show progress
+    #[arg(
+        long,
+        value_name = "MODE",
+        default_value = "auto",
+        hide_default_value = true,
+        env = "BUILDKIT_PROGRESS",
+        hide_env = true
+    )]
+    progress: Mode,
+    /// Print nothing but the result
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+impl ProgressArgs {
+    /// The display that is wanted.
+    pub(crate) fn mode(&self) -> Mode {
+        if self.quiet { Mode::Quiet } else { self.progress.settle() }
+    }
+}
+
 /// The display of one or more transfers. It has a thread of its own, so it is made only once namespaces are entered.
 pub(crate) struct Progress {
     sender: Option<Sender<Message>>,

@@ -1,11 +1,10 @@
 //! `estiba registry htpasswd`.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use registry_server::auth::htpasswd::{self, Htpasswd, Kind};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -43,37 +42,13 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     let kind = args.bcrypt.map_or(Kind::Argon2, |cost| Kind::Bcrypt(if cost == 0 { BCRYPT_COST } else { cost }));
-    let line = if args.delete { None } else { Some(htpasswd::line(&args.name, &password()?, kind)?) };
+    let line =
+        if args.delete { None } else { Some(htpasswd::line(&args.name, &ui::secret::ask("Password: ")?, kind)?) };
     match args.file {
         Some(file) => change(&file, &args.name, line.as_deref())?,
         None => ui::out(&format!("{}\n", line.unwrap_or_default()))?,
     }
     Ok(0)
-}
-
-/// The password: the first line of standard input, asked for without showing it where that is a terminal.
-fn password() -> Result<String> {
-    let stdin = io::stdin();
-    let mut text = String::new();
-    if stdin.is_terminal() {
-        let before = tcgetattr(&stdin)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
-        ui::err("Password: ");
-        let read = stdin.lock().read_line(&mut text);
-        tcsetattr(&stdin, OptionalActions::Flush, &before)?;
-        ui::err("\n");
-        read?;
-    } else {
-        stdin.lock().read_line(&mut text)?;
-    }
-    let password = text.strip_suffix('\n').unwrap_or(&text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    if password.is_empty() {
-        return Err(Error::failed("there is no password").hint("it is read from standard input: one line"));
-    }
-    Ok(password.to_owned())
 }
 
 /// Replaces a name's line, adds it, or takes it out; all others stay as they are. The file is there before and after, whole.
