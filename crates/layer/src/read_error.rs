@@ -17,6 +17,9 @@ pub enum ReadError {
         /// Why.
         source: io::Error,
     },
+    /// What is recorded of the archive could not be written.
+    #[error("write tar split: {0}")]
+    Record(#[source] io::Error),
     /// The archive ends within a member.
     #[error("the tar ends at byte {offset}, within a member")]
     Truncated {

@@ -196,7 +196,7 @@ fn kind(number: u8) -> Option<Kind> {
     kinds.into_iter().find(|kind| tag(*kind) == number)
 }
 
-fn number(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;

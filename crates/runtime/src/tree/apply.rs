@@ -2,12 +2,12 @@
 
 use std::io::Read;
 
-use layer::{Chunk, Entry, Limits, ReadError, TarReader, WhiteoutNames};
+use layer::{Chunk, Entry, Limits, ReadError, Recorder, TarReader, WhiteoutNames};
 use sys::Root;
 
 use super::IdPolicy;
 use super::special::name;
-use super::writer::TreeWriter;
+use super::writer::{Finished, TreeWriter};
 
 /// What deletions become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +68,9 @@ pub enum ApplyError {
     /// The compression is unknown to us or damaged.
     #[error(transparent)]
     Compression(#[from] layer::CompressionError),
+    /// The record of the tar could not be written.
+    #[error("write tar split: {0}")]
+    Split(#[source] std::io::Error),
     /// The tree could not be written.
     #[error("unpack {path}: {source}")]
     Write {
@@ -83,7 +86,17 @@ pub enum ApplyError {
 /// Whatever the archive holds, nothing outside `into` is touched, no link is followed out of it, and memory stays
 /// bounded. On an error the tree is left half-written: it belongs to a caller who throws it away.
 pub fn apply(tar: impl Read, into: &Root, options: &ApplyOptions) -> Result<Applied, ApplyError> {
-    let mut reader = TarReader::new(tar).limits(options.limits).whiteout_names(options.names);
+    apply_recorded(tar, into, options, ()).map(|(applied, _, ())| applied)
+}
+
+/// As [`apply`], and shows `recorder` what a tree doesn't hold.
+pub(super) fn apply_recorded<S: Recorder>(
+    tar: impl Read,
+    into: &Root,
+    options: &ApplyOptions,
+    recorder: S,
+) -> Result<(Applied, Finished, S), ApplyError> {
+    let mut reader = TarReader::new(tar).recording(recorder).limits(options.limits).whiteout_names(options.names);
     let failed = |entry: &Entry, source| ApplyError::Write { path: shown(&entry.path), source };
     let root = Entry::new("", layer::Kind::Dir);
     let mut writer = TreeWriter::new(into, options).map_err(|source| failed(&root, source))?;
@@ -104,9 +117,10 @@ pub fn apply(tar: impl Read, into: &Root, options: &ApplyOptions) -> Result<Appl
         }
         writer.finish_file(file, &entry).map_err(|source| failed(&entry, source))?;
     }
-    (applied.recorded_nodes, applied.refused_xattrs) = writer.finish().map_err(|source| failed(&root, source))?;
-    reader.finish()?;
-    Ok(applied)
+    let finished = writer.finish().map_err(|source| failed(&root, source))?;
+    (applied.recorded_nodes, applied.refused_xattrs) = (finished.recorded_nodes, finished.refused_xattrs);
+    let (_, recorder) = reader.finish_recorded()?;
+    Ok((applied, finished, recorder))
 }
 
 /// A path for an error message, with what a terminal would obey made visible.

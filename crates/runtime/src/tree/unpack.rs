@@ -1,20 +1,21 @@
 //! A compressed layer into a tree, both cores at work.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use layer::Compression;
+use layer::{Compression, Recorder, SplitWriter};
 use oci::{DiffId, Digest, Hasher};
 use sys::Root;
 
-use super::{Applied, ApplyError, ApplyOptions, apply};
+use super::apply::apply_recorded;
+use super::{Applied, ApplyError, ApplyOptions};
 
 /// What is handed over at a time, and how many of those may wait.
 const BUFFER: usize = 512 * 1024;
 const WAITING: usize = 3;
 
 /// What [`unpack`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpacked {
     /// What was applied.
     pub applied: Applied,
@@ -24,6 +25,12 @@ pub struct Unpacked {
     pub size: u64,
     /// How it was compressed.
     pub compression: Compression,
+    /// Directories that the tar implied but did not hold, and that none of [`ApplyOptions::lowers`] has either: see
+    /// [`super::settle_implied`].
+    pub implied: Vec<Vec<u8>>,
+    /// Whether the tree holds all that the tar did: no entry took the place of an earlier one. If not, a split of it can
+    /// only be thrown away.
+    pub whole: bool,
 }
 
 /// Applies a tar of any compression to `into`. Reading, decompressing and hashing run in a second thread.
@@ -31,17 +38,40 @@ pub struct Unpacked {
 /// `blob` is read to its end before this returns, so a reader that verifies a digest has judged it by then, and its
 /// error is this function's.
 pub fn unpack(blob: impl Read + Send, into: &Root, options: &ApplyOptions) -> Result<Unpacked, ApplyError> {
+    unpack_with(blob, into, options, ()).map(|(unpacked, ())| unpacked)
+}
+
+/// As [`unpack`], and writes the tar split to `split`, with which [`super::assemble`] makes the exact tar again.
+pub fn unpack_recorded<W: Write>(
+    blob: impl Read + Send,
+    into: &Root,
+    options: &ApplyOptions,
+    split: W,
+) -> Result<(Unpacked, W), ApplyError> {
+    let writer = SplitWriter::new(split).map_err(ApplyError::Split)?;
+    let (unpacked, writer) = unpack_with(blob, into, options, writer)?;
+    let split = writer.finish(unpacked.whole).map_err(ApplyError::Split)?;
+    Ok((unpacked, split))
+}
+
+fn unpack_with<S: Recorder>(
+    blob: impl Read + Send,
+    into: &Root,
+    options: &ApplyOptions,
+    recorder: S,
+) -> Result<(Unpacked, S), ApplyError> {
     let (compression, mut decoder) = Compression::detecting(Box::new(blob))?;
     let (full, incoming) = sync_channel(WAITING);
     let (outgoing, empty) = sync_channel(WAITING + 2);
     std::thread::scope(|scope| {
         let feeder = scope.spawn(move || feed(&mut decoder, &full, &empty));
         let mut reader = Chunks { incoming, outgoing, current: Vec::new(), position: 0 };
-        let applied = apply(&mut reader, into, options);
+        let applied = apply_recorded(&mut reader, into, options, recorder);
         drop(reader);
         let (digest, size) = feeder.join().unwrap_or_else(|_| (Digest::sha256(b""), 0));
-        let applied = applied?;
-        Ok(Unpacked { applied, diff_id: DiffId::new(digest), size, compression })
+        let (applied, finished, recorder) = applied?;
+        let (implied, whole) = (finished.implied, !finished.replaced);
+        Ok((Unpacked { applied, diff_id: DiffId::new(digest), size, compression, implied, whole }, recorder))
     })
 }
 

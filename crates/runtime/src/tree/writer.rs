@@ -10,6 +10,7 @@ use sys::{Error, Result, Root, Stat, xattr};
 use super::attributes::{Attributes, set_time, set_time_at};
 use super::dirs::{Dirs, split};
 use super::holes::SparseFile;
+use super::implied::from_lowers;
 use super::special::{NODE, OPAQUE, WHITEOUT, encode_node, name};
 use super::{ApplyOptions, Whiteouts};
 
@@ -31,7 +32,20 @@ pub(super) struct TreeWriter<'a> {
     late_modes: bool,
     /// What this layer made, where deletions must not reach it.
     made: BTreeSet<Vec<u8>>,
+    /// Directories that no entry named and no lower tree has.
+    implied: BTreeSet<Vec<u8>>,
     recorded_nodes: u64,
+    /// Whether something that this layer made had to make way for something else.
+    replaced: bool,
+}
+
+/// What is known when all is written.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    pub(super) recorded_nodes: u64,
+    pub(super) refused_xattrs: u64,
+    pub(super) implied: Vec<Vec<u8>>,
+    pub(super) replaced: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +86,9 @@ impl<'a> TreeWriter<'a> {
             pending: BTreeMap::new(),
             late_modes: !rustix::process::geteuid().is_root(),
             made: BTreeSet::new(),
+            implied: BTreeSet::new(),
             recorded_nodes: 0,
+            replaced: false,
         })
     }
 
@@ -85,7 +101,10 @@ impl<'a> TreeWriter<'a> {
         }
         match entry.kind {
             Kind::File => return self.make_file(&dir, last, entry).map(Some),
-            Kind::Dir => self.make_dir(&dir, last, entry)?,
+            Kind::Dir => {
+                self.make_dir(&dir, last, entry)?;
+                self.implied.remove(&entry.path);
+            }
             Kind::Symlink => {
                 self.replacing(&dir, last, entry, |dir| dir.symlink(name(&entry.link), name(last)))?;
                 self.attributes.set_at(&dir, last, entry, &self.root)?;
@@ -111,8 +130,8 @@ impl<'a> TreeWriter<'a> {
         set_time(&file, entry.mtime)
     }
 
-    /// Sets what had to wait, and says how many device nodes and attributes the kernel refused.
-    pub(super) fn finish(mut self) -> Result<(u64, u64)> {
+    /// Sets what had to wait.
+    pub(super) fn finish(mut self) -> Result<Finished> {
         let mut pending: Vec<_> = std::mem::take(&mut self.pending).into_iter().collect();
         pending.sort_unstable_by(|a, b| layer::compare_paths(&b.0, &a.0));
         for (path, Pending { mode, mtime }) in pending {
@@ -129,7 +148,12 @@ impl<'a> TreeWriter<'a> {
             }
         }
         self.attributes.finish()?;
-        Ok((self.recorded_nodes, self.attributes.refused_xattrs))
+        Ok(Finished {
+            recorded_nodes: self.recorded_nodes,
+            refused_xattrs: self.attributes.refused_xattrs,
+            implied: self.implied.into_iter().collect(),
+            replaced: self.replaced,
+        })
     }
 
     /// The directory that an entry goes to; one that the archive doesn't hold is made.
@@ -162,20 +186,13 @@ impl<'a> TreeWriter<'a> {
     }
 
     /// A directory that is only implied looks as the one below it, or as nothing special.
-    fn implied(&self, path: &[u8]) -> Result<Entry> {
+    fn implied(&mut self, path: &[u8]) -> Result<Entry> {
+        if let Some(entry) = from_lowers(self.lowers, path)? {
+            return Ok(entry);
+        }
+        self.implied.insert(path.to_vec());
         let mut entry = Entry::new(path, Kind::Dir);
         (entry.uid, entry.gid) = self.attributes.default_owner();
-        for lower in self.lowers {
-            match lower.stat(name(path)) {
-                Ok(stat) if stat.is_dir() => {
-                    super::inode::take_attributes(lower, &mut entry, &stat)?;
-                    break;
-                }
-                Ok(_) => break,
-                Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR) => {}
-                Err(error) => return Err(error),
-            }
-        }
         Ok(entry)
     }
 
@@ -295,6 +312,7 @@ impl<'a> TreeWriter<'a> {
             return self.make_opaque(path);
         }
         self.removed(path);
+        self.replaced = true;
         dir.remove_all(name(last))
     }
 
@@ -312,6 +330,7 @@ impl<'a> TreeWriter<'a> {
     fn clear(&mut self, dir: &Root, last: &[u8], path: &[u8]) -> Result<Cleared> {
         let stat = dir.stat(name(last))?;
         let whiteout = is_whiteout(dir, last, &stat)?;
+        self.replaced |= !whiteout;
         if stat.is_dir() {
             self.removed(path);
         }
@@ -327,6 +346,7 @@ impl<'a> TreeWriter<'a> {
         for path in gone {
             self.pending.remove(&path);
         }
+        self.implied.retain(|implied| implied != path && !below(path).contains(implied));
     }
 }
 
