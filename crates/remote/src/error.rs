@@ -15,7 +15,7 @@ use crate::tls::PemError;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Where a call went: the registry as the user names it, and the repository if the call is about one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {
     /// Such as `docker.io`.
     pub registry: String,

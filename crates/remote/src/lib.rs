@@ -17,6 +17,7 @@ mod client;
 mod credential_program;
 mod credentials;
 mod error;
+mod fetch;
 
 pub mod hop;
 mod link;
@@ -39,6 +40,7 @@ pub use client::{Client, Limits, Options, Registry, Repository};
 pub use credential_program::HelperError;
 pub use credentials::{AuthFileError, AuthFiles, Credential, Credentials, Places};
 pub use error::{ApiError, Error, Place, Result};
+pub use fetch::{Fetch, ReadAhead};
 pub use link::next as next_link;
 pub use list::{Referrers, Tags};
 pub use manifest::{Accept, Fetched, Known};

@@ -30,6 +30,10 @@ pub struct Blob {
     /// Bytes of the current answer to be passed over, where the host does not know ranges.
     skip: u64,
     response: Option<reqwest::Response>,
+    /// Whether the current answer holds a range.
+    partial: bool,
+    /// Whether an answer without a range will not do.
+    ranges_only: bool,
     failures: u32,
     /// `at` when the current answer began.
     mark: u64,
@@ -48,6 +52,15 @@ impl Repository {
     /// # Errors
     /// See [`Error`].
     pub async fn blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
+        self.open_blob(digest, range, false).await
+    }
+
+    /// Begins to fetch a range of a blob; a host that sends all of it instead is refused.
+    pub(crate) async fn window(&self, digest: &Digest, range: ByteRange) -> Result<Blob> {
+        self.open_blob(digest, Some(range), true).await
+    }
+
+    async fn open_blob(&self, digest: &Digest, range: Option<ByteRange>, ranges_only: bool) -> Result<Blob> {
         let start = range.map_or(0, |range| range.start);
         let end = range.and_then(|range| range.end).map(|last| last.saturating_add(1));
         let mut blob = Blob {
@@ -59,6 +72,8 @@ impl Repository {
             end,
             skip: 0,
             response: None,
+            partial: false,
+            ranges_only,
             failures: 0,
             mark: start,
             done: end.is_some_and(|end| end <= start),
@@ -84,6 +99,16 @@ impl Blob {
     /// The size of the whole blob; `None` where the host does not say.
     pub fn size(&self) -> Option<u64> {
         self.size
+    }
+
+    /// Whether the answer that is being read holds a range, and not all of the blob.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.partial
+    }
+
+    /// Wants all that follows, where an end was asked for and the host knows no ranges.
+    pub(crate) fn to_the_end(&mut self) {
+        self.end = None;
     }
 
     /// The next byte that [`Blob::next`] gives.
@@ -197,7 +222,15 @@ impl Blob {
         self.mark = self.at;
         if response.status() == StatusCode::PARTIAL_CONTENT {
             self.check_range(&response)?;
+            self.partial = true;
+        } else if self.ranges_only {
+            return Err(Error::Malformed {
+                place: self.repository.place(),
+                what: self.what.clone(),
+                problem: "the registry sent all of it, and was asked for a range".to_owned(),
+            });
         } else {
+            self.partial = false;
             // Without ranges the host starts again, and so do we: what we have is passed over.
             self.learn_size(response.content_length())?;
             self.skip = self.at;

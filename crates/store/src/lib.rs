@@ -8,16 +8,19 @@
 //! owned by the runtime; the store never looks into them.
 
 pub mod blobs;
+mod downloads;
 pub mod index;
 mod key_lock;
 mod layout;
 mod lease;
 mod open;
 mod random;
+mod split;
 mod toc;
 mod upload;
 
 pub use blobs::{BlobWriter, Blobs, Expected, FsBlobs, MemoryBlobs};
+pub use downloads::Download;
 pub use index::{BlobForm, ImageRow, Index, LayerId, LayerRow, Origin, Record, TreeForm, Variant, boot_id};
 pub use key_lock::KeyLock;
 pub use layout::{Layout, VERSION, default_root};
