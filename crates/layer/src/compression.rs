@@ -5,18 +5,14 @@
 
 use std::io::{self, BufReader, Read, Write};
 
-use flate2::read::MultiGzDecoder;
-use flate2::write::GzEncoder;
+use crate::blocks::{Blocks, Pieced};
+use crate::frames::{self, Compress, Frames};
+use crate::gzip::{self, Deflate, Members};
 
 /// How much compressed input is held: less would mean many small reads, more nothing.
 const INPUT: usize = 128 * 1024;
-/// The largest zstd window that we decode, as a power of two: 128 MiB, what `zstd -d` takes without being told more.
-const ZSTD_WINDOW: u32 = 27;
 /// The largest xz dictionary: 128 MiB; `xz -9` makes 64 MiB.
 const XZ_DICTIONARY: u64 = 128 << 20;
-/// gzip's own default level, and zstd's.
-const GZIP_LEVEL: i32 = 6;
-const ZSTD_LEVEL: i32 = 3;
 /// The longest magic number.
 const MAGIC: usize = 6;
 
@@ -82,18 +78,13 @@ impl Compression {
 
     /// Reads the decompressed bytes of `inner`.
     pub fn decoder<'a>(self, inner: Box<dyn Read + Send + 'a>) -> Result<Box<dyn Read + Send + 'a>, CompressionError> {
-        let io_error = |source| CompressionError::Io { name: self.name(), source };
-        let buffered = BufReader::with_capacity(INPUT, inner);
+        let buffered = |inner| BufReader::with_capacity(INPUT, inner);
         let decoder: Box<dyn Read + Send + 'a> = match self {
-            Compression::None => return Ok(buffered.into_inner()),
-            Compression::Gzip => Box::new(MultiGzDecoder::new(buffered)),
-            Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered).map_err(io_error)?;
-                decoder.window_log_max(ZSTD_WINDOW).map_err(io_error)?;
-                Box::new(decoder)
-            }
-            Compression::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(buffered)),
-            Compression::Xz => xz(buffered)?,
+            Compression::None => return Ok(inner),
+            Compression::Gzip => Box::new(Pieced::<Members>::new(inner)),
+            Compression::Zstd => Box::new(Pieced::<Frames>::new(inner)),
+            Compression::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(buffered(inner))),
+            Compression::Xz => xz(buffered(inner))?,
         };
         Ok(Box::new(Named { name: self.name(), inner: decoder }))
     }
@@ -120,19 +111,20 @@ impl Compression {
     /// As [`Compression::encoder`], in so many threads (a few at most).
     pub fn encoder_on<W: Write>(
         self,
-        _threads: usize,
+        threads: usize,
         inner: W,
         level: Option<i32>,
     ) -> Result<Encoder<W>, CompressionError> {
         match self {
             Compression::None => Ok(Encoder(Coder::None(inner))),
             Compression::Gzip => {
-                let level = level.unwrap_or(GZIP_LEVEL).clamp(0, 9).cast_unsigned();
-                Ok(Encoder(Coder::Gzip(GzEncoder::new(inner, flate2::Compression::new(level)))))
+                let level = level.unwrap_or(gzip::LEVEL).clamp(0, gzip::BEST);
+                Ok(Encoder(Coder::Gzip(Blocks::new(inner, threads, gzip::BLOCK, level, Deflate::new))))
             }
-            Compression::Zstd => zstd::stream::write::Encoder::new(inner, level.unwrap_or(ZSTD_LEVEL))
-                .map(|encoder| Encoder(Coder::Zstd(encoder)))
-                .map_err(|source| CompressionError::Io { name: self.name(), source }),
+            Compression::Zstd => {
+                let level = level.unwrap_or(frames::LEVEL);
+                Ok(Encoder(Coder::Zstd(Blocks::new(inner, threads, frames::BLOCK, level, Compress::new))))
+            }
             Compression::Bzip2 | Compression::Xz => Err(CompressionError::NoEncoder(self.name())),
         }
     }
@@ -209,8 +201,8 @@ pub struct Encoder<W: Write>(Coder<W>);
 
 enum Coder<W: Write> {
     None(W),
-    Gzip(GzEncoder<W>),
-    Zstd(zstd::stream::write::Encoder<'static, W>),
+    Gzip(Blocks<W, Deflate>),
+    Zstd(Blocks<W, Compress>),
 }
 
 impl<W: Write> std::fmt::Debug for Encoder<W> {

@@ -6,11 +6,15 @@
 //!
 //! Nothing in this crate touches a file system: paths are bytes here.
 
+mod blocks;
 mod buffer;
 mod compression;
 mod entry;
+mod frames;
+mod gzip;
 mod header;
 mod member;
+mod ordered;
 mod pax;
 pub mod plan;
 mod read;
