@@ -107,6 +107,11 @@ impl<'s> Layers<'s> {
         Self { store, records, single_id, outside, tocs: Mutex::default() }
     }
 
+    /// Layers as a process sees them that is inside its rung's namespaces.
+    pub(crate) fn with_owners(store: &'s Store, records: &'s Records<'s>, single_id: bool) -> Self {
+        Self { store, records, single_id, outside: false, tocs: Mutex::default() }
+    }
+
     /// Where the owners of a tree stand.
     pub(crate) fn ids(&self, tree: &Path) -> IdPolicy {
         if self.single_id { IdPolicy::Recorded(tree.to_path_buf()) } else { IdPolicy::Keep }

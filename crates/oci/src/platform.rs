@@ -51,6 +51,39 @@ impl Platform {
         let normal = |p: &Platform| Platform::new(&p.os, &p.architecture, p.variant.as_deref());
         normal(self) == normal(wanted)
     }
+
+    /// Which of the offered platforms serves this one best: the same, or else the highest variant of the same
+    /// architecture that its processors also run (`arm/v6` on `arm/v7`, `amd64/v2` on `amd64/v3`), as containerd chooses.
+    pub fn best_of<'a>(&self, offered: impl IntoIterator<Item = &'a Platform>) -> Option<usize> {
+        let wanted = Platform::new(&self.os, &self.architecture, self.variant.as_deref());
+        let level = wanted.level();
+        let fits = |(number, offer): (usize, &Platform)| {
+            let offer = Platform::new(&offer.os, &offer.architecture, offer.variant.as_deref());
+            if offer == wanted {
+                return Some((u32::MAX, number));
+            }
+            let same = (&offer.os, &offer.architecture) == (&wanted.os, &wanted.architecture);
+            let lower = offer.level().zip(level).is_some_and(|(offer, wanted)| offer <= wanted);
+            (same && lower).then(|| (offer.level().unwrap_or(0), number))
+        };
+        let best = offered.into_iter().enumerate().filter_map(fits);
+        // Of equal ones the first.
+        best.max_by_key(|(level, number)| (*level, std::cmp::Reverse(*number))).map(|(_, number)| number)
+    }
+
+    /// The number of the variant, where variants of the architecture are steps of one ladder.
+    fn level(&self) -> Option<u32> {
+        let least = match self.architecture.as_str() {
+            "amd64" => 1,
+            "arm64" => 8,
+            "arm" => 7,
+            _ => return None,
+        };
+        match &self.variant {
+            None => Some(least),
+            Some(variant) => variant.strip_prefix('v')?.parse().ok(),
+        }
+    }
 }
 
 fn normalise(architecture: &str, variant: &str) -> (String, String) {
@@ -119,6 +152,24 @@ impl fmt::Display for Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_best_offer_is_the_same_or_the_next_lower_variant() {
+        for (wanted, offered, expected) in [
+            ("linux/amd64", &["linux/arm64", "linux/amd64"][..], Some(1)),
+            ("linux/amd64", &["linux/amd64/v2", "windows/amd64"], None),
+            ("linux/amd64/v3", &["linux/amd64", "linux/amd64/v2", "linux/amd64/v4"], Some(1)),
+            ("linux/arm/v7", &["linux/arm/v5", "linux/arm/v6", "linux/arm64"], Some(1)),
+            ("linux/arm/v6", &["linux/arm/v7"], None),
+            ("linux/arm64", &["linux/arm64/v8", "linux/arm64"], Some(0)),
+            ("linux/ppc64le", &["linux/ppc64le"], Some(0)),
+            ("linux/s390x", &[], None),
+        ] {
+            let offered: Vec<Platform> = offered.iter().map(|text| text.parse().unwrap()).collect();
+            let wanted: Platform = wanted.parse().unwrap();
+            assert_eq!(wanted.best_of(&offered), expected, "{wanted} of {offered:?}");
+        }
+    }
 
     #[test]
     fn normalises_as_containerd_does() {

@@ -3,7 +3,14 @@
 //! Documents come first (index, manifest, configuration), then layers side by side. A layer is unpacked while it arrives,
 //! and has no row before its digest, its size and its DiffId are those that the image says; the image's name comes last.
 
+mod arrive;
+mod documents;
 mod error;
+mod layer;
+mod presence;
+mod stack;
+mod tell;
+mod whole;
 
 use std::sync::Arc;
 
@@ -79,8 +86,7 @@ pub async fn pull(
     probe: Option<&Probe>,
     sink: &Sink,
 ) -> Result<Pulled, PullError> {
-    let _ = (store, client, options, probe, sink);
-    Err(PullError::Broken(format!("cannot pull {reference} yet")))
+    whole::pull(store, client, reference, options, probe, sink).await
 }
 
 /// Fetches the layers that [`missing`] lists, from where they were seen before; gives those that were unpacked now.
@@ -94,8 +100,7 @@ pub async fn complete(
     probe: Option<&Probe>,
     sink: &Sink,
 ) -> Result<Vec<LayerId>, PullError> {
-    let _ = (store, client, probe, sink);
-    Err(PullError::Broken(format!("cannot complete {manifest} yet")))
+    whole::complete(store, client, manifest, probe, sink).await
 }
 
 /// The layers (blobs) of the image with this manifest that have no form in the store, base first. Empty for a complete image.
@@ -103,8 +108,7 @@ pub async fn complete(
 /// # Errors
 /// When manifest or configuration are not in the store, or damaged.
 pub fn missing(store: &Store, manifest: &Digest) -> Result<Vec<Digest>, PullError> {
-    let _ = (store, manifest);
-    Ok(Vec::new())
+    presence::missing(store, manifest)
 }
 
 /// The digest that a reference names at its registry now: of a manifest, or of an index.
@@ -112,8 +116,10 @@ pub fn missing(store: &Store, manifest: &Digest) -> Result<Vec<Digest>, PullErro
 /// # Errors
 /// See [`remote::Error`].
 pub async fn head(client: &Client, reference: &Reference) -> Result<Digest, PullError> {
-    let _ = client;
-    Err(PullError::Broken(format!("cannot ask for {reference} yet")))
+    match reference.digest() {
+        Some(digest) => Ok(*digest),
+        None => documents::tagged(&client.route(reference)?, &documents::tag_of(reference)?).await,
+    }
 }
 
 /// Brings the trees of these layers to the disk and says so in their rows, so that a restart of the machine does not cost

@@ -1,0 +1,347 @@
+//! One layer: waited for, taken up, fetched, unpacked, compared, and only then a row.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use layer::Compression;
+use oci::{Descriptor, DiffId, Digest, media_type};
+use remote::{Fetch, ReadAhead, Repository};
+use runtime::tree::{ApplyOptions, IdPolicy};
+use store::{Download, KeyLock, LayerId, LayerRow, Lease, Origin, Store, TreeForm, Variant};
+use sys::Root;
+use tokio::sync::mpsc;
+
+use super::PullError;
+use super::arrive::{Arrived, arrive};
+use super::documents::is_foreign;
+use super::presence::{Form, Presence};
+use super::tell::Voice;
+use crate::build::unix_now;
+use crate::layers;
+use crate::transfer::event::{Sink, Step};
+
+/// Layers of this size on are kept while they come, so that the next try need not begin anew.
+const KEPT_FROM: u64 = 8 << 20;
+/// Chunks of a connection that wait to be hashed: some 400 KiB each at most.
+const WAITING: usize = 4;
+/// How often we look whether another process has finished.
+const POLL: Duration = Duration::from_millis(20);
+
+/// A layer that an image wants.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) blob: Descriptor,
+    pub(super) diff_id: DiffId,
+    /// Where to ask, one after the other; the last one is believed most.
+    pub(super) sources: Vec<Repository>,
+    /// The repository that is remembered for it.
+    pub(super) origin: Origin,
+}
+
+/// What became of a layer.
+pub(super) enum Outcome {
+    /// The store had it, or another process made it meanwhile.
+    Exists,
+    /// It is there, row and all.
+    Kept(LayerId, u64),
+    /// It is there, but some of its directories take their attributes from layers below; its row waits for that.
+    Unsettled(Unsettled),
+}
+
+/// A layer whose implied directories are not settled.
+pub(super) struct Unsettled {
+    pub(super) made: Made,
+    /// Nobody else may make a tree of this name.
+    _tree: KeyLock,
+}
+
+/// A layer that was unpacked and compared, and has no row yet.
+pub(super) struct Made {
+    pub(super) row: LayerRow,
+    pub(super) diff_id: DiffId,
+    /// Directories that its tar implied.
+    pub(super) implied: Vec<Vec<u8>>,
+    pub(super) moved: u64,
+    variant: Option<Variant>,
+    origin: Origin,
+}
+
+/// What all layers of one pull share.
+pub(super) struct Session {
+    pub(super) store: Arc<Store>,
+    pub(super) lease: Lease,
+    pub(super) sink: Sink,
+    pub(super) ahead: ReadAhead,
+    /// Whether the kernel refuses to record owners.
+    pub(super) single_id: bool,
+}
+
+impl Session {
+    /// Where the owners of a tree stand.
+    pub(super) fn ids(&self, tree: &Path) -> IdPolicy {
+        if self.single_id { IdPolicy::Recorded(tree.to_path_buf()) } else { IdPolicy::Keep }
+    }
+
+    /// Brings one layer.
+    pub(super) async fn layer(self: &Arc<Self>, wanted: Wanted, mut voice: Voice) -> Result<Outcome, PullError> {
+        let lock = self.turn(&wanted.diff_id, &voice).await?;
+        let form = Presence::new(&self.store)?.of(&wanted.blob, &wanted.diff_id, Some(&self.lease))?;
+        if form == Form::Usable {
+            voice.say(Step::Exists);
+            return Ok(Outcome::Exists);
+        }
+        let (id, tree_lock) = self.name(form)?;
+        self.lease.pin(&[&id])?;
+        let made = self.bring(&id, &wanted, &mut voice).await;
+        if made.is_err() {
+            let (session, id) = (self.clone(), id.clone());
+            blocking(move || session.clean(&id)).await?;
+        }
+        let made = made?;
+        let moved = made.moved;
+        voice.say(Step::Done { moved, digest: wanted.blob.digest });
+        if !made.implied.is_empty() {
+            return Ok(Outcome::Unsettled(Unsettled { made, _tree: tree_lock }));
+        }
+        let session = self.clone();
+        blocking(move || session.keep(&made)).await?;
+        drop((tree_lock, lock));
+        Ok(Outcome::Kept(id, moved))
+    }
+
+    /// Waits until no other process brings the same layer. Another one that dies leaves its turn to us.
+    async fn turn(&self, diff_id: &DiffId, voice: &Voice) -> Result<KeyLock, PullError> {
+        let key = format!("pull-{}", diff_id.digest().hex());
+        let mut told = false;
+        loop {
+            if let Some(lock) = self.store.try_lock_key(&key)? {
+                return Ok(lock);
+            }
+            if !std::mem::replace(&mut told, true) {
+                voice.say(Step::Waiting);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The name of the layer to be. One that lost its tree gets it back under its old name.
+    fn name(&self, form: Form) -> Result<(LayerId, KeyLock), PullError> {
+        if let Form::Lost(id) = form
+            && let Some(lock) = self.store.try_lock_key(&format!("tree-{id}"))?
+        {
+            return Ok((id, lock));
+        }
+        let id = LayerId::mint();
+        let lock = self.store.lock_key(&format!("tree-{id}"))?;
+        Ok((id, lock))
+    }
+
+    /// Fetches and unpacks. What an earlier try left, or a mirror sent, may be wrong: then once more, from the beginning and
+    /// from the registry itself.
+    async fn bring(self: &Arc<Self>, id: &LayerId, wanted: &Wanted, voice: &mut Voice) -> Result<Made, PullError> {
+        let kept = wanted.blob.size >= KEPT_FROM;
+        let download = if kept { self.store.download(&wanted.blob.digest)? } else { None };
+        match self.once(id, wanted, &wanted.sources, download, voice).await {
+            Err(Failed { error, doubtful: true }) => {
+                voice.say(Step::Retried { why: error.to_string() });
+                let download = if kept { self.store.download(&wanted.blob.digest)? } else { None };
+                let itself = wanted.sources.last().map(std::slice::from_ref).unwrap_or_default();
+                self.once(id, wanted, itself, download, voice).await.map_err(|failed| failed.error)
+            }
+            other => other.map_err(|failed| failed.error),
+        }
+    }
+
+    async fn once(
+        self: &Arc<Self>,
+        id: &LayerId,
+        wanted: &Wanted,
+        sources: &[Repository],
+        mut download: Option<Download>,
+        voice: &mut Voice,
+    ) -> Result<Made, Failed> {
+        let size = wanted.blob.size;
+        if let Some(kept) = download.as_mut().filter(|kept| kept.len() > size) {
+            kept.cut(0).map_err(PullError::from)?;
+        }
+        let resumed = download.as_ref().map_or(0, Download::len);
+        if resumed > 0 {
+            voice.say(Step::Resumed { at: resumed });
+        }
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let (session, own, algorithm) = (self.clone(), id.clone(), wanted.blob.digest.algorithm());
+        let unpacking = tokio::task::spawn_blocking(move || session.unpack(&own, algorithm, download, receiver));
+        let fetched = self.fetch(wanted, sources, resumed, &sender, voice).await;
+        drop(sender);
+        let arrived =
+            unpacking.await.map_err(|error| PullError::Broken(format!("the unpacking thread: {error}")))??;
+        self.judge(id, wanted, resumed, sources.len(), fetched, arrived)
+    }
+
+    /// Sends what is still to come to the unpacker.
+    async fn fetch(
+        &self,
+        wanted: &Wanted,
+        sources: &[Repository],
+        resumed: u64,
+        sender: &mpsc::Sender<Bytes>,
+        voice: &mut Voice,
+    ) -> Result<u64, remote::Error> {
+        let size = wanted.blob.size;
+        let mut fetch = Fetch::new(sources, &wanted.blob.digest, size, resumed, None, &self.ahead);
+        voice.moved(resumed, size);
+        while let Some(bytes) = fetch.next().await? {
+            for why in fetch.troubles() {
+                voice.say(Step::Retried { why });
+            }
+            if sender.send(bytes).await.is_err() {
+                break;
+            }
+            voice.moved(fetch.position(), size);
+        }
+        Ok(fetch.position() - resumed)
+    }
+
+    /// Unpacks into the layer's own folder; nobody knows of it yet.
+    fn unpack(
+        &self,
+        id: &LayerId,
+        algorithm: oci::Algorithm,
+        download: Option<Download>,
+        receiver: mpsc::Receiver<Bytes>,
+    ) -> Result<Arrived, PullError> {
+        self.clean(id)?;
+        let tree = self.store.layout().tree(id);
+        fs::create_dir_all(&tree).map_err(|source| PullError::Io { call: "mkdir", path: tree.clone(), source })?;
+        let root = Root::open(&tree).map_err(|error| unpack_failed(id, error))?;
+        let options = ApplyOptions { ids: self.ids(&tree), ..ApplyOptions::default() };
+        let split = self.store.create_split(id)?;
+        Ok(arrive(algorithm, download, receiver, &root, &options, split)?)
+    }
+
+    /// Takes away what an earlier try of the same name left.
+    fn clean(&self, id: &LayerId) -> Result<(), PullError> {
+        layers::remove(&self.store.layout().snapshot(id.as_str())).map_err(|error| unpack_failed(id, error))?;
+        self.store.remove_split(id)?;
+        Ok(())
+    }
+
+    /// Compares all that can be compared.
+    fn judge(
+        &self,
+        id: &LayerId,
+        wanted: &Wanted,
+        resumed: u64,
+        sources: usize,
+        fetched: Result<u64, remote::Error>,
+        arrived: Arrived,
+    ) -> Result<Made, Failed> {
+        let Arrived { blob, unpacked, download } = arrived;
+        let digest = wanted.blob.digest;
+        let moved = match fetched {
+            Ok(moved) => moved,
+            // What came stays for the next try.
+            Err(error) if error.is_not_found() && is_foreign(&wanted.blob) => {
+                let problem = "its makers do not let registries hand it out, and this one does not have it".to_owned();
+                return Err(PullError::Refused { name: format!("layer {digest}"), problem }.into());
+            }
+            Err(error) => {
+                if let Some(nothing) = download.filter(Download::is_empty) {
+                    nothing.remove().map_err(PullError::from)?;
+                }
+                return Err(PullError::from(error).into());
+            }
+        };
+        let is_right = blob == Some((digest, wanted.blob.size));
+        // They are a tree now, or wrong.
+        if let Some(download) = download {
+            download.remove().map_err(PullError::from)?;
+        }
+        if let (Some((found, size)), false) = (blob, is_right) {
+            let doubtful = resumed > 0 || sources > 1;
+            return Err(Failed { error: wrong_bytes(wanted, found, size).into(), doubtful });
+        }
+        let unpacked = unpacked.map_err(|source| PullError::Unpack { layer: digest, source: Box::new(source) })?;
+        if unpacked.diff_id != wanted.diff_id {
+            let (expected, found) = (wanted.diff_id, unpacked.diff_id);
+            return Err(PullError::DiffId { layer: digest, expected, found }.into());
+        }
+        if !unpacked.whole {
+            // It could not give the tar back: the registry has to, if anybody asks.
+            self.store.remove_split(id).map_err(PullError::from)?;
+        }
+        let boot = store::boot_id().map_err(store::Error::from).map_err(PullError::from)?;
+        let tree = Some(TreeForm { boot: Some(boot) });
+        let row = LayerRow { id: id.clone(), tree, blob: None, size: unpacked.size, created: unix_now() };
+        let variant = media_type_of(unpacked.compression).map(|media_type| Variant {
+            media_type: media_type.to_owned(),
+            blob: digest,
+            size: wanted.blob.size,
+        });
+        let implied = unpacked.implied;
+        Ok(Made { row, diff_id: wanted.diff_id, implied, moved, variant, origin: wanted.origin.clone() })
+    }
+
+    /// Writes the row: from here on the layer is there.
+    pub(super) fn keep(&self, layer: &Made) -> Result<(), PullError> {
+        let index = self.store.index();
+        if let Some(variant) = &layer.variant {
+            index.put_variant(&layer.diff_id, variant)?;
+            index.put_origins(&layer.origin, &[variant.blob], unix_now())?;
+        }
+        Ok(index.put_layer_with_diff_id(&layer.row, &layer.diff_id)?)
+    }
+
+    /// Gives a layer up that came for nothing.
+    pub(super) fn discard(&self, layer: &Made) -> Result<(), PullError> {
+        self.clean(&layer.row.id)
+    }
+}
+
+/// Why a try failed, and whether another source, or the beginning, may give something else.
+struct Failed {
+    error: PullError,
+    doubtful: bool,
+}
+
+impl From<PullError> for Failed {
+    fn from(error: PullError) -> Self {
+        Self { error, doubtful: false }
+    }
+}
+
+fn wrong_bytes(wanted: &Wanted, found: Digest, size: u64) -> remote::Error {
+    let place =
+        remote::Place { registry: wanted.origin.registry.clone(), repository: wanted.origin.repository.clone() };
+    let what = format!("blob {}", wanted.blob.digest);
+    if size != wanted.blob.size {
+        return remote::Error::Length { place, what, expected: wanted.blob.size, found: size };
+    }
+    remote::Error::Digest { place, what, expected: wanted.blob.digest, found }
+}
+
+fn unpack_failed(id: &LayerId, error: impl std::error::Error + Send + Sync + 'static) -> PullError {
+    PullError::Broken(format!("unpack layer {id}: {error}"))
+}
+
+/// The media type of a layer by its bytes, whatever a manifest calls it.
+fn media_type_of(compression: Compression) -> Option<&'static str> {
+    match compression {
+        Compression::None => Some(media_type::OCI_LAYER),
+        Compression::Gzip => Some(media_type::OCI_LAYER_GZIP),
+        Compression::Zstd => Some(media_type::OCI_LAYER_ZSTD),
+        // No media type names them.
+        Compression::Bzip2 | Compression::Xz => None,
+    }
+}
+
+/// Runs what waits for a disk off the reactor.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, PullError> + Send + 'static,
+) -> Result<T, PullError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| PullError::Broken(format!("a thread of the pull: {error}")))?
+}

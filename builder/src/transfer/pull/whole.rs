@@ -1,0 +1,224 @@
+//! An image from its name to its name: documents, layers, rows, and the name last.
+
+use std::sync::Arc;
+
+use oci::{Descriptor, DiffId, Digest, Platform, Reference};
+use remote::{Client, ReadAhead, Route};
+use runtime::ladder::{Probe, Rung};
+use store::{Blobs, Expected, LayerId, Lease, Origin, Store};
+
+use super::documents::{self, Choice, Documents, Fetcher, Image};
+use super::layer::{Session, Wanted, blocking};
+use super::{PARALLEL, PullError, PullOptions, Pulled, Scope, presence, stack};
+use crate::build::{millis_now, unix_now};
+use crate::transfer::event::{Direction, Event, Sink};
+
+/// What all layers of a pull may read ahead of their unpackers.
+const READ_AHEAD: u64 = 16 << 20;
+
+/// See [`super::pull`].
+pub(super) async fn pull(
+    store: &Arc<Store>,
+    client: &Client,
+    reference: &Reference,
+    options: &PullOptions,
+    probe: Option<&Probe>,
+    sink: &Sink,
+) -> Result<Pulled, PullError> {
+    let session = session(store, probe, sink)?;
+    sink(Event::Begun { direction: Direction::Pull, what: reference.to_string(), time: millis_now() });
+    let host = Platform::host();
+    let choice = match (&options.platform, options.all_platforms) {
+        (_, true) => Choice::All,
+        (Some(platform), false) => Choice::One(platform, true),
+        (None, false) => Choice::One(&host, false),
+    };
+    let (route, top, came) = documents::top(store, client, reference).await?;
+    let came = if came { top.bytes.len() as u64 } else { 0 };
+    let documents = Fetcher::new(store, &route, reference, top.digest).read(top, &choice).await?;
+    for message in &documents.notes {
+        sink(Event::Note { message: message.clone() });
+    }
+    let origin = origin_of(reference);
+    let mut moved = came + documents.moved;
+    let mut fresh = Vec::new();
+    if options.layers == Scope::All {
+        let mut first = 0;
+        for image in &documents.images {
+            let layers = wanted(image, &route, &origin);
+            let count = u32::try_from(layers.len()).unwrap_or(u32::MAX);
+            let (ids, bytes) = layers_of(&session, layers, first, options.parallel, probe).await?;
+            fresh.extend(ids);
+            moved += bytes;
+            first += count;
+        }
+    }
+    let name = options.name_it.then(|| reference.to_string());
+    let (top, manifest) = (documents.top, documents.images.first().map(|image| image.digest));
+    let committing = session.clone();
+    blocking(move || commit(&committing.store, &committing.lease, &documents, &origin, name.as_deref())).await?;
+    sink(Event::Finished { digest: top, moved, time: millis_now() });
+    Ok(Pulled { name: reference.clone(), top, manifest: manifest.unwrap_or(top), moved, fresh })
+}
+
+/// See [`super::complete`].
+pub(super) async fn complete(
+    store: &Arc<Store>,
+    client: &Client,
+    manifest: &Digest,
+    probe: Option<&Probe>,
+    sink: &Sink,
+) -> Result<Vec<LayerId>, PullError> {
+    let session = session(store, probe, sink)?;
+    session.lease.pin(&[manifest])?;
+    let absent = presence::missing(store, manifest)?;
+    if absent.is_empty() {
+        return Ok(Vec::new());
+    }
+    sink(Event::Begun { direction: Direction::Pull, what: manifest.to_string(), time: millis_now() });
+    let layers = presence::layers_of(store, manifest)?.into_iter();
+    let layers = layers
+        .map(|(blob, diff_id)| {
+            let needed = absent.contains(&blob.digest);
+            from_origins(store, client, blob, diff_id, needed)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let (fresh, moved) = layers_of(&session, layers, 0, PARALLEL, probe).await?;
+    sink(Event::Finished { digest: *manifest, moved, time: millis_now() });
+    Ok(fresh)
+}
+
+fn session(store: &Arc<Store>, probe: Option<&Probe>, sink: &Sink) -> Result<Arc<Session>, PullError> {
+    Ok(Arc::new(Session {
+        store: store.clone(),
+        lease: store.lease()?,
+        sink: sink.clone(),
+        ahead: ReadAhead::new(READ_AHEAD),
+        single_id: probe.is_some_and(|probe| matches!(probe.rung, Rung::SingleId)),
+    }))
+}
+
+/// Brings the layers of one image.
+async fn layers_of(
+    session: &Arc<Session>,
+    layers: Vec<Wanted>,
+    first: u32,
+    parallel: usize,
+    probe: Option<&Probe>,
+) -> Result<(Vec<LayerId>, u64), PullError> {
+    if stack::all_there(session, &layers)? {
+        stack::tell_existing(&session.sink, &layers, first);
+        return Ok((Vec::new(), 0));
+    }
+    let inside = match probe.map(|probe| &probe.rung) {
+        Some(Rung::Unprivileged) => false,
+        Some(Rung::Root | Rung::SubordinateIds { .. } | Rung::SingleId | Rung::Chroot) => true,
+        None => rustix::process::geteuid().is_root(),
+    };
+    if !inside {
+        return Err(PullError::NeedsSandbox);
+    }
+    stack::bring(session, layers, first, parallel).await
+}
+
+fn origin_of(reference: &Reference) -> Origin {
+    Origin { registry: reference.registry().to_owned(), repository: reference.repository().as_str().to_owned() }
+}
+
+fn wanted(image: &Image, route: &Route, origin: &Origin) -> Vec<Wanted> {
+    let layers = image.manifest.value().layers.iter().zip(&image.config.value().rootfs.diff_ids);
+    let wanted = |(blob, diff_id): (&Descriptor, &DiffId)| Wanted {
+        blob: blob.clone(),
+        diff_id: *diff_id,
+        sources: route.content().to_vec(),
+        origin: origin.clone(),
+    };
+    layers.map(wanted).collect()
+}
+
+/// A layer out of the repositories where it was seen.
+fn from_origins(
+    store: &Store,
+    client: &Client,
+    blob: Descriptor,
+    diff_id: DiffId,
+    needed: bool,
+) -> Result<Wanted, PullError> {
+    let origins = store.index().origins(&blob.digest)?;
+    let mut sources = Vec::new();
+    for origin in &origins {
+        let reference: Reference = format!("{}/{}@{}", origin.registry, origin.repository, blob.digest)
+            .parse()
+            .map_err(|error| PullError::Broken(format!("an origin of {}: {error}", blob.digest)))?;
+        // One that became unusable says nothing of the others.
+        if let Ok(route) = client.route(&reference) {
+            sources.extend(route.content().iter().cloned());
+        }
+    }
+    let none = Origin { registry: String::new(), repository: String::new() };
+    match origins.into_iter().next() {
+        Some(origin) if !sources.is_empty() => Ok(Wanted { blob, diff_id, sources, origin }),
+        _ if needed => Err(PullError::NoOrigin { layer: blob.digest }),
+        _ => Ok(Wanted { blob, diff_id, sources, origin: none }),
+    }
+}
+
+/// Stores the documents durably, lets each name what it lists, and gives the image its name.
+fn commit(
+    store: &Store,
+    lease: &Lease,
+    documents: &Documents,
+    origin: &Origin,
+    name: Option<&str>,
+) -> Result<(), PullError> {
+    let index = store.index();
+    for image in &documents.images {
+        let manifest = image.manifest.value();
+        let config = manifest.config.digest;
+        lease.pin(&[image.digest, config])?;
+        put(store, &config, image.config.bytes())?;
+        put(store, &image.digest, image.manifest.bytes())?;
+        let layers: Vec<Digest> = manifest.layers.iter().map(|layer| layer.digest).collect();
+        // A tree is found by its DiffId: the layers' blobs are not kept.
+        let trees = image.config.value().rootfs.diff_ids.iter().map(|diff_id| *diff_id.digest()).collect();
+        edges(store, &config, trees)?;
+        edges(store, &image.digest, std::iter::once(config).chain(layers.iter().copied()).collect())?;
+        index.put_origins(origin, &layers, unix_now())?;
+        index.put_origins(origin, &[config], unix_now())?;
+    }
+    // The inner ones first, so that nothing is named that is not there.
+    for (digest, listed) in documents.indexes.iter().rev() {
+        lease.pin(&[digest])?;
+        put(store, digest, listed.bytes())?;
+        edges(store, digest, listed.value().manifests.iter().map(|child| child.digest).collect())?;
+    }
+    if let Some(name) = name
+        && index.image(name)?.is_none_or(|row| row.manifest != documents.top)
+    {
+        index.put_image(name, &documents.top, unix_now())?;
+    }
+    Ok(())
+}
+
+fn put(store: &Store, digest: &Digest, bytes: &[u8]) -> Result<(), PullError> {
+    let blobs = store.blobs();
+    if blobs.size(digest)? == Some(bytes.len() as u64) {
+        return Ok(blobs.keep(digest)?);
+    }
+    let mut writer = blobs.writer_with(digest.algorithm())?;
+    writer.push(bytes)?;
+    writer.commit(Expected::exactly(*digest, bytes.len() as u64))?;
+    Ok(())
+}
+
+/// Writes edges where they differ: each write is a wait for the disk.
+fn edges(store: &Store, parent: &Digest, mut children: Vec<Digest>) -> Result<(), PullError> {
+    children.sort_unstable();
+    children.dedup();
+    let mut known = store.index().edges(parent)?;
+    known.sort_unstable();
+    if known != children {
+        store.index().put_edges(parent, &children)?;
+    }
+    Ok(())
+}
