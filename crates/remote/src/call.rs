@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::auth::Login;
 use crate::client::{Registry, Repository};
-use crate::error::{Error, Result, chain, parse_errors};
+use crate::error::{ApiError, Distrust, Error, RateLimit, Result, chain, parse_errors};
 use crate::{hop, retry};
 
 /// What is sent along.
@@ -116,7 +116,9 @@ impl Registry {
     async fn follow(&self, call: &mut Call) -> Result<reqwest::Response> {
         let base = self.base().await?.clone();
         let mut url = call.url.clone();
-        let mut login = self.login_for(&base, &call.repository, &call.scopes).await?;
+        // What is sent once must not meet the end of its token: one that ends soon is renewed before.
+        let once = matches!(call.payload, Payload::Once(_));
+        let mut login = self.login_for(&base, &call.repository, &call.scopes, once).await?;
         let (mut redirects, mut logins) = (0, 0);
         loop {
             let own = hop::same_origin(&base, &url);
@@ -144,16 +146,18 @@ impl Registry {
             }
             // Neither from the registry nor from where we are now: a hop through another host loosens nothing.
             for from in [&base, &url] {
-                hop::check(from, &target, |url| self.shared.options.is_insecure(url))
-                    .map_err(|rule| forbidden(rule, &target))?;
+                hop::check(from, &target, |url| self.is_insecure(url)).map_err(|rule| forbidden(rule, &target))?;
             }
             url = target;
         }
     }
 
     async fn once(&self, call: &mut Call, base: &Url, url: &Url, login: Option<&Login>) -> Result<reqwest::Response> {
-        let pool = self.shared.transport.pool(&self.shared.options, base, url)?;
+        let pool = self.pool(base, url)?;
         let mut request = pool.request(call.method.clone(), url.clone()).headers(call.headers.clone());
+        if login.is_some() {
+            request = request.headers(self.endpoint.headers.clone());
+        }
         if let Some(value) = login.and_then(Login::header) {
             request = request.header(header::AUTHORIZATION, value);
         }
@@ -178,11 +182,10 @@ impl Registry {
     }
 
     pub(crate) fn transport_error(&self, repository: &str, what: &str, error: reqwest::Error) -> Error {
-        Error::Transport {
-            place: self.place(repository),
-            what: what.to_owned(),
-            connect: error.is_connect(),
-            message: chain(error),
+        let (place, what) = (self.place(repository), what.to_owned());
+        match Distrust::of(&error) {
+            Some(distrust) => Error::Certificate { place, what, distrust, message: chain(error) },
+            None => Error::Transport { place, what, connect: error.is_connect(), message: chain(error) },
         }
     }
 
@@ -205,12 +208,17 @@ impl Registry {
         let status = response.status();
         let (place, what) = (self.place(repository), what.to_owned());
         let retry_after = retry::retry_after(response.headers(), SystemTime::now());
+        let rate_limit = RateLimit::of(response.headers());
+        let errors = self.explanation(response).await;
         if status == StatusCode::UNAUTHORIZED {
             let had_credentials = self.endpoint.session.had_credentials();
-            return Error::Unauthorized { place, what, had_credentials };
+            return Error::Unauthorized { place, what, had_credentials, errors };
         }
-        let body = head_of(response, self.shared.options.limits.error).await;
-        Error::Status { place, what, status, errors: parse_errors(&body), retry_after }
+        Error::Status { place, what, status, errors, retry_after, rate_limit }
+    }
+
+    pub(crate) async fn explanation(&self, response: reqwest::Response) -> Vec<ApiError> {
+        parse_errors(&head_of(response, self.shared.options.limits.error).await)
     }
 
     /// Reads a body into memory.

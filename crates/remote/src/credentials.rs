@@ -56,16 +56,16 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// The credential for a repository of a registry; `None` where there is none.
+    /// The credential for a repository of a registry (`mirror`: that no reference names); `None` where there is none.
     ///
     /// # Errors
     /// When a file is unreadable or a helper fails: better said than silently anonymous.
-    pub(crate) async fn lookup(&self, registry: &str, repository: &str) -> Result<Option<Credential>> {
+    pub(crate) async fn lookup(&self, registry: &str, repository: &str, mirror: bool) -> Result<Option<Credential>> {
         match self {
             Credentials::None => Ok(None),
             Credentials::Given(given) => Ok(given.get(registry).cloned()),
             Credentials::One { registry: only, credential } => {
-                Ok(only.as_deref().is_none_or(|only| only == registry).then(|| credential.clone()))
+                Ok(only.as_deref().map_or(!mirror, |only| only == registry).then(|| credential.clone()))
             }
             Credentials::Files(files) => files.lookup(registry, repository).await,
         }

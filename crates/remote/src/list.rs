@@ -155,7 +155,7 @@ impl Repository {
                 let refused = |target: String, rule| Error::Hop { place: self.place(), kind: "a link", target, rule };
                 let target =
                     url.join(text).map_err(|_| refused(crate::error::printable(text), hop::Refused::Malformed))?;
-                let insecure = |url: &Url| self.registry.shared.options.is_insecure(url);
+                let insecure = |url: &Url| self.registry.is_insecure(url);
                 hop::check(&url, &target, insecure).map_err(|rule| refused(hop::origin(&target), rule))?;
                 if target == url {
                     return Err(self.malformed(what, &"a page of the list leads to itself"));

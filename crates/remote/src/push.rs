@@ -191,7 +191,7 @@ impl Repository {
         let refused =
             |target: String, rule| Error::Hop { place: self.place(), kind: "an upload location", target, rule };
         let location = response.url().join(text).map_err(|_| refused(printable(text), hop::Refused::Malformed))?;
-        let insecure = |url: &Url| self.registry.shared.options.is_insecure(url);
+        let insecure = |url: &Url| self.registry.is_insecure(url);
         hop::check(response.url(), &location, insecure).map_err(|rule| refused(hop::origin(&location), rule))?;
         let least = headers.get("oci-chunk-min-length").and_then(|value| value.to_str().ok());
         let least_chunk = least.and_then(|text| text.parse().ok()).unwrap_or(0);

@@ -1,5 +1,6 @@
 //! From options and the environment to a client.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::{Client, Options};
 use crate::credentials::{AuthFiles, Credential, Credentials, Places};
 use crate::error::Result;
+use crate::hosts::{Folders, Hosts};
 
 /// What the verbs that call out have in common. It can be handed to another process, which has the same environment.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -51,7 +53,13 @@ impl Setup {
     /// # Errors
     /// When a file of credentials or configuration is unusable.
     pub fn client(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Client> {
-        let mut options = Options { credentials: self.credentials(&variable)?, ..Options::default() };
+        let mut options = Options {
+            credentials: self.credentials(&variable)?,
+            tls_verify: self.tls_verify,
+            hosts: Hosts::new(self.folders(&variable)),
+            proxies: proxies(&variable),
+            ..Options::default()
+        };
         if let Some(retries) = self.retries {
             options.retry.attempts = retries.saturating_add(1);
         }
@@ -67,6 +75,20 @@ impl Setup {
         places
     }
 
+    /// Where files about hosts are looked for.
+    pub(crate) fn folders(&self, variable: impl Fn(&str) -> Option<OsString>) -> Folders {
+        let mut folders = Folders::from_variables(variable);
+        if let Some(file) = &self.registries_conf {
+            folders.registries_conf = vec![file.clone()];
+            folders.drop_ins = Vec::new();
+        }
+        if let Some(folder) = &self.hosts_dir {
+            folders.hosts = vec![folder.clone()];
+        }
+        folders.given_certificates.clone_from(&self.cert_dir);
+        folders
+    }
+
     fn credentials(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Credentials> {
         if self.anonymous {
             return Ok(Credentials::None);
@@ -77,5 +99,57 @@ impl Setup {
             return Ok(Credentials::One { registry, credential });
         }
         Ok(Credentials::Files(AuthFiles::read(&self.places(variable))?))
+    }
+}
+
+/// The hosts of the proxies that the environment names.
+fn proxies(variable: impl Fn(&str) -> Option<OsString>) -> BTreeSet<String> {
+    let names = ["https_proxy", "http_proxy", "all_proxy"];
+    let both = names.into_iter().flat_map(|name| [name.to_owned(), name.to_ascii_uppercase()]);
+    let texts = both.filter_map(|name| variable(&name)?.into_string().ok());
+    let host = |text: String| {
+        let full = if text.contains("://") { text } else { format!("http://{text}") };
+        url::Url::parse(&full).ok()?.host_str().map(str::to_owned)
+    };
+    texts.filter_map(host).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn proxies_by_their_names() {
+        let variable = |name: &str| match name {
+            "https_proxy" => Some("http://me:word@proxy.example:3128".into()),
+            "HTTP_PROXY" => Some("localhost:8080".into()),
+            "ALL_PROXY" => Some("".into()),
+            _ => None,
+        };
+        assert_eq!(proxies(variable), BTreeSet::from(["localhost".to_owned(), "proxy.example".to_owned()]));
+    }
+
+    #[test]
+    fn options_come_first() {
+        let setup = Setup {
+            registries_conf: Some("/r.conf".into()),
+            hosts_dir: Some("/hosts".into()),
+            cert_dir: Some("/certs".into()),
+            authfile: Some("/auth.json".into()),
+            credentials: Some(("me".to_owned(), "word".to_owned())),
+            ..Setup::default()
+        };
+        let variable = |name: &str| (name == "REGISTRY_AUTH_FILE").then(|| "/other.json".into());
+        let folders = setup.folders(variable);
+        assert_eq!((folders.registries_conf, folders.drop_ins), (vec![PathBuf::from("/r.conf")], Vec::new()));
+        assert_eq!((folders.hosts, folders.given_certificates), (vec![PathBuf::from("/hosts")], Some("/certs".into())));
+        assert_eq!(setup.places(variable).registry_auth_file, Some("/auth.json".into()));
+        assert!(!format!("{setup:?}").contains("word"));
+        let again: Setup = serde_json::from_str(&serde_json::to_string(&setup).unwrap()).unwrap();
+        assert_eq!(again.credentials, setup.credentials);
+        // Given credentials need no file; a file that is named must be there.
+        assert!(setup.client(variable).is_ok());
+        assert!(Setup { credentials: None, ..setup.clone() }.client(variable).is_err());
+        assert!(Setup { credentials: None, anonymous: true, ..setup }.client(variable).is_ok());
     }
 }

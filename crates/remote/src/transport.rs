@@ -1,6 +1,6 @@
 //! Connections: one pool for each kind of host, made when it is first needed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::client::Options;
 use crate::error::{Error, Result};
+use crate::hosts::Certificates;
 use crate::{hop, tls};
 
 /// What a pool's connections have in common.
@@ -18,8 +19,10 @@ struct Kind {
     encrypted: bool,
     /// A loopback host: never through a proxy.
     local: bool,
-    /// A host that the registry named, not the user: no client certificate, and no name that leads to this machine.
+    /// A host that a registry elsewhere named, not the user: no name that leads to this machine.
     foreign: bool,
+    /// The registry itself: hosts that it names, near or far, are not shown the client certificate.
+    itself: bool,
     /// Any certificate will do.
     insecure: bool,
 }
@@ -27,32 +30,42 @@ struct Kind {
 /// The pools.
 #[derive(Debug, Default)]
 pub(crate) struct Transport {
+    certificates: Certificates,
     pools: Mutex<HashMap<Kind, reqwest::Client>>,
 }
 
 impl Transport {
+    /// Pools that believe further roots, and show a client certificate to the registry whose they are. The roots also count
+    /// for hosts that this registry names: whoever has a root of their own has their storage and tokens behind it, too.
+    pub(crate) fn with(certificates: Certificates) -> Self {
+        Self { certificates, pools: Mutex::default() }
+    }
+
     /// The pool for calls to `url`, which `from`'s answers led to (or which is `from` itself).
-    pub(crate) fn pool(&self, options: &Options, from: &Url, url: &Url) -> Result<reqwest::Client> {
+    pub(crate) fn pool(&self, options: &Options, insecure: bool, from: &Url, url: &Url) -> Result<reqwest::Client> {
+        let itself = hop::same_origin(from, url);
         let kind = Kind {
             encrypted: url.scheme() == "https",
             local: hop::is_local(url),
-            foreign: !hop::same_origin(from, url) && !hop::is_local(from),
-            insecure: options.is_insecure(url),
+            foreign: !itself && !hop::is_local(from),
+            itself,
+            insecure,
         };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = pools.get(&kind) {
             return Ok(pool.clone());
         }
-        let pool = build(options, kind)?;
+        let pool = build(options, &self.certificates, kind)?;
         pools.insert(kind, pool.clone());
         Ok(pool)
     }
 }
 
-fn build(options: &Options, kind: Kind) -> Result<reqwest::Client> {
+fn build(options: &Options, own: &Certificates, kind: Kind) -> Result<reqwest::Client> {
     let setup = |error: &dyn std::fmt::Display| Error::Setup(error.to_string());
-    let identity = options.identity.as_ref().filter(|_| !kind.foreign);
-    let tls = tls::config(kind.encrypted && !kind.insecure, &options.roots, identity, !kind.insecure)
+    let identity = own.identity.as_ref().or(options.identity.as_ref()).filter(|_| kind.itself);
+    let roots: Vec<_> = options.roots.iter().chain(&own.roots).cloned().collect();
+    let tls = tls::config(kind.encrypted && !kind.insecure, &roots, identity, !kind.insecure)
         .map_err(|error| setup(&error))?;
     let mut builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -70,7 +83,7 @@ fn build(options: &Options, kind: Kind) -> Result<reqwest::Client> {
         builder = builder.no_proxy();
     }
     if kind.foreign {
-        builder = builder.dns_resolver(Arc::new(Elsewhere));
+        builder = builder.dns_resolver(Arc::new(Elsewhere { proxies: options.proxies.clone() }));
     }
     builder.build().map_err(|error| setup(&error))
 }
@@ -78,15 +91,19 @@ fn build(options: &Options, kind: Kind) -> Result<reqwest::Client> {
 /// Headers of an HTTP/2 answer beyond this are a fault. (HTTP/1 has hyper's limits: 100 headers, 400 KiB.)
 const MOST_HEADER_BYTES: u32 = 64 * 1024;
 
-/// Resolves names that a registry named: addresses of this machine or its link do not count.
+/// Resolves names that a registry named: addresses of this machine or its link do not count, unless the name is a proxy's.
 #[derive(Debug)]
-struct Elsewhere;
+struct Elsewhere {
+    proxies: BTreeSet<String>,
+}
 
 impl Resolve for Elsewhere {
     fn resolve(&self, name: Name) -> Resolving {
+        let is_proxy = self.proxies.contains(name.as_str());
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let elsewhere: Vec<SocketAddr> = found.filter(|address| hop::may_be_named(address.ip())).collect();
+            let elsewhere: Vec<SocketAddr> =
+                found.filter(|address| is_proxy || hop::may_be_named(address.ip())).collect();
             if elsewhere.is_empty() {
                 return Err(format!("{}: {}", name.as_str(), hop::Refused::Inside).into());
             }

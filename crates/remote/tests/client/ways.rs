@@ -67,7 +67,7 @@ async fn tls_with_a_root_of_ours_and_http_2() {
     let name = format!("localhost:{port}");
     // Nobody knows this certificate, and plain http is not tried instead.
     let error = pull(quick(), &name).await.unwrap_err();
-    assert!(matches!(error, Error::Transport { .. }), "{error}");
+    assert!(matches!(error, Error::Certificate { distrust: remote::Distrust::Unknown, .. }), "{error}");
     assert!(error.to_string().contains("ertificate"), "{error}");
     assert_eq!(modern.load(Ordering::SeqCst), 0);
     let known = Options { roots: vec![Pem::from_der(vec![certificate.clone()])], ..quick() };
