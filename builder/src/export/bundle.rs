@@ -15,7 +15,7 @@ use crate::Destination;
 const BUFFER: usize = 1 << 20;
 
 /// An archive in the making: one member after another. What is written goes to the member begun last.
-pub(super) enum Bundle {
+pub(crate) enum Bundle {
     /// One file or stream.
     Tar {
         /// Its writer.
@@ -36,7 +36,7 @@ pub(super) enum Bundle {
 
 impl Bundle {
     /// A tar at `dest`.
-    pub(super) fn tar(dest: &Destination) -> Result<Self, ExportError> {
+    pub(crate) fn tar(dest: &Destination) -> Result<Self, ExportError> {
         let (out, place) = open(dest)?;
         Ok(Self::Tar { tar: TarWriter::new(out), place, folders: BTreeSet::new() })
     }
@@ -56,7 +56,7 @@ impl Bundle {
     }
 
     /// Begins a member of `size` bytes.
-    pub(super) fn begin(&mut self, path: &str, size: u64) -> Result<(), ExportError> {
+    pub(crate) fn begin(&mut self, path: &str, size: u64) -> Result<(), ExportError> {
         match self {
             Self::Tar { tar, folders, .. } => {
                 for (at, _) in path.match_indices('/') {
@@ -80,7 +80,7 @@ impl Bundle {
     }
 
     /// Ends the member.
-    pub(super) fn end(&mut self) -> Result<(), ExportError> {
+    pub(crate) fn end(&mut self) -> Result<(), ExportError> {
         match self {
             Self::Tar { .. } => Ok(()),
             Self::Folder { open, .. } => open.take().map_or(Ok(()), |(_, place)| place.commit()),
@@ -88,16 +88,29 @@ impl Bundle {
     }
 
     /// A small member.
-    pub(super) fn bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), ExportError> {
+    pub(crate) fn bytes(&mut self, path: &str, bytes: &[u8]) -> Result<(), ExportError> {
         self.begin(path, bytes.len() as u64)?;
         self.write_all(bytes).map_err(|source| ExportError::io("write", Path::new(path), source))?;
         self.end()
     }
 
     /// Ends the archive.
-    pub(super) fn finish(self) -> Result<(), ExportError> {
+    pub(crate) fn finish(self) -> Result<(), ExportError> {
         match self {
             Self::Tar { tar, place, .. } => close(tar.finish()?, place),
+            Self::Folder { .. } => Ok(()),
+        }
+    }
+
+    /// As [`Self::finish`], on the disk before the name is there.
+    pub(crate) fn finish_durably(self) -> Result<(), ExportError> {
+        match self {
+            Self::Tar { tar, place, .. } => {
+                let mut out = tar.finish()?;
+                out.flush().map_err(|source| ExportError::io("write", Path::new("the archive"), source))?;
+                drop(out);
+                place.map_or(Ok(()), Replacing::commit_durably)
+            }
             Self::Folder { .. } => Ok(()),
         }
     }

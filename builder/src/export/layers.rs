@@ -17,9 +17,9 @@ const CHUNK: usize = 1 << 20;
 
 /// A layer as an exporter writes it.
 #[derive(Debug, Clone)]
-pub(super) struct Layer {
+pub(crate) struct Layer {
     /// What it is outside.
-    pub(super) descriptor: Descriptor,
+    pub(crate) descriptor: Descriptor,
     diff_id: DiffId,
     form: Form,
 }
@@ -33,7 +33,7 @@ enum Form {
 }
 
 /// The layers of an image, in the forms that `compress` asks for; compressed ones are made now, and kept for the next time.
-pub(super) fn prepare(
+pub(crate) fn prepare(
     store: &Store,
     manifest: &Manifest,
     config: &ImageConfig,
@@ -76,7 +76,7 @@ impl Layer {
     }
 
     /// Writes the bytes that the descriptor names, and checks them where they were made anew.
-    pub(super) fn write_to<W: Write + Send + 'static>(&self, store: &Store, mut sink: W) -> Result<W, ExportError> {
+    pub(crate) fn write_to<W: Write + Send + 'static>(&self, store: &Store, mut sink: W) -> Result<W, ExportError> {
         let id = match &self.form {
             Form::Tree(id) => id,
             Form::Blob => {
@@ -157,11 +157,11 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write, layer: Digest) -> Result<(), Ex
 }
 
 /// Where output of one stream goes.
-pub(super) type Out = Box<dyn Write + Send>;
+pub(crate) type Out = Box<dyn Write + Send>;
 
 /// A file that replaces its target only when it is whole.
 #[derive(Debug)]
-pub(super) struct Replacing {
+pub(crate) struct Replacing {
     partial: std::path::PathBuf,
     target: std::path::PathBuf,
     done: bool,
@@ -169,7 +169,7 @@ pub(super) struct Replacing {
 
 impl Replacing {
     /// Opens a file beside `target`.
-    pub(super) fn open(target: &std::path::Path) -> Result<(Self, File), ExportError> {
+    pub(crate) fn open(target: &std::path::Path) -> Result<(Self, File), ExportError> {
         let mut name = std::ffi::OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
         name.push(format!(".{}.partial", LayerId::mint()));
@@ -179,11 +179,25 @@ impl Replacing {
     }
 
     /// Puts it in place.
-    pub(super) fn commit(mut self) -> Result<(), ExportError> {
+    pub(crate) fn commit(mut self) -> Result<(), ExportError> {
         std::fs::rename(&self.partial, &self.target)
             .map_err(|source| ExportError::io("rename to", &self.target, source))?;
         self.done = true;
         Ok(())
+    }
+}
+
+impl Replacing {
+    /// As [`Self::commit`], with its bytes on the disk before, and its name after.
+    pub(crate) fn commit_durably(self) -> Result<(), ExportError> {
+        let synced = |path: &std::path::Path| {
+            File::open(path).and_then(|file| file.sync_all()).map_err(|source| ExportError::io("fsync", path, source))
+        };
+        synced(&self.partial)?;
+        let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(std::path::Path::new(".")).to_path_buf();
+        self.commit()?;
+        synced(&parent)
     }
 }
 

@@ -1,10 +1,10 @@
 //! Where a result goes.
 
-mod bundle;
+pub(crate) mod bundle;
 pub(crate) mod image;
-mod layers;
+pub(crate) mod layers;
 mod local;
-mod oci_layout;
+pub(crate) mod oci_layout;
 mod tar;
 
 use std::io;

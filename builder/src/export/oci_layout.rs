@@ -81,7 +81,7 @@ pub(super) fn write(
 }
 
 /// The manifest with the layers that are written, where they are not its own.
-fn with_layers(manifest: Raw<Manifest>, layers: &[layers::Layer]) -> Result<Raw<Manifest>, ExportError> {
+pub(crate) fn with_layers(manifest: Raw<Manifest>, layers: &[layers::Layer]) -> Result<Raw<Manifest>, ExportError> {
     let same = |(own, layer): (&Descriptor, &layers::Layer)| own.digest == layer.descriptor.digest;
     if manifest.value().layers.iter().zip(layers).all(same) {
         return Ok(manifest);

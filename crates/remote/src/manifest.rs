@@ -101,8 +101,20 @@ impl Repository {
     /// # Errors
     /// See [`Error`].
     pub async fn head_manifest(&self, tag: &Tag, accept: &Accept) -> Result<Known> {
-        let what = format!("manifest {}", tag.as_str());
-        let call = self.call(Method::HEAD, &format!("manifests/{}", tag.as_str()), "pull", what).await?;
+        self.head(tag.as_str(), accept).await
+    }
+
+    /// Asks about a manifest by digest.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn head_manifest_by_digest(&self, digest: &Digest, accept: &Accept) -> Result<Known> {
+        self.head(&digest.to_string(), accept).await
+    }
+
+    async fn head(&self, reference: &str, accept: &Accept) -> Result<Known> {
+        let what = format!("manifest {reference}");
+        let call = self.call(Method::HEAD, &format!("manifests/{reference}"), "pull", what).await?;
         let response = self.ask(call.header(header::ACCEPT, &accept.0), &[StatusCode::OK]).await?;
         Ok(known(response.headers()))
     }
