@@ -203,6 +203,17 @@ impl Place {
         }
     }
 
+    /// The digest that it names.
+    pub fn digest(&self) -> Option<&Digest> {
+        match self {
+            Self::Registry(reference) => reference.digest(),
+            Self::Layout { which: Which::Digest(digest), .. } | Self::Archive { which: Which::Digest(digest), .. } => {
+                Some(digest)
+            }
+            Self::Layout { .. } | Self::Archive { .. } | Self::DockerArchive { .. } | Self::Store(_) => None,
+        }
+    }
+
     /// Whether `text` names its transport: `pull` and `push` take bare names for images of a registry or the store.
     pub fn is_explicit(text: &str) -> bool {
         let transports = ["docker://", "oci:", "oci-archive:", "docker-archive:", "store:", "oci-layout://"];
