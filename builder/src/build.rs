@@ -9,13 +9,15 @@ use std::time::SystemTime;
 
 use graph::{Meta, Op, Vertex};
 use oci::Digest;
-use store::{Lease, Store};
+use store::{LayerId, Lease, Store};
+use tokio::runtime::Runtime;
 
 use crate::cache::content::{Contexts, Definitions};
 use crate::cache::key::{Chain, Keyed};
 use crate::cache::record::{Records, slot};
 use crate::layers::Layers;
 use crate::op::exec;
+use crate::op::source::pulled;
 use crate::solver::state::V;
 use crate::{Cancel, Error, Event, Request, Sandbox, VertexId};
 
@@ -48,6 +50,10 @@ pub(crate) struct Build<'b> {
     /// Why vertices failed.
     pub(crate) failures: Mutex<HashMap<V, Error>>,
     found: Mutex<(u32, u32)>,
+    /// Layers that were pulled.
+    fresh: Mutex<Vec<LayerId>>,
+    /// For the connections of `client`, made when it is needed.
+    runtime: OnceLock<Runtime>,
     events: Mutex<Sender<Event>>,
 }
 
@@ -87,6 +93,8 @@ impl<'b> Build<'b> {
             contents: std::iter::repeat_with(OnceLock::new).take(count).collect(),
             failures: Mutex::default(),
             found: Mutex::default(),
+            fresh: Mutex::default(),
+            runtime: OnceLock::new(),
             events: Mutex::new(events),
         };
         build.mark_trees();
@@ -132,6 +140,30 @@ impl<'b> Build<'b> {
     pub(crate) fn emit(&self, event: Event) {
         // A listener that went away misses nothing that counts.
         drop(self.events.lock().unwrap_or_else(PoisonError::into_inner).send(event));
+    }
+
+    /// The listener's end, for those who speak from threads of their own.
+    pub(crate) fn events(&self) -> Sender<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Where connections of this build live.
+    pub(crate) fn runtime(&self) -> std::io::Result<&Runtime> {
+        if self.runtime.get().is_none() {
+            // Of two that are made at once, one is dropped before anything ran in it.
+            drop(self.runtime.set(pulled::runtime()?));
+        }
+        self.runtime.get().ok_or_else(|| std::io::Error::other("no runtime"))
+    }
+
+    /// Remembers layers that were pulled now.
+    pub(crate) fn add_fresh(&self, ids: Vec<LayerId>) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+    }
+
+    /// The layers that were pulled.
+    pub(crate) fn fresh(&self) -> Vec<LayerId> {
+        std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a failed vertex's error.

@@ -38,6 +38,7 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
                 config_digest: wanted.then(|| composed.config.digest()),
                 tags: if wanted { request.tags.clone() } else { Vec::new() },
                 cached: (count, count),
+                fresh: Vec::new(),
             }));
         }
     }
@@ -66,7 +67,12 @@ fn root(
     let root: V = definitions.order.len() - 1;
     match request.graph.vertex(request.root).op() {
         Op::Source(Source::Image { manifest, .. }) => {
-            Ok(Some(source::image::chain(store, records, None, manifest, unix_now())?))
+            match source::image::chain(store, records, None, manifest, unix_now()) {
+                Ok(chain) => Ok(Some(chain)),
+                // To be pulled.
+                Err(source::image::ImageError::Layer { .. }) => Ok(None),
+                Err(error) => Err(error.into()),
+            }
         }
         Op::Source(Source::Scratch) => Ok(Some(Chain::default())),
         Op::Source(Source::Local { .. } | Source::Http(_) | Source::Git(_)) => Ok(None),
@@ -82,7 +88,8 @@ fn root(
     }
 }
 
-/// Whether the rest of the build takes namespaces: a RUN, or a tree below that may hold other owners' files.
+/// Whether the rest of the build takes namespaces: a RUN, or a tree below that may hold other owners' files, or is to be
+/// pulled.
 fn needs_sandbox(request: &Request, store: &Store, records: &Records<'_>, definitions: &Definitions) -> bool {
     definitions.order.iter().any(|edge| match request.graph.vertex(*edge).op() {
         Op::Exec(_) => true,
@@ -91,6 +98,8 @@ fn needs_sandbox(request: &Request, store: &Store, records: &Records<'_>, defini
                 Ok(chain) => chain
                     .layers()
                     .any(|id| records.layer(id).is_ok_and(|row| row.is_some_and(|row| row.blob.is_none()))),
+                // What is pulled becomes a tree.
+                Err(source::image::ImageError::Layer { .. }) => true,
                 // The build will say what is wrong.
                 Err(_) => false,
             }

@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod cancel;
 pub mod context;
+mod durable;
 mod error;
 pub mod export;
 mod fast;
@@ -47,6 +48,9 @@ pub struct Built {
     pub tags: Vec<String>,
     /// How many vertices were found in the cache, of how many that were looked at.
     pub cached: (u32, u32),
+    /// Layers of bases that were pulled: to be handed to [`transfer::pull::sync`] when there is time.
+    #[serde(default)]
+    pub fresh: Vec<store::LayerId>,
 }
 
 /// What RUNs are run with: the rung that this process has entered, and its spawner.

@@ -42,7 +42,13 @@ impl Build<'_> {
                 return Ok(Answer::Found(v));
             }
             Op::Source(Source::Image { manifest, .. }) => {
-                let chain = source::image::chain(self.store, self.records, Some(&self.lease), manifest, self.now)?;
+                let chain = source::image::chain(self.store, self.records, Some(&self.lease), manifest, self.now);
+                let chain = match chain.map_err(Failure::from) {
+                    Err(error) if self.client.is_some() && source::pulled::is_incomplete(&error) => {
+                        return Ok(Answer::Missing(v));
+                    }
+                    other => other?,
+                };
                 self.done(v, chain, true);
                 self.emit(Event::Cached { vertex: id(v) });
                 return Ok(Answer::Found(v));
@@ -103,6 +109,10 @@ impl Build<'_> {
 
     fn try_match(&self, v: V) -> Result<Answer, Failure> {
         let vertex = self.vertex(v);
+        if let Op::Source(Source::Image { .. }) = vertex.op() {
+            // It was looked for already.
+            return Ok(Answer::Missing(v));
+        }
         if let Op::Merge(_) = vertex.op() {
             let chains: Vec<&Chain> = self.inputs(v).iter().map(|input| self.chain(*input)).collect();
             let chain = merge::stack(&chains);
@@ -170,6 +180,11 @@ impl Build<'_> {
 
     fn try_run(&self, v: V) -> Result<Answer, Failure> {
         let vertex = self.vertex(v);
+        if let Op::Source(Source::Image { manifest, .. }) = vertex.op() {
+            // Its layers have locks of their own.
+            source::pulled::run(self, v, manifest)?;
+            return Ok(Answer::Finished(v));
+        }
         let Some(lock) = self.lock(v)? else { return Ok(Answer::Stopped(v)) };
         if !vertex.meta().ignore_cache
             && let Some(keyed) = self.contents[v].get()
@@ -214,7 +229,7 @@ impl Build<'_> {
             Op::File(operation) => file::result::run(self, v, operation),
             Op::Source(Source::Http(http)) => Err(format!("cannot fetch {}: this version has no http sources; download the file into the build context and COPY it", http.url).into()),
             Op::Source(Source::Git(git)) => Err(format!("cannot fetch {}: this version has no git sources; clone it, and pass it as a named build context", git.url).into()),
-            // These were found.
+            // These were found, or pulled.
             Op::Source(Source::Scratch | Source::Local { .. } | Source::Image { .. }) | Op::Merge(_) => Ok(None),
         }
     }

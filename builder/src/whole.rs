@@ -105,7 +105,7 @@ fn export(build: &Build<'_>, chain: &Chain, cancel: &Cancel) -> Result<Built, Er
         });
         let composed = composed(build, chain).map_err(failed)?;
         if !image::is_committed(build.store, &composed, tags).map_err(failed)? {
-            image::commit(build.store, &build.layers, &composed, tags, &build.lease, unix_now()).map_err(failed)?;
+            image::commit(build.store, &composed, tags, &build.lease, unix_now()).map_err(failed)?;
         }
         manifest = Some(composed.descriptor(request));
         config_digest = Some(composed.config.digest());
@@ -119,7 +119,7 @@ fn export(build: &Build<'_>, chain: &Chain, cancel: &Cancel) -> Result<Built, Er
     build.touch().map_err(|error| Error::other("touch the cache", error))?;
     build.emit(Event::Built { manifest: manifest.as_ref().map(|manifest| manifest.digest), time: millis_now() });
     let tags = if request.outputs.contains(&Output::Image) { request.tags.clone() } else { Vec::new() };
-    Ok(Built { manifest, config_digest, tags, cached: build.found() })
+    Ok(Built { manifest, config_digest, tags, cached: build.found(), fresh: build.fresh() })
 }
 
 fn composed(build: &Build<'_>, chain: &Chain) -> Result<Composed, Box<dyn std::error::Error + Send + Sync>> {

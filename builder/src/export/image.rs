@@ -10,10 +10,8 @@ use sys::Root;
 
 use crate::Request;
 use crate::cache::key::Chain;
+use crate::durable;
 use crate::layers::Layers;
-
-/// Trees with more files than this are synced with the whole file system, in one call.
-const MAX_FSYNCS: usize = 64;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -185,6 +183,10 @@ fn identify(store: &Store, layers: &Layers<'_>, id: &LayerId, below: &Chain) -> 
     if known && (row.tree.is_none() || row.blob.is_some() || layers.kept_toc(id)?.is_some()) {
         return Ok(());
     }
+    // A pulled layer's tar is another program's: its split gives it back, or its registry does.
+    if known && (store.split(id)?.is_some() || is_elsewhere(store, &own_diff_id(store, id)?)?) {
+        return Ok(());
+    }
     let path = store.layout().tree(id);
     let view = layers.view(below)?;
     let options =
@@ -192,6 +194,10 @@ fn identify(store: &Store, layers: &Layers<'_>, id: &LayerId, below: &Chain) -> 
     let (built, _) = stream(&Root::open(&path)?, &options, std::io::sink())?;
     layers.keep_toc(id, built.toc)?;
     Ok(store.index().put_diff_id(id, None, &built.diff_id, built.size)?)
+}
+
+fn own_diff_id(store: &Store, id: &LayerId) -> Result<DiffId, Failure> {
+    Ok(store.index().diff_id(id, None)?.ok_or("a layer has no identity")?.0)
 }
 
 /// Makes sure that the layer exists with no time after `epoch`: itself, where it has none, or as a blob of its own.
@@ -246,7 +252,6 @@ pub(crate) fn is_committed(store: &Store, composed: &Composed, tags: &[String]) 
 /// Commits it, durably, under these names.
 pub(crate) fn commit(
     store: &Store,
-    layers: &Layers<'_>,
     composed: &Composed,
     tags: &[String],
     lease: &Lease,
@@ -254,7 +259,7 @@ pub(crate) fn commit(
 ) -> Result<(), Failure> {
     // An earlier build may have left them without a name, and a collector be about to take them away.
     lease.pin(&[composed.config.digest(), composed.manifest.digest()])?;
-    sync_trees(store, layers, &composed.trees)?;
+    durable::sync_trees(store, &ours(store, &composed.trees)?)?;
     store.blobs().put_bytes(composed.config.bytes())?;
     let digest = store.blobs().put_bytes(composed.manifest.bytes())?;
     let manifest = composed.manifest.value();
@@ -267,55 +272,29 @@ pub(crate) fn commit(
     Ok(())
 }
 
-/// Brings trees to the disk, unless they are there.
-fn sync_trees(store: &Store, layers: &Layers<'_>, ids: &[LayerId]) -> Result<(), Failure> {
-    let mut open = Vec::new();
-    let mut files = 0;
+/// Of these layers, those that only this store has: a pulled one can be fetched again, and is synced when there is time.
+fn ours(store: &Store, ids: &[LayerId]) -> Result<Vec<LayerId>, Failure> {
+    let mut ours = Vec::new();
     for id in ids {
-        let row = layers.row(id)?;
-        if row.tree.is_some_and(|tree| tree.boot.is_some()) {
-            let toc = layers.kept_toc(id)?.ok_or("a layer has no record")?;
-            files += toc.entries().len();
-            open.push((id.clone(), toc));
+        let elsewhere = match store.index().diff_id(id, None)? {
+            Some((diff_id, _)) => is_elsewhere(store, &diff_id)?,
+            None => false,
+        };
+        if !elsewhere {
+            ours.push(id.clone());
         }
     }
-    let Some((first, _)) = open.first() else { return Ok(()) };
-    if files > MAX_FSYNCS {
-        let root = Root::open(store.layout().tree(first))?;
-        rustix::fs::syncfs(root.into_fd())?;
-    } else {
-        for (id, toc) in &open {
-            sync_tree(&store.layout().tree(id), toc)?;
-        }
-    }
-    let ids: Vec<LayerId> = open.into_iter().map(|(id, _)| id).collect();
-    store.sync_tocs(&ids)?;
-    Ok(store.index().set_layers_synced(&ids)?)
+    Ok(ours)
 }
 
-/// Syncs each file and directory of a small tree.
-fn sync_tree(tree: &std::path::Path, toc: &layer::Toc) -> Result<(), Failure> {
-    use std::os::unix::ffi::OsStrExt as _;
-    let root = Root::open(tree)?;
-    for entry in toc.entries() {
-        let path = std::path::Path::new(std::ffi::OsStr::from_bytes(&entry.entry.path));
-        match entry.entry.kind {
-            layer::Kind::File => root.open_file(path, sys::OpenFlags::RDONLY)?.sync_all()?,
-            layer::Kind::Dir => rustix::fs::fsync(root.open_dir(path)?.into_fd())?,
-            layer::Kind::Symlink
-            | layer::Kind::Hardlink
-            | layer::Kind::Char
-            | layer::Kind::Block
-            | layer::Kind::Fifo
-            | layer::Kind::Whiteout
-            | layer::Kind::Opaque => {}
+/// Whether a repository is known that has some form of a layer.
+fn is_elsewhere(store: &Store, diff_id: &DiffId) -> Result<bool, Failure> {
+    for variant in store.index().variants(diff_id)? {
+        if !store.index().origins(&variant.blob)?.is_empty() {
+            return Ok(true);
         }
     }
-    rustix::fs::fsync(root.try_clone()?.into_fd())?;
-    for parent in tree.ancestors().skip(1).take(2) {
-        std::fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(())
+    Ok(false)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Local garbage collection: marks over the store's edges, then sweeps.
 //!
 //! Roots are the images' names, the cache's records, and what live processes pinned. An image names a manifest, a manifest its
-//! config and layers; a layer is its row, its tree, its record of headers and its blob. What is younger than the oldest
+//! config and layers; a layer is its row, its tree, its record of headers or its split, and its blob. What is younger than the oldest
 //! live lease is spared: a running build may have made it and named it nowhere yet. Rows go before files, so that a
 //! collection that dies leaves files that the next one finds, and never a name for nothing.
 
+mod elsewhere;
 mod mark;
 mod sweep;
 mod usage;

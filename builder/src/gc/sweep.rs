@@ -12,7 +12,7 @@ use sys::lock::Lock;
 
 use super::mark::Marks;
 use super::usage::{Files, disk_size};
-use super::{GcError, PruneOptions, Pruned};
+use super::{GcError, PruneOptions, Pruned, elsewhere};
 use crate::build::unix_now;
 use crate::cache::key::Chain;
 use crate::context::PARTIAL;
@@ -39,6 +39,8 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
         store.index().remove_layers(&gone).map_err(store::Error::from)?;
         store.index().remove_edges(&dead_parents).map_err(store::Error::from)?;
     }
+    let seen = elsewhere::forget(store, &marks, &needed, &gone, options)?;
+    elsewhere::downloads(store, &seen, options, &mut pruned)?;
     trees(store, &marks, &needed, options, &mut pruned)?;
     blobs(store, &marks, &needed, options, &mut pruned)?;
     if !options.dry_run {
@@ -114,7 +116,7 @@ fn changed(path: &Path) -> SystemTime {
     fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now())
 }
 
-/// Removes trees and header records whose layer is not needed, and those of which no row knows.
+/// Removes trees, header records and splits whose layer is not needed, and those of which no row knows.
 fn trees(
     store: &Store,
     marks: &Marks,
@@ -137,7 +139,8 @@ fn trees(
         }
         remove(&path, options, pruned)?;
     }
-    for (name, path) in list(&store.layout().tocs())? {
+    let layout = store.layout();
+    for (name, path) in list(&layout.tocs())?.into_iter().chain(list(&layout.splits())?) {
         let id: Option<LayerId> = name.parse().ok();
         if id.as_ref().is_some_and(|id| needed.contains(id)) || marks.is_pinned(&name) || marks.is_young(changed(&path))
         {

@@ -34,8 +34,8 @@ impl Files {
     pub(super) fn of(store: &Store) -> Self {
         let layout = store.layout();
         Self {
-            blobs: disk_size(&layout.blobs()),
-            trees: disk_size(&layout.snapshots()),
+            blobs: disk_size(&layout.blobs()) + disk_size(&layout.downloads()),
+            trees: disk_size(&layout.snapshots()) + disk_size(&layout.splits()),
             mounts: disk_size(&layout.mounts()),
             logs: disk_size(&layout.logs()),
         }
@@ -54,9 +54,10 @@ pub(super) fn usage(store: &Store) -> Result<Usage, GcError> {
     let layer_size = |id: &LayerId| -> u64 {
         let blob = marks.layers.get(id).and_then(|(row, _)| row.blob.as_ref());
         disk_size(&store.layout().snapshot(id.as_str()))
+            + disk_size(&store.layout().split(id))
             + blob.map_or(0, |blob| disk_size(&store.layout().blob(&blob.digest)))
     };
-    let (mut of_images, mut of_cache, mut of_nothing) = (0, 0, 0);
+    let (mut of_images, mut of_cache, mut of_nothing) = (0, 0, disk_size(&store.layout().downloads()));
     for id in marks.layers.keys() {
         match (marks.is_of_image(id), needed.contains(id)) {
             (true, _) => of_images += layer_size(id),

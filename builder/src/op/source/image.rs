@@ -1,6 +1,6 @@
 //! An image of the store as a chain of layers.
 
-use oci::{DiffId, Digest, ImageConfig, Manifest, Raw, media_type};
+use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Raw, media_type};
 use store::{BlobForm, Blobs, LayerId, LayerRow, Lease, Store};
 
 use crate::cache::key::Chain;
@@ -42,6 +42,16 @@ pub(crate) enum ImageError {
         manifest: Digest,
         /// The layer.
         layer: Digest,
+    },
+    /// The configuration says something else of a layer than was found.
+    #[error("layer {layer} unpacks to {found}, the configuration says {expected}")]
+    DiffId {
+        /// The layer.
+        layer: Digest,
+        /// What the configuration says.
+        expected: DiffId,
+        /// What it is.
+        found: DiffId,
     },
 }
 
@@ -103,6 +113,7 @@ pub(crate) fn chain_of(
         let Some(size) = store.blobs().size(&descriptor.digest).map_err(store::Error::from)? else {
             return Err(ImageError::Layer { manifest: *digest, layer: descriptor.digest });
         };
+        disagree(store, descriptor, diff_id)?;
         let id = LayerId::mint();
         let plain = matches!(descriptor.media_type.as_str(), media_type::OCI_LAYER | media_type::DOCKER_LAYER);
         let blob = BlobForm { digest: descriptor.digest, media_type: descriptor.media_type.clone(), size };
@@ -112,6 +123,18 @@ pub(crate) fn chain_of(
         chain.push(id);
     }
     Ok(Chain(chain))
+}
+
+/// A configuration must not give a blob another DiffId than the one it was found to have.
+fn disagree(store: &Store, layer: &Descriptor, diff_id: &DiffId) -> Result<(), ImageError> {
+    let index = store.index();
+    let Some(row) = index.layer_by_blob(&layer.digest).map_err(store::Error::from)? else { return Ok(()) };
+    match index.diff_id(&row.id, None).map_err(store::Error::from)? {
+        Some((found, _)) if found != *diff_id => {
+            Err(ImageError::DiffId { layer: layer.digest, expected: *diff_id, found })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn known(

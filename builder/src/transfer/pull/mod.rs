@@ -22,6 +22,7 @@ use store::{LayerId, Store};
 pub use error::PullError;
 
 use super::event::Sink;
+use crate::durable::DurableError;
 
 /// Layers side by side where nobody says: docker's number.
 pub const PARALLEL: usize = 3;
@@ -128,6 +129,8 @@ pub async fn head(client: &Client, reference: &Reference) -> Result<Digest, Pull
 /// # Errors
 /// When the disk or the index fails.
 pub fn sync(store: &Store, layers: &[LayerId]) -> Result<(), PullError> {
-    let _ = (store, layers);
-    Ok(())
+    crate::durable::sync_trees(store, layers).map_err(|error| match error {
+        DurableError::Store(error) => error.into(),
+        DurableError::Io { call, path, source } => PullError::Io { call, path, source },
+    })
 }

@@ -1,0 +1,91 @@
+//! The layers of a base that are not in the store, pulled when something must run on top of them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oci::Digest;
+use store::Store;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+use super::image;
+use crate::build::{Build, Failure, id, millis_now};
+use crate::op::exec::ExecError;
+use crate::solver::state::V;
+use crate::transfer::pull;
+use crate::transfer::{Event as Transfer, Sink, Step};
+use crate::{Event, VertexId};
+
+/// Threads that move bytes: hashing and unpacking have their own.
+const THREADS: usize = 2;
+
+/// Pulls what an image lacks, and gives its layers to the vertex.
+pub(crate) fn run(build: &Build<'_>, v: V, manifest: &Digest) -> Result<(), Failure> {
+    build.emit(Event::Started { vertex: id(v), time: millis_now() });
+    let client =
+        build.client.ok_or("a layer of the base is not in the store, and this build has no registry client")?;
+    // The build's own store stays with its threads.
+    let store = Arc::new(Store::open_existing(build.store.root())?);
+    let probe = build.sandbox.map(|sandbox| &sandbox.probe);
+    let sink = progress(build, id(v));
+    let stopped = Arc::new(Notify::new());
+    let waker = stopped.clone();
+    let _guard = build.stop.on_cancel(move || waker.notify_one());
+    let fresh = build.runtime()?.block_on(async {
+        tokio::select! {
+            fresh = pull::complete(&store, client, manifest, probe, &sink) => fresh.map_err(Failure::from),
+            () = stopped.notified() => Err(ExecError::Cancelled.into()),
+        }
+    })?;
+    build.add_fresh(fresh);
+    let chain = image::chain(build.store, build.records, Some(&build.lease), manifest, build.now)?;
+    build.done(v, chain, false);
+    build.emit(Event::Done { vertex: id(v), time: millis_now() });
+    Ok(())
+}
+
+/// Whether an image only lacks layers that may be pulled.
+pub(crate) fn is_incomplete(error: &Failure) -> bool {
+    matches!(error.downcast_ref::<image::ImageError>(), Some(image::ImageError::Layer { .. }))
+}
+
+/// A runtime for the connections of one build.
+pub(crate) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("pull").enable_all().build()
+}
+
+/// Events of a transfer as progress of a vertex: bytes of all layers together, and a line for what is out of the ordinary.
+fn progress(build: &Build<'_>, vertex: VertexId) -> Sink {
+    let events = build.events();
+    let layers: Mutex<HashMap<u32, (u64, u64)>> = Mutex::default();
+    Arc::new(move |event| {
+        let mut layers = layers.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Transfer::Items { items } => {
+                layers.extend(items.iter().map(|item| (item.number, (0, item.size.unwrap_or(0)))));
+            }
+            Transfer::Item { number, step } => {
+                let Some((done, size)) = layers.get_mut(&number) else { return };
+                match step {
+                    Step::Moved { done: now, .. } => *done = now,
+                    Step::Exists | Step::Done { .. } | Step::Mounted { .. } => *done = *size,
+                    Step::Waiting => {
+                        let _ = events.send(Event::Waiting { vertex });
+                    }
+                    Step::Retried { why } => {
+                        let _ = events.send(Event::Note { message: format!("tried again: {why}") });
+                    }
+                    Step::Resumed { .. } => {}
+                }
+            }
+            Transfer::Note { message } => {
+                let _ = events.send(Event::Note { message });
+            }
+            Transfer::Begun { .. } | Transfer::Finished { .. } => return,
+        }
+        let sum = |of: fn(&(u64, u64)) -> u64| layers.values().map(of).sum();
+        let (done, total) = (sum(|layer| layer.0), sum(|layer| layer.1));
+        // A listener that went away misses nothing that counts.
+        let _ = events.send(Event::Progress { vertex: Some(vertex), unit: "bytes".to_owned(), done, total });
+    })
+}
