@@ -240,7 +240,11 @@ pub(super) async fn meant(
     Err(CopyError::TooMany { limit: MAX_NESTING, what: "indexes in one another" })
 }
 
-fn for_platform<'i>(index: &'i Index, wanted: Option<&Platform>, place: &str) -> Result<&'i Descriptor, CopyError> {
+pub(super) fn for_platform<'i>(
+    index: &'i Index,
+    wanted: Option<&Platform>,
+    place: &str,
+) -> Result<&'i Descriptor, CopyError> {
     let wanted = wanted.cloned().unwrap_or_else(Platform::host);
     let fits = |one: &&Descriptor| one.platform.as_ref().is_some_and(|own| own.matches(&wanted));
     index.manifests.iter().find(fits).ok_or_else(|| {

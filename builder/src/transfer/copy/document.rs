@@ -11,18 +11,18 @@ pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
 
 /// A manifest or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Document {
+pub struct Document {
     /// The exact bytes.
-    pub(crate) bytes: Bytes,
+    pub bytes: Bytes,
     /// What they are.
-    pub(crate) media_type: String,
+    pub media_type: String,
     /// What they hash to.
-    pub(crate) digest: Digest,
+    pub digest: Digest,
 }
 
 /// What a document means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Parsed {
+pub enum Parsed {
     /// An image or an artifact.
     Image(Box<Manifest>),
     /// A list of them.
@@ -53,12 +53,15 @@ impl Document {
     }
 
     /// The descriptor with the three required fields.
-    pub(crate) fn descriptor(&self) -> Descriptor {
+    pub fn descriptor(&self) -> Descriptor {
         Descriptor::new(&self.media_type, self.digest, self.bytes.len() as u64)
     }
 
-    /// What it means. What can be read in two ways, as an image and as an index, or other than it is called, is refused.
-    pub(crate) fn parse(&self) -> Result<Parsed, CopyError> {
+    /// What it means.
+    ///
+    /// # Errors
+    /// What can be read in two ways, as an image and as an index, or other than it is called, is refused.
+    pub fn parse(&self) -> Result<Parsed, CopyError> {
         let wrong = |problem: String| CopyError::Document { digest: self.digest, problem };
         let shape: Shape =
             serde_json::from_slice(&self.bytes).map_err(|error| wrong(format!("no manifest: {error}")))?;

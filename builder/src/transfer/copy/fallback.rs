@@ -12,6 +12,9 @@ use super::document::{Document, Parsed};
 const TRIES: usize = 5;
 
 /// `sha256-<hex>`, cut to what a tag may have.
+///
+/// # Errors
+/// Never for a digest that was parsed.
 pub fn tag(subject: &Digest) -> Result<Tag, CopyError> {
     let name: String = format!("{}-{}", subject.algorithm().name(), subject.hex()).chars().take(128).collect();
     name.parse()

@@ -4,11 +4,14 @@
 //! where they are to where they are not, without touching the disk between two registries. The store's ends are
 //! [`stored`]: into it by pull and import, out of it by push, or as an export would write it.
 
+mod artifact;
 mod carry;
 mod checked;
 mod document;
 mod error;
 pub mod fallback;
+pub mod list;
+mod opened;
 mod place;
 mod source;
 pub mod stored;
@@ -22,7 +25,10 @@ use remote::Client;
 use runtime::ladder::Probe;
 use store::{LayerId, Store};
 
+pub use artifact::{Attached, Attachment, attach};
+pub use document::{Document, Parsed};
 pub use error::CopyError;
+pub use opened::{Opened, open};
 pub use place::{Place, PlaceError, Which};
 
 use super::{Direction, Event, Sink};
