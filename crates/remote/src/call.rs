@@ -114,15 +114,22 @@ impl Registry {
 
     /// One try: logs in where the registry asks for it, and follows its redirects.
     async fn follow(&self, call: &mut Call) -> Result<reqwest::Response> {
+        let mut first = self.first(call).await?;
         let base = self.base().await?.clone();
         let mut url = call.url.clone();
         // What is sent once must not meet the end of its token: one that ends soon is renewed before.
         let once = matches!(call.payload, Payload::Once(_));
-        let mut login = self.login_for(&base, &call.repository, &call.scopes, once).await?;
+        let mut login = match &first {
+            Some(_) => Login::Anonymous,
+            None => self.login_for(&base, &call.repository, &call.scopes, once).await?,
+        };
         let (mut redirects, mut logins) = (0, 0);
         loop {
             let own = hop::same_origin(&base, &url);
-            let response = self.once(call, &base, &url, own.then_some(&login)).await?;
+            let response = match first.take() {
+                Some(response) => response,
+                None => self.once(call, &base, &url, own.then_some(&login)).await?,
+            };
             if response.status() == StatusCode::UNAUTHORIZED && own && logins < MOST_LOGINS {
                 logins += 1;
                 let again = self.answer_challenge(&base, &call.repository, &call.scopes, &login, &response).await?;
@@ -150,6 +157,39 @@ impl Registry {
             }
             url = target;
         }
+    }
+
+    /// The first question to a loopback host is asked as if it spoke plain http. What sounds like an answer is one, and saves
+    /// the probe; after anything else, and before anything that changes something, the host is probed.
+    async fn first(&self, call: &mut Call) -> Result<Option<reqwest::Response>> {
+        let Some(guess) = self.guess().cloned() else {
+            self.settle(call).await?;
+            return Ok(None);
+        };
+        if matches!(call.method, Method::GET | Method::HEAD) && hop::same_origin(&guess, &call.url) {
+            let url = call.url.clone();
+            let answer = self.once(call, &guess, &url, Some(&Login::Anonymous)).await;
+            if let Ok(response) = answer
+                && response.status() != StatusCode::BAD_REQUEST
+            {
+                self.guessed();
+                return Ok(Some(response));
+            }
+        }
+        self.base().await?;
+        self.settle(call).await?;
+        Ok(None)
+    }
+
+    /// The address of a call that was made of a wrong guess.
+    async fn settle(&self, call: &mut Call) -> Result<()> {
+        let base = self.base().await?;
+        let same = base.host() == call.url.host() && base.port() == call.url.port();
+        if same && base.scheme() == "https" && call.url.scheme() == "http" {
+            // Both are special schemes, so that one takes the place of the other.
+            let _ = call.url.set_scheme("https");
+        }
+        Ok(())
     }
 
     async fn once(&self, call: &mut Call, base: &Url, url: &Url, login: Option<&Login>) -> Result<reqwest::Response> {

@@ -1,5 +1,5 @@
 //! `docker-credential-*`: programs that keep credentials.
-//! Protocol: docker-credential-helpers, `get`.
+//! Protocol: docker-credential-helpers: `get`, `store`, `erase`.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -37,12 +37,41 @@ pub enum HelperError {
 /// # Errors
 /// When the helper cannot be run, fails, or answers with something else.
 pub(crate) async fn get(name: &str, server: &str) -> Result<Option<Credential>, HelperError> {
+    match said(name, "get", server, "").await? {
+        None => Ok(None),
+        Some(output) => parse(&output).ok_or_else(|| failed(name, "its answer is not a credential".to_owned())),
+    }
+}
+
+/// Gives a credential to helper `name` to keep.
+///
+/// # Errors
+/// When the helper cannot be run, or fails.
+pub(crate) async fn store(name: &str, server: &str, user: &str, secret: &str) -> Result<(), HelperError> {
+    let input = serde_json::json!({ "ServerURL": server, "Username": user, "Secret": secret });
+    said(name, "store", &input.to_string(), secret).await.map(drop)
+}
+
+/// Makes helper `name` forget the credential of `server`; whether it had one, as far as it tells.
+///
+/// # Errors
+/// When the helper cannot be run, or fails.
+pub(crate) async fn erase(name: &str, server: &str) -> Result<bool, HelperError> {
+    Ok(said(name, "erase", server, "").await?.is_some())
+}
+
+fn failed(name: &str, problem: String) -> HelperError {
+    HelperError::Run { name: name.to_owned(), problem }
+}
+
+/// What a helper says; `None` where it has no such credential. `secret` is kept out of errors.
+async fn said(name: &str, action: &str, input: &str, secret: &str) -> Result<Option<Vec<u8>>, HelperError> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.len() > 100 || !name.bytes().all(word) {
         return Err(HelperError::Name(name.chars().filter(|c| !c.is_control()).take(100).collect()));
     }
-    let failed = |problem: String| HelperError::Run { name: name.to_owned(), problem };
-    let run = tokio::time::timeout(LONGEST_RUN, run(name, server)).await;
+    let failed = |problem| failed(name, problem);
+    let run = tokio::time::timeout(LONGEST_RUN, run(name, action, input)).await;
     let (success, output) = run
         .map_err(|_| failed(format!("no answer within {} s", LONGEST_RUN.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;
@@ -50,19 +79,22 @@ pub(crate) async fn get(name: &str, server: &str) -> Result<Option<Credential>, 
         return Err(failed(format!("more than {MOST_OUTPUT} bytes of answer")));
     }
     if !success {
-        let said = String::from_utf8_lossy(&output);
+        let mut said = String::from_utf8_lossy(&output).into_owned();
         // The protocol's word for "none", said on standard output with a failing status.
         if said.contains("credentials not found") {
             return Ok(None);
         }
+        if !secret.is_empty() {
+            said = said.replace(secret, "(hidden)");
+        }
         return Err(failed(crate::error::printable(said.trim())));
     }
-    parse(&output).ok_or_else(|| failed("its answer is not a credential".to_owned()))
+    Ok(Some(output))
 }
 
-async fn run(name: &str, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
+async fn run(name: &str, action: &str, text: &str) -> std::io::Result<(bool, Vec<u8>)> {
     let mut child = Command::new(format!("docker-credential-{name}"))
-        .arg("get")
+        .arg(action)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -70,7 +102,7 @@ async fn run(name: &str, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
         .spawn()?;
     if let Some(mut input) = child.stdin.take() {
         // A helper that ends without reading is judged by its answer.
-        let _ = input.write_all(server.as_bytes()).await;
+        let _ = input.write_all(text.as_bytes()).await;
     }
     let mut output = Vec::new();
     if let Some(stdout) = child.stdout.take() {

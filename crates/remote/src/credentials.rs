@@ -83,6 +83,18 @@ pub struct Places {
     pub config_directory: Option<PathBuf>,
     /// `$DOCKER_CONFIG`, or `~/.docker`.
     pub docker_directory: Option<PathBuf>,
+    /// `$DOCKER_AUTH_CONFIG`: what such a file holds, heard before the files. Build services set it.
+    pub docker_auth_config: Option<Content>,
+}
+
+/// What a file of credentials holds. Its `Debug` shows no secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content(OsString);
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Content((hidden))")
+    }
 }
 
 impl Places {
@@ -96,11 +108,12 @@ impl Places {
             runtime_directory: set("XDG_RUNTIME_DIR"),
             config_directory: set("XDG_CONFIG_HOME").or_else(|| at_home(".config")),
             docker_directory: set("DOCKER_CONFIG").or_else(|| at_home(".docker")),
+            docker_auth_config: variable("DOCKER_AUTH_CONFIG").filter(|value| !value.is_empty()).map(Content),
         }
     }
 
     /// The files, first come first heard; `true` where a file that is missing is an error.
-    fn files(&self) -> Vec<(PathBuf, bool)> {
+    pub(crate) fn files(&self) -> Vec<(PathBuf, bool)> {
         if let Some(file) = &self.registry_auth_file {
             return vec![(file.clone(), true)];
         }
@@ -121,7 +134,7 @@ impl Places {
 #[non_exhaustive]
 pub enum AuthFileError {
     /// It cannot be read.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -129,18 +142,32 @@ pub enum AuthFileError {
         source: std::io::Error,
     },
     /// It is larger than any such file.
-    #[error("{0}: larger than {MOST_BYTES} bytes")]
+    #[error("{}: larger than {MOST_BYTES} bytes", .0.display())]
     TooLarge(PathBuf),
     /// It is not JSON of the right shape.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", .path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// Where.
         source: serde_json::Error,
     },
+    /// It cannot be written.
+    #[error("{}: {source}", .path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No variable of the environment says where credentials are kept.
+    #[error("there is no place for credentials: set REGISTRY_AUTH_FILE, or HOME")]
+    Nowhere,
+    /// A key under which nothing can be kept.
+    #[error("`{0}` is neither a registry nor a part of one (registry/namespace)")]
+    Key(String),
     /// An entry is not `name:password` in base64.
-    #[error("{path}: the entry of `{key}` is not a name and a password")]
+    #[error("{}: the entry of `{key}` is not a name and a password", .path.display())]
     Entry {
         /// The file.
         path: PathBuf,
@@ -158,19 +185,20 @@ pub struct AuthFiles {
     files: Vec<AuthFile>,
 }
 
+/// One such file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct AuthFile {
+pub(crate) struct AuthFile {
     #[serde(skip)]
-    path: PathBuf,
-    auths: BTreeMap<String, Entry>,
+    pub(crate) path: PathBuf,
+    pub(crate) auths: BTreeMap<String, Entry>,
     creds_store: Option<String>,
-    cred_helpers: BTreeMap<String, String>,
+    pub(crate) cred_helpers: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Default, Deserialize)]
 #[serde(default)]
-struct Entry {
+pub(crate) struct Entry {
     auth: String,
     username: String,
     password: String,
@@ -190,6 +218,10 @@ impl AuthFiles {
     /// When one is unreadable, too large or malformed; and when `$REGISTRY_AUTH_FILE` names none.
     pub fn read(places: &Places) -> Result<Self, AuthFileError> {
         let mut files = Vec::new();
+        let only = places.registry_auth_file.is_some();
+        if let Some(Content(text)) = places.docker_auth_config.as_ref().filter(|_| !only) {
+            files.push(Self::parse(Path::new("$DOCKER_AUTH_CONFIG"), text.as_encoded_bytes())?);
+        }
         for (path, required) in places.files() {
             match read(&path) {
                 Ok(bytes) => files.push(Self::parse(&path, &bytes)?),
@@ -213,9 +245,19 @@ impl AuthFiles {
         self.lookup(registry, repository).await
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<AuthFile, AuthFileError> {
+    /// Reads what a file holds. `path` stands in errors.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn of_content(path: &Path, bytes: &[u8]) -> Result<Self, AuthFileError> {
+        Ok(Self { files: vec![Self::parse(path, bytes)?] })
+    }
+
+    pub(crate) fn parse(path: &Path, bytes: &[u8]) -> Result<AuthFile, AuthFileError> {
         let json = |source| AuthFileError::Json { path: path.to_owned(), source };
-        let mut file: AuthFile = serde_json::from_slice(bytes).map_err(json)?;
+        // A file that was made and not written is as good as none.
+        let blank = bytes.iter().all(u8::is_ascii_whitespace);
+        let mut file: AuthFile = serde_json::from_slice(if blank { b"{}" } else { bytes }).map_err(json)?;
         path.clone_into(&mut file.path);
         Ok(file)
     }
@@ -235,7 +277,7 @@ impl AuthFiles {
             if let Some(found) = file.entry(&keys)? {
                 return Ok(Some(found));
             }
-            if let Some(store) = file.creds_store.as_deref().filter(|store| !store.is_empty())
+            if let Some(store) = file.store()
                 && let Some(found) = crate::credential_program::get(store, server(registry)).await?
             {
                 return Ok(Some(found));
@@ -246,7 +288,7 @@ impl AuthFiles {
 }
 
 /// What helpers are asked for: docker's own registry has a name of old.
-fn server(registry: &str) -> &str {
+pub(crate) fn server(registry: &str) -> &str {
     Quirk::of(registry).credential_keys.first().copied().unwrap_or(registry)
 }
 
@@ -265,13 +307,18 @@ fn keys(registry: &str, repository: &str) -> Vec<String> {
 }
 
 /// A key of a file as we compare it: `https://host/v1/` is `host`. Keys with a path of their own stay whole.
-fn normal(key: &str) -> &str {
+pub(crate) fn normal(key: &str) -> &str {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
     key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key)
 }
 
 impl AuthFile {
+    /// The helper that keeps all credentials.
+    pub(crate) fn store(&self) -> Option<&str> {
+        self.creds_store.as_deref().filter(|store| !store.is_empty())
+    }
+
     fn entry(&self, keys: &[String]) -> Result<Option<Credential>, AuthFileError> {
         for key in keys {
             let exact = self.auths.get_key_value(key);
@@ -289,6 +336,11 @@ impl AuthFile {
 }
 
 impl Entry {
+    /// Whether it is more than a sign that a helper has the credential.
+    pub(crate) fn holds_something(&self) -> bool {
+        !(self.auth.is_empty() && self.username.is_empty() && self.identitytoken.is_empty())
+    }
+
     /// An entry may be empty: where a store keeps the credential.
     fn credential(&self) -> Result<Option<Credential>, ()> {
         if !self.identitytoken.is_empty() {
@@ -307,7 +359,7 @@ impl Entry {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, AuthFileError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuthFileError> {
     use std::io::Read as _;
     let failed = |source| AuthFileError::Read { path: path.to_owned(), source };
     let file = std::fs::File::open(path).map_err(failed)?;
@@ -375,6 +427,7 @@ mod tests {
             "HOME" => Some("/home/me".into()),
             "XDG_RUNTIME_DIR" => Some("/run/user/1".into()),
             "XDG_CONFIG_HOME" => Some("".into()),
+            "DOCKER_AUTH_CONFIG" => Some(r#"{"auths":{"env.example":{"auth":"YTox"}}}"#.into()),
             _ => None,
         };
         let names: Vec<_> = Places::from_variables(variable).files().into_iter().map(|(path, _)| path).collect();
@@ -386,6 +439,9 @@ mod tests {
         assert_eq!(names, expected.map(PathBuf::from));
         let only = Places { registry_auth_file: Some("/a".into()), ..Places::from_variables(variable) };
         assert_eq!(only.files(), [(PathBuf::from("/a"), true)]);
+        assert!(!format!("{only:?}").contains("YTox"));
+        let files = AuthFiles::read(&Places { runtime_directory: None, ..Places::from_variables(variable) }).unwrap();
+        assert!(files.files[0].auths.contains_key("env.example"));
         assert!(
             AuthFiles::read(&Places { registry_auth_file: Some("/nowhere/a".into()), ..Places::default() }).is_err()
         );

@@ -11,6 +11,7 @@
 //! Specification: OCI distribution-spec 1.1.1; distribution's token specification.
 
 mod auth;
+mod auth_file;
 mod call;
 mod challenge;
 mod client;
@@ -40,7 +41,7 @@ mod upload;
 pub use challenge::{Challenge, parse as parse_challenges};
 pub use client::{Client, Limits, Options, Registry, Repository};
 pub use credential_program::HelperError;
-pub use credentials::{AuthFileError, AuthFiles, Credential, Credentials, Places};
+pub use credentials::{AuthFileError, AuthFiles, Content, Credential, Credentials, Places};
 pub use error::{ApiError, Distrust, Error, Place, RateLimit, Result};
 pub use fetch::{Fetch, ReadAhead};
 pub use link::next as next_link;

@@ -131,11 +131,31 @@ impl Registry {
     pub(crate) async fn url(&self, path: &str) -> Result<Url> {
         let Key { api, stands_for, .. } = &self.endpoint.key;
         let path = if api.is_empty() { path.strip_prefix("v2/").unwrap_or(path) } else { path };
-        let mut url = self.base().await?.join(path).map_err(|_| Error::Address(crate::error::printable(path)))?;
+        let base = match self.guess() {
+            Some(guess) => guess,
+            None => self.base().await?,
+        };
+        let mut url = base.join(path).map_err(|_| Error::Address(crate::error::printable(path)))?;
         if let Some(registry) = stands_for {
             url.query_pairs_mut().append_pair("ns", registry);
         }
         Ok(url)
+    }
+
+    /// The address that is tried first where nothing is known of a loopback host: the first question to it is the probe, too.
+    pub(crate) fn guess(&self) -> Option<&Url> {
+        match &self.endpoint.base {
+            Base::Probed(probed) if probed.found.get().is_none() && hop::is_local(&probed.plain) => Some(&probed.plain),
+            _ => None,
+        }
+    }
+
+    /// Keeps that the guess was right.
+    pub(crate) fn guessed(&self) {
+        if let Base::Probed(probed) = &self.endpoint.base {
+            // Where it fails somebody else has found it out.
+            let _ = probed.found.set(probed.plain.clone());
+        }
     }
 
     /// The registry's address, found out if need be.

@@ -96,6 +96,23 @@ impl Client {
         self.met(key, stand.headers, || stand.certificates)
     }
 
+    /// The registry of a name as a login asks it: the same host and the same ways to it, and nothing that stands before it.
+    pub(crate) fn for_login(&self, name: &str) -> Result<Registry> {
+        // Any repository will do: what is said of the whole registry counts.
+        let reference: Reference = format!("{name}/login/login").parse().map_err(Error::Reference)?;
+        let (_, itself) = self.options().hosts.places(&reference)?;
+        let insecure = itself.insecure && itself.registry == name;
+        let repository = reference.repository().clone();
+        let location = Location { registry: name.to_owned(), repository, insecure, mirror: false };
+        for stand in self.options().hosts.stands(name)?.into_iter().rev() {
+            let registry = self.stand(&location, stand)?;
+            if registry.name() == name {
+                return Ok(registry);
+            }
+        }
+        Ok(self.located(&location)?.registry)
+    }
+
     fn located(&self, location: &Location) -> Result<Repository> {
         let Location { registry, repository, insecure, mirror } = location;
         let key = Key { insecure: *insecure, mirror: *mirror, ..Key::named(registry) };

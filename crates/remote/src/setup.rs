@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, Options};
 use crate::credentials::{AuthFiles, Credential, Credentials, Places};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hosts::{Folders, Hosts};
 
 /// What the verbs that call out have in common. It can be handed to another process, which has the same environment.
@@ -50,6 +51,10 @@ impl std::fmt::Debug for Setup {
 impl Setup {
     /// A client as the options and the environment's variables want it. Reads the files of credentials.
     ///
+    /// Beside the variables that other clients know, too (`REGISTRY_AUTH_FILE`, `DOCKER_CONFIG`, `DOCKER_AUTH_CONFIG`,
+    /// `CONTAINERS_REGISTRIES_CONF`, `HTTPS_PROXY`, `NO_PROXY`), two are for bad lines: `ESTIBA_IDLE_TIMEOUT`, how long an answer may
+    /// send nothing, and `ESTIBA_RETRY_WAIT`, the wait before the second try; each as `500ms`, `60s` or `60`.
+    ///
     /// # Errors
     /// When a file of credentials or configuration is unusable.
     pub fn client(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<Client> {
@@ -62,6 +67,12 @@ impl Setup {
         };
         if let Some(retries) = self.retries {
             options.retry.attempts = retries.saturating_add(1);
+        }
+        if let Some(time) = time(&variable, "ESTIBA_IDLE_TIMEOUT")? {
+            options.idle_timeout = time.max(LEAST_IDLE);
+        }
+        if let Some(time) = time(&variable, "ESTIBA_RETRY_WAIT")? {
+            options.retry.first_wait = time;
         }
         Ok(Client::new(options))
     }
@@ -102,6 +113,28 @@ impl Setup {
     }
 }
 
+/// An answer that may pause for no time at all would never come.
+const LEAST_IDLE: Duration = Duration::from_millis(10);
+
+/// A time as `500ms`, `60s`, `2m` or `60`; `None` where the variable is not set.
+fn time(variable: impl Fn(&str) -> Option<OsString>, name: &str) -> Result<Option<Duration>> {
+    let Some(text) = variable(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let text = text.to_string_lossy();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number = number.parse::<u32>().map(u64::from);
+    let found = match (number, unit) {
+        (Ok(number), "ms") => Duration::from_millis(number),
+        (Ok(number), "s" | "") => Duration::from_secs(number),
+        (Ok(number), "m") => Duration::from_secs(number * 60),
+        _ => {
+            let shown = crate::error::printable(&text);
+            return Err(Error::Setup(format!("{name}: `{shown}` is not a time like 500ms, 60s or 2m")));
+        }
+    };
+    Ok(Some(found))
+}
+
 /// The hosts of the proxies that the environment names.
 fn proxies(variable: impl Fn(&str) -> Option<OsString>) -> BTreeSet<String> {
     let names = ["https_proxy", "http_proxy", "all_proxy"];
@@ -127,6 +160,18 @@ mod tests {
             _ => None,
         };
         assert_eq!(proxies(variable), BTreeSet::from(["localhost".to_owned(), "proxy.example".to_owned()]));
+    }
+
+    #[test]
+    fn times() {
+        let read = |text: &str| time(|_| Some(text.into()), "X");
+        for (text, expected) in [("500ms", 500), ("60s", 60_000), ("2", 2000), ("3m", 180_000), ("0", 0)] {
+            assert_eq!(read(text).unwrap(), Some(Duration::from_millis(expected)), "{text}");
+        }
+        assert_eq!(read("").unwrap(), None);
+        for bad in ["soon", "-1s", "1h", "99999999999s", "1.5s"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

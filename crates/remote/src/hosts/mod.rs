@@ -16,6 +16,7 @@ mod search;
 
 pub use certs_d::Certificates;
 pub use file::ConfigError;
+pub(crate) use file::is_absent;
 pub use hosts_toml::{Capabilities, Host, HostsToml};
 pub use registries_conf::{Mirror, PullFrom, RegistriesConf, Section, ShortNames};
 pub use search::{Folders, Hosts};
