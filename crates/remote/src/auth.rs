@@ -288,7 +288,7 @@ impl Registry {
         if credential.is_some() || kept.is_some() {
             self.may_send_secrets(&realm)?;
         }
-        let pool = self.pool(base, &realm)?;
+        let pool = self.pool(base, &realm, false)?;
         let mut answer = None;
         if let Some(kept) = kept {
             let request = by_refresh_token(&pool, &realm, service, &scopes, &kept);

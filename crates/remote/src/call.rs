@@ -21,12 +21,30 @@ pub(crate) enum Payload {
     Once(Option<reqwest::Body>),
 }
 
+/// How long a call that sends may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// As long as whoever sends it allows.
+    Watched,
+    /// As long as a chunk takes.
+    Chunk,
+    /// As long as a registry takes to put a large blob in its place: some copy it.
+    Finish,
+}
+
+/// A chunk may take as long as this many times without a sign of life, and a blob's end as many.
+const CHUNK_WAITS: u32 = 5;
+const FINISH_WAITS: u32 = 10;
+
 /// A call to be made.
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
+    /// How long an answer may take, where the call sends a part of an upload: such calls are not repeated by
+    /// themselves where they carry bytes, since these may have come.
+    pub(crate) sending: Option<Wait>,
     /// What the token must allow: `repository:NAME:pull`.
     pub(crate) scopes: Vec<String>,
     pub(crate) repository: String,
@@ -45,6 +63,11 @@ impl Call {
 
     pub(crate) fn payload(mut self, payload: Payload) -> Self {
         self.payload = payload;
+        self
+    }
+
+    pub(crate) fn sending(mut self, wait: Wait) -> Self {
+        self.sending = Some(wait);
         self
     }
 
@@ -82,6 +105,7 @@ impl Registry {
             url,
             headers: HeaderMap::new(),
             payload: Payload::Empty,
+            sending: None,
             scopes: Vec::new(),
             repository: String::new(),
             what: what.to_owned(),
@@ -101,7 +125,8 @@ impl Registry {
                 }
                 Err(error) => (error.retry_after(), error.is_temporary()),
             };
-            let repeatable = !matches!(call.payload, Payload::Once(_)) && call.method != Method::POST;
+            let part = call.sending.is_some() && !matches!(call.payload, Payload::Empty);
+            let repeatable = !part && !matches!(call.payload, Payload::Once(_)) && call.method != Method::POST;
             // A POST may have begun something; only where it was refused for now, nothing was.
             let refused = matches!(&outcome, Ok(response) if matches!(response.status(), StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE));
             let may = again && (repeatable || (refused && !matches!(call.payload, Payload::Once(_))));
@@ -193,7 +218,7 @@ impl Registry {
     }
 
     async fn once(&self, call: &mut Call, base: &Url, url: &Url, login: Option<&Login>) -> Result<reqwest::Response> {
-        let pool = self.pool(base, url)?;
+        let pool = self.pool(base, url, call.sending.is_some())?;
         let mut request = pool.request(call.method.clone(), url.clone()).headers(call.headers.clone());
         if login.is_some() {
             request = request.headers(self.endpoint.headers.clone());
@@ -218,7 +243,30 @@ impl Registry {
                 }
             },
         };
-        request.send().await.map_err(|error| self.transport_error(&call.repository, &call.what, error))
+        let idle = self.shared.options.idle_timeout;
+        let limit = match call.sending {
+            None | Some(Wait::Watched) => None,
+            Some(Wait::Chunk) => Some(idle * CHUNK_WAITS),
+            Some(Wait::Finish) => Some(idle * FINISH_WAITS),
+        };
+        let sent = match limit {
+            None => request.send().await,
+            Some(limit) => match tokio::time::timeout(limit, request.send()).await {
+                Ok(sent) => sent,
+                Err(_) => return Err(self.stalled(&call.repository, &call.what, limit)),
+            },
+        };
+        sent.map_err(|error| self.transport_error(&call.repository, &call.what, error))
+    }
+
+    /// Nothing came for too long.
+    pub(crate) fn stalled(&self, repository: &str, what: &str, limit: std::time::Duration) -> Error {
+        Error::Transport {
+            place: self.place(repository),
+            what: what.to_owned(),
+            message: format!("no sign of life for {} s", limit.as_secs_f32()),
+            connect: false,
+        }
     }
 
     pub(crate) fn transport_error(&self, repository: &str, what: &str, error: reqwest::Error) -> Error {
@@ -257,8 +305,11 @@ impl Registry {
         Error::Status { place, what, status, errors, retry_after, rate_limit }
     }
 
+    /// What an answer's body says of a failure; one that does not come is as good as none.
     pub(crate) async fn explanation(&self, response: reqwest::Response) -> Vec<ApiError> {
-        parse_errors(&head_of(response, self.shared.options.limits.error).await)
+        let options = &self.shared.options;
+        let body = tokio::time::timeout(options.idle_timeout, head_of(response, options.limits.error)).await;
+        parse_errors(&body.unwrap_or_default())
     }
 
     /// Reads a body into memory.

@@ -6,7 +6,7 @@ use http::{Method, StatusCode, header};
 use oci::{Digest, RepositoryName, Tag};
 use url::Url;
 
-use crate::call::Payload;
+use crate::call::{Payload, Wait};
 use crate::client::Repository;
 use crate::error::{Error, Result, printable};
 use crate::hop;
@@ -15,7 +15,7 @@ use crate::hop;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upload {
     /// Where the next call of it goes.
-    location: Url,
+    pub(crate) location: Url,
     /// Bytes that the registry has.
     pub offset: u64,
     /// The least that a chunk other than the last should have; 0 where the registry does not care.
@@ -38,6 +38,22 @@ pub struct PutManifest {
     pub digest: Option<Digest>,
     /// Whether the registry lists referrers itself (`OCI-Subject`); without it the client keeps the tag that stands in.
     pub subject: bool,
+}
+
+/// Bytes for the end of an upload.
+pub(crate) struct Piece {
+    pub(crate) payload: Payload,
+    /// How many, where that is known before they are read.
+    pub(crate) length: Option<u64>,
+    /// Whether the registry is told which bytes they are, so that it refuses them elsewhere.
+    pub(crate) ranged: bool,
+}
+
+impl Piece {
+    /// Whoever sends a stream watches it.
+    fn wait(&self) -> Wait {
+        if matches!(self.payload, Payload::Once(_)) { Wait::Watched } else { Wait::Chunk }
+    }
 }
 
 /// The types of uploads' bodies.
@@ -78,37 +94,41 @@ impl Repository {
     /// Sends a chunk, at the upload's offset.
     ///
     /// # Errors
-    /// See [`Error`]; [`Repository::upload_status`] tells what the registry has.
+    /// See [`Error`]; [`Repository::upload_status`] tells what the registry has. A chunk is not sent twice by itself: it
+    /// may have come even where no answer did.
     pub async fn patch_upload(&self, upload: &mut Upload, chunk: Bytes) -> Result<()> {
-        let (length, first) = (chunk.len() as u64, upload.offset);
+        let length = chunk.len() as u64;
         if length == 0 {
             return Ok(());
         }
-        let call = self
-            .call_at(Method::PATCH, upload.location.clone(), "pull,push", "chunk".to_owned())
-            .header(header::CONTENT_TYPE, OCTETS)
-            .header(header::CONTENT_RANGE, &format!("{first}-{}", first + length - 1))
-            .payload(Payload::Bytes(chunk));
-        // 201 is ECR's way of saying 202.
-        let response = self.ask(call, &[StatusCode::ACCEPTED, StatusCode::CREATED]).await?;
-        let next = self.upload_of(&response)?;
-        upload.location = next.location;
-        upload.offset = first + length;
+        let piece = Piece { payload: Payload::Bytes(chunk), length: Some(length), ranged: true };
+        self.append(upload, piece).await?;
+        upload.offset += length;
         Ok(())
     }
 
-    /// Sends the rest of an upload as one stream whose length need not be known; it cannot be sent twice.
-    ///
-    /// # Errors
-    /// See [`Error`].
-    pub async fn stream_upload(&self, upload: &mut Upload, body: reqwest::Body) -> Result<()> {
-        let call = self
-            .call_at(Method::PATCH, upload.location.clone(), "pull,push", "stream".to_owned())
+    /// Sends bytes to the end of an upload. Gives the bytes that the registry says it has now, where it does; the upload's
+    /// offset is the caller's affair.
+    pub(crate) async fn append(&self, upload: &mut Upload, piece: Piece) -> Result<Option<u64>> {
+        let mut call = self
+            .call_at(Method::PATCH, upload.location.clone(), "pull,push", "upload".to_owned())
             .header(header::CONTENT_TYPE, OCTETS)
-            .payload(Payload::Once(Some(body)));
-        let response = self.ask(call, &[StatusCode::ACCEPTED, StatusCode::CREATED]).await?;
-        *upload = self.upload_of(&response)?;
-        Ok(())
+            .sending(piece.wait());
+        if let Some(length) = piece.length {
+            call = call.header(header::CONTENT_LENGTH, &length.to_string());
+            if piece.ranged {
+                let first = upload.offset;
+                call = call.header(header::CONTENT_RANGE, &format!("{first}-{}", first + length.max(1) - 1));
+            }
+        }
+        // 201 is ECR's way of saying 202; others say 204.
+        let fine = [StatusCode::ACCEPTED, StatusCode::CREATED, StatusCode::NO_CONTENT];
+        let response = self.ask(call.payload(piece.payload), &fine).await?;
+        // A location that is missing is the old one; a forbidden one is an error.
+        if response.headers().contains_key(header::LOCATION) {
+            upload.location = self.upload_of(&response)?.location;
+        }
+        Ok(range_end(&response))
     }
 
     /// Asks how far an upload came.
@@ -117,31 +137,33 @@ impl Repository {
     /// See [`Error`].
     pub async fn upload_status(&self, upload: &Upload) -> Result<Upload> {
         let call = self.call_at(Method::GET, upload.location.clone(), "pull,push", "upload".to_owned());
-        let response = self.ask(call, &[StatusCode::NO_CONTENT]).await?;
-        let next = self.upload_of(&response);
+        let response = self.ask(call, &[StatusCode::NO_CONTENT, StatusCode::OK, StatusCode::ACCEPTED]).await?;
         // Some registries leave the location out here.
-        next.or_else(|_| {
-            Ok(Upload {
-                location: upload.location.clone(),
-                offset: range_end(&response),
-                least_chunk: upload.least_chunk,
-            })
-        })
+        if !response.headers().contains_key(header::LOCATION) {
+            return Ok(Upload { offset: range_end(&response).unwrap_or(0), ..upload.clone() });
+        }
+        Ok(Upload { least_chunk: upload.least_chunk, ..self.upload_of(&response)? })
     }
 
     /// Ends an upload with its last bytes, which may be none: the registry compares all with `digest`.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`Error`]. Bytes are not sent twice by themselves.
     pub async fn put_upload(&self, upload: Upload, digest: &Digest, last: Bytes) -> Result<()> {
         let mut url = upload.location;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let mut call =
-            self.call_at(Method::PUT, url, "pull,push", format!("blob {digest}")).header(header::CONTENT_TYPE, OCTETS);
+        let mut call = self
+            .call_at(Method::PUT, url, "pull,push", format!("blob {digest}"))
+            .header(header::CONTENT_TYPE, OCTETS)
+            .sending(Wait::Finish);
         if !last.is_empty() {
+            if upload.offset > 0 {
+                let end = upload.offset + last.len() as u64 - 1;
+                call = call.header(header::CONTENT_RANGE, &format!("{}-{end}", upload.offset));
+            }
             call = call.payload(Payload::Bytes(last));
         }
-        self.ask(call, &[StatusCode::CREATED]).await.map(drop)
+        self.ask(call, &[StatusCode::CREATED, StatusCode::NO_CONTENT, StatusCode::ACCEPTED]).await.map(drop)
     }
 
     /// Gives an upload up.
@@ -195,7 +217,7 @@ impl Repository {
         hop::check(response.url(), &location, insecure).map_err(|rule| refused(hop::origin(&location), rule))?;
         let least = headers.get("oci-chunk-min-length").and_then(|value| value.to_str().ok());
         let least_chunk = least.and_then(|text| text.parse().ok()).unwrap_or(0);
-        Ok(Upload { location, offset: range_end(response), least_chunk })
+        Ok(Upload { location, offset: range_end(response).unwrap_or(0), least_chunk })
     }
 }
 
@@ -208,9 +230,10 @@ pub enum Reference<'a> {
     Digest(&'a Digest),
 }
 
-/// `Range: 0-END`: how many bytes the registry has. `0-0` means none or one; none is the safe reading after `POST`.
-fn range_end(response: &reqwest::Response) -> u64 {
-    let value = response.headers().get(header::RANGE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let end = value.trim_start_matches("bytes=").split_once('-').and_then(|(_, end)| end.parse::<u64>().ok());
-    end.filter(|end| *end > 0).map_or(0, |end| end.saturating_add(1))
+/// `Range: 0-END`: how many bytes the registry has. `0-0` means none or one; none is the safe reading.
+fn range_end(response: &reqwest::Response) -> Option<u64> {
+    let value = response.headers().get(header::RANGE).and_then(|value| value.to_str().ok())?;
+    let (_, end) = value.trim().trim_start_matches("bytes=").split_once('-')?;
+    let end = end.trim().parse::<u64>().ok()?;
+    Some(if end == 0 { 0 } else { end.saturating_add(1) })
 }

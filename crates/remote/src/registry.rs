@@ -185,9 +185,9 @@ impl Registry {
     }
 
     /// Connections for a call to `url`, which answers of `from` led to (or which is `from` itself).
-    pub(crate) fn pool(&self, from: &Url, url: &Url) -> Result<reqwest::Client> {
+    pub(crate) fn pool(&self, from: &Url, url: &Url, sending: bool) -> Result<reqwest::Client> {
         let transport = self.endpoint.transport.as_ref().unwrap_or(&self.shared.transport);
-        transport.pool(&self.shared.options, self.is_insecure(url), from, url)
+        transport.pool(&self.shared.options, self.is_insecure(url), from, url, sending)
     }
 
     /// Asks, without credentials, what answers there. On loopback plain http is the rule and is tried first: a server of TLS
@@ -213,7 +213,7 @@ impl Registry {
 
     async fn knock(&self, base: &Url) -> Result<http::StatusCode, reqwest::Error> {
         // A pool that cannot be made fails again, and is told, at the first call.
-        let Ok(pool) = self.pool(base, base) else { return Ok(http::StatusCode::OK) };
+        let Ok(pool) = self.pool(base, base, false) else { return Ok(http::StatusCode::OK) };
         let mut asked = base.clone();
         asked.set_path(&format!("{}v2/", base.path()));
         let response = pool.get(asked).send().await?;

@@ -25,6 +25,8 @@ struct Kind {
     itself: bool,
     /// Any certificate will do.
     insecure: bool,
+    /// For uploads: the time until an answer comes is that of the body, and is watched by whoever sends it.
+    sending: bool,
 }
 
 /// The pools.
@@ -41,8 +43,15 @@ impl Transport {
         Self { certificates, pools: Mutex::default() }
     }
 
-    /// The pool for calls to `url`, which `from`'s answers led to (or which is `from` itself).
-    pub(crate) fn pool(&self, options: &Options, insecure: bool, from: &Url, url: &Url) -> Result<reqwest::Client> {
+    /// The pool for calls to `url`, which `from`'s answers led to (or which is `from` itself); `sending`: with long bodies.
+    pub(crate) fn pool(
+        &self,
+        options: &Options,
+        insecure: bool,
+        from: &Url,
+        url: &Url,
+        sending: bool,
+    ) -> Result<reqwest::Client> {
         let itself = hop::same_origin(from, url);
         let kind = Kind {
             encrypted: url.scheme() == "https",
@@ -50,6 +59,7 @@ impl Transport {
             foreign: !itself && !hop::is_local(from),
             itself,
             insecure,
+            sending,
         };
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pool) = pools.get(&kind) {
@@ -74,11 +84,13 @@ fn build(options: &Options, own: &Certificates, kind: Kind) -> Result<reqwest::C
         .referer(false)
         .retry(reqwest::retry::never())
         .connect_timeout(options.connect_timeout)
-        .read_timeout(options.idle_timeout)
         .pool_idle_timeout(std::time::Duration::from_secs(30))
         .http2_max_header_list_size(MOST_HEADER_BYTES)
         .http2_adaptive_window(true)
         .tcp_nodelay(true);
+    if !kind.sending {
+        builder = builder.read_timeout(options.idle_timeout);
+    }
     if kind.local {
         builder = builder.no_proxy();
     }
