@@ -45,7 +45,10 @@ impl Remedy {
             StatusCode::RANGE_NOT_SATISFIABLE => Remedy::Ask,
             StatusCode::NOT_FOUND | StatusCode::GONE => Remedy::Anew,
             StatusCode::PAYLOAD_TOO_LARGE if !case.in_chunks => Remedy::Chunks,
-            StatusCode::BAD_REQUEST | StatusCode::CONFLICT if case.resumed => Remedy::Anew,
+            // The call that broke is still being worked on, or hangs there until the registry gives it up.
+            StatusCode::CONFLICT if case.stuck => Remedy::Anew,
+            StatusCode::CONFLICT => Remedy::Ask,
+            StatusCode::BAD_REQUEST if case.resumed => Remedy::Anew,
             _ => Remedy::GiveUp,
         }
     }
@@ -74,6 +77,8 @@ mod tests {
             (429, case, Remedy::Ask),
             (416, case, Remedy::Ask),
             (416, stuck, Remedy::Anew),
+            (409, case, Remedy::Ask),
+            (409, stuck, Remedy::Anew),
             (404, case, Remedy::Anew),
             (413, case, Remedy::Chunks),
             (413, chunks, Remedy::GiveUp),

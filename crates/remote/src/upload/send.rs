@@ -20,6 +20,9 @@ use crate::retry;
 const PROGRESS: u64 = 1 << 20;
 /// An upload is begun anew so many times: whoever forgets sessions faster takes no blob of this size.
 const MOST_BEGINNINGS: u32 = 4;
+/// How often, and how many times at most, a registry is asked whether what broke is still coming in.
+const LOOK: Duration = Duration::from_millis(50);
+const MOST_LOOKS: u32 = 20;
 /// How often a stream is looked at while it goes: for displays, and for stalls.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -120,7 +123,7 @@ impl<'a> Sending<'a> {
             Some(upload) if self.doubt => {
                 // Kept, so that a failure to ask asks again.
                 self.upload = Some(upload.clone());
-                let mut found = self.repository.upload_status(&upload).await?;
+                let mut found = self.settled(&upload).await?;
                 if self.is_loose() {
                     found.offset = found.offset.max(self.confirmed);
                 }
@@ -141,6 +144,24 @@ impl<'a> Sending<'a> {
         self.doubt = false;
         self.upload = Some(upload.clone());
         Ok(upload)
+    }
+
+    /// What the registry has, once it does not become more: of a call that broke it may still be taking in what came.
+    async fn settled(&self, upload: &Upload) -> Result<Upload> {
+        let mut found = self.repository.upload_status(upload).await?;
+        for _ in 0..MOST_LOOKS {
+            if found.offset >= self.furthest {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+            let next = self.repository.upload_status(&found).await?;
+            let same = next.offset == found.offset;
+            found = next;
+            if same {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     fn is_loose(&self) -> bool {
@@ -272,7 +293,7 @@ impl<'a> Sending<'a> {
         let wait = policy.wait(self.failures, error.retry_after(), retry::dice());
         let Some(wait) = wait.filter(|_| remedy != Remedy::GiveUp) else { return Err(error) };
         tracing::debug!(%error, ?remedy, failures = self.failures, at, "upload");
-        if error.is_temporary() {
+        if error.is_temporary() || error.status() == Some(http::StatusCode::CONFLICT) {
             tokio::time::sleep(wait).await;
         }
         if self.finishing

@@ -31,6 +31,9 @@ pub trait Source: Send + Sync {
     fn open(&self, offset: u64) -> BoxFuture<'_, Result<Pieces, SourceError>>;
 }
 
+/// One piece. Two of them are under way for each upload: one on the wire, one being read.
+const READ: usize = 256 << 10;
+
 /// A few bytes in memory: a configuration.
 #[derive(Debug, Clone)]
 pub struct BytesSource {
@@ -53,7 +56,11 @@ impl Source for BytesSource {
     fn open(&self, offset: u64) -> BoxFuture<'_, Result<Pieces, SourceError>> {
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
         let rest = self.bytes.slice(start..);
-        Box::pin(async move { Ok(Box::pin(futures_util::stream::iter([Ok(rest)])) as Pieces) })
+        let pieces = futures_util::stream::unfold(rest, |mut rest| async move {
+            let piece = rest.split_to(rest.len().min(READ));
+            (!piece.is_empty()).then_some((Ok(piece), rest))
+        });
+        Box::pin(async move { Ok(Box::pin(pieces) as Pieces) })
     }
 }
 
@@ -65,9 +72,6 @@ pub struct FileSource {
     digest: Digest,
     size: u64,
 }
-
-/// One read of a file. Two of them are under way for each upload: one on the wire, one being read.
-const READ: usize = 256 << 10;
 
 impl FileSource {
     /// A whole file.

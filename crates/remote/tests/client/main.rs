@@ -8,6 +8,8 @@ mod host;
 mod logins;
 mod manifests;
 mod pushes;
+mod registry;
+mod uploads;
 mod ways;
 
 use host::Host;
