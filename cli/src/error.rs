@@ -65,6 +65,12 @@ impl Error {
         self
     }
 
+    /// Adds the next steps that another error names.
+    pub(crate) fn hints_of(mut self, other: &Self) -> Self {
+        self.hints.extend(other.hints.iter().filter(|hint| !self.hints.contains(hint)).cloned().collect::<Vec<_>>());
+        self
+    }
+
     /// Adds rendered diagnostics, which are shown before the message.
     pub(crate) fn excerpt(mut self, excerpt: impl Into<String>) -> Self {
         self.excerpt = excerpt.into();
@@ -162,10 +168,13 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     message
 }
 
-/// What to do about errors that the machine causes, wherever in the chain they stand.
+/// What to do about errors that the machine or a registry causes, wherever in the chain they stand.
 fn advice(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
+        if let Some(hint) = crate::remedy::refusal(error).and_then(crate::remedy::hint) {
+            return Some(hint);
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return match error.kind() {
                 io::ErrorKind::StorageFull => {

@@ -9,6 +9,8 @@ mod error;
 mod image;
 mod keyed;
 mod near;
+mod present;
+mod remedy;
 mod resolve;
 mod rootfs;
 mod sandbox;

@@ -75,7 +75,12 @@ pub(crate) fn client(setup: &Setup) -> Result<Client> {
 
 /// Runs a few calls, one after another, on this thread.
 pub(crate) fn alone<F: Future>(future: F) -> Result<F::Output> {
-    Ok(runtime(&mut Builder::new_current_thread())?.block_on(future))
+    Ok(small_runtime()?.block_on(future))
+}
+
+/// A runtime without threads of its own.
+pub(crate) fn small_runtime() -> Result<Runtime> {
+    runtime(&mut Builder::new_current_thread())
 }
 
 /// Runs a transfer, on threads. Only once namespaces are entered.

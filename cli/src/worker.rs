@@ -1,48 +1,73 @@
-//! The worker of a build: this program, executed again on the first miss.
+//! Jobs for this program, executed again: work that must begin in a process which never had a thread.
 //!
-//! The first process may not enter namespaces for good, since the fast path must stay free of
-//! their cost; and a process may only do so while it has one thread. So the plan goes into a file in
-//! memory, the program executes itself under the same process id, enters the namespaces, forks the
-//! spawner, and only then starts threads. Terminal and working folder stay as they were.
+//! A fast path (a build that changes nothing, a push of what is there) stays free of what namespaces cost; and a process may
+//! only enter them while it has one thread. So what is to be done goes into a file in memory, the program executes itself,
+//! enters the namespaces, and only then starts threads. [`execute`] stays the same process, with its terminal and its working
+//! folder; [`child`] is waited for, by a process that must not have threads itself; [`detached`] outlives us.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Command;
+use std::os::unix::process::{CommandExt, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc;
-use std::thread;
 
-use builder::{Cancel, Event, Request, Sandbox};
+use builder::{Built, Request, Sandbox};
+use remote::Setup;
 use runtime::spawner::Spawner;
 use serde::{Deserialize, Serialize};
-use store::Store;
-use sys::signal::SignalSet;
+use store::{LayerId, Store};
 
-use crate::error::{Error, Result, While, code};
-use crate::sandbox;
-use crate::ui::progress;
-use crate::verb::Report;
+use crate::error::{Error, Result, While};
+use crate::verb::{Report, build, pull, push};
+use crate::{rootfs, sandbox, wire};
 
 /// The first argument of a worker, which no user types.
 const MARK: &str = "\u{1}estiba-worker";
 
-/// The signals that end a build, finished work kept.
-const ENDING: [i32; 3] = [1, 2, 15];
+/// How much a detached worker gives way to others.
+const NICE: i32 = 19;
 
-/// What a worker does.
+/// What a worker does, and in which store.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     /// The store.
     pub(crate) root: PathBuf,
-    /// The build.
-    pub(crate) request: Request,
-    /// What to tell at its end.
-    pub(crate) report: Report,
+    /// What to do.
+    pub(crate) job: Job,
+}
+
+/// What a worker does.
+#[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
+pub(crate) enum Job {
+    /// A build whose next step needs a sandbox.
+    Build {
+        /// The build.
+        request: Request,
+        /// What to tell at its end.
+        report: Report,
+        /// Fetches layers that are not in the store.
+        setup: Setup,
+    },
+    /// The end of a build that found everything, but whose push needs a sandbox.
+    Conclude {
+        /// What to tell.
+        report: Report,
+        /// What was found.
+        built: Built,
+    },
+    /// A pull, for a process that may have no threads.
+    Pull(pull::Job),
+    /// A push that reads trees.
+    Push(push::Job),
+    /// Layers to bring to the disk.
+    Sync {
+        /// Which.
+        layers: Vec<LayerId>,
+    },
 }
 
 /// The number of the plan's descriptor, when this process is a worker.
@@ -53,28 +78,50 @@ pub(crate) fn entry(arguments: &[OsString]) -> Option<u32> {
     }
 }
 
-/// Becomes the worker of `plan`. Returns only when that fails.
-pub(crate) fn execute(plan: &Plan) -> Result<u8> {
+/// The plan in a file, and the program with its descriptor.
+fn command(plan: &Plan) -> Result<(Command, File)> {
     let file = sys::memfd::sealed("estiba-plan", &serde_json::to_vec(plan)?)?;
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty())?;
     // Not current_exe(): its path is wrong once the binary was replaced by an upgrade.
-    let error = Command::new("/proc/self/exe").arg0("estiba").arg(MARK).arg(file.as_raw_fd().to_string()).exec();
-    Err(Error::failed(format!("execute the worker: {error}")))
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("estiba").arg(MARK).arg(file.as_raw_fd().to_string());
+    Ok((command, file))
+}
+
+/// Becomes the worker of `plan`. Returns only when that fails.
+pub(crate) fn execute(plan: &Plan) -> Result<u8> {
+    let (mut command, _file) = command(plan)?;
+    Err(Error::failed(format!("execute the worker: {}", command.exec())))
+}
+
+/// Lets a child do it, and waits. Gives its exit code; it has said itself what went wrong.
+pub(crate) fn child(plan: &Plan) -> Result<u8> {
+    let (mut command, _file) = command(plan)?;
+    let status = command.stdin(Stdio::null()).status().during("execute the worker")?;
+    let signalled = status.signal().map(|signal| 128 + signal);
+    Ok(status.code().or(signalled).and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Lets a child do it that nobody waits for: it outlives us, says nothing, and gives way to everybody.
+pub(crate) fn detached(plan: &Plan) -> Result {
+    let (mut command, _file) = command(plan)?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+    command.spawn().map(drop).during("execute the worker")
 }
 
 /// The worker's whole life.
 pub(crate) fn main(descriptor: u32) -> Result<u8> {
-    let plan: Plan = read_plan(descriptor)?;
-    let layout = store::Layout::new(&plan.root);
-    let probe = sandbox::enter(&layout)?;
-    if !sandbox::can_run(&probe.rung) {
-        return Err(sandbox::refused(&probe, "RUN"));
+    let Plan { root, job } = read_plan(descriptor)?;
+    match job {
+        Job::Build { request, report, setup } => sandboxed_build(&root, request, report, &setup),
+        Job::Conclude { report, built } => {
+            let (store, probe) = rootfs::enter(Store::open(&root)?)?;
+            report.finish(&Arc::new(store), &built, Some(&probe))
+        }
+        Job::Pull(job) => pull::run_job(job, Store::open(&root)?),
+        Job::Push(job) => push::in_sandbox(&job, Store::open(&root)?),
+        Job::Sync { layers } => sync(&root, &layers),
     }
-    let spawner = Spawner::fork()?;
-    // Opened after the fork: a database connection must not cross one.
-    let store = Store::open(&plan.root)?;
-    let note = sandbox::overlay_note(&probe);
-    build(plan, &store, Some(Sandbox { probe, spawner }), note)
 }
 
 fn read_plan(descriptor: u32) -> Result<Plan> {
@@ -86,57 +133,28 @@ fn read_plan(descriptor: u32) -> Result<Plan> {
     Ok(plan)
 }
 
-/// Builds with progress and an ear for signals.
-pub(crate) fn build(plan: Plan, store: &Store, sandbox: Option<Sandbox>, note: Option<String>) -> Result<u8> {
-    let Plan { request, report, .. } = plan;
-    let keeps_image = request.outputs.contains(&builder::Output::Image);
-    let mode = report.mode;
-    let cancel = Cancel::new();
-    let signal = listen(&cancel)?;
-    let (sender, events) = mpsc::channel();
-    if let Some(message) = note {
-        drop(sender.send(Event::Note { message }));
+fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup) -> Result<u8> {
+    // Files of credentials are read as who we are, before we become root inside.
+    let client = wire::client(setup);
+    let probe = sandbox::enter(&store::Layout::new(root))?;
+    if !sandbox::can_run(&probe.rung) {
+        return Err(sandbox::refused(&probe, "RUN"));
     }
-    let result = thread::scope(|scope| {
-        let display = thread::Builder::new()
-            .name("display".to_owned())
-            .spawn_scoped(scope, move || progress::follow(mode, &events));
-        let result = builder::run(request, store, sandbox, None, sender, &cancel).map_err(|error| report.fail(error));
-        // A display that could not start shows nothing; the build is worth more.
-        drop(display.map(thread::ScopedJoinHandle::join));
-        result
-    });
-    match result {
-        Ok(built) => report.finish(keeps_image, store, &built),
-        Err(failed) => match signal.load(Ordering::SeqCst) {
-            number if number > 0 && failed.exit_code() == code::INTERRUPTED => {
-                Err(failed.code(128 + u8::try_from(number).unwrap_or(2)))
-            }
-            _ => Err(failed),
-        },
+    let spawner = Spawner::fork()?;
+    // Opened after the fork: a database connection must not cross one.
+    let store = Arc::new(Store::open(root)?);
+    let mut notes: Vec<String> = sandbox::overlay_note(&probe).into_iter().collect();
+    if let Err(error) = &client {
+        notes.push(format!("layers that are not in the store cannot be fetched: {}", error.message()));
     }
+    build::work::build(request, report, &store, Some(Sandbox { probe, spawner }), client.ok(), notes)
 }
 
-/// Throws the switch at the first signal, and gives up at the second. Gives the place where the
-/// signal's number will be.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the second signal means now: the build's own ending is what takes too long"
-)]
-fn listen(cancel: &Cancel) -> Result<Arc<AtomicI32>> {
-    let signal = Arc::new(AtomicI32::new(0));
-    let set = SignalSet::of(&ENDING);
-    // Before any thread is there, so that none of them is interrupted.
-    set.block()?;
-    let (cancel, number) = (cancel.clone(), Arc::clone(&signal));
-    let wait = move || {
-        while let Ok(received) = set.wait() {
-            if number.swap(received, Ordering::SeqCst) != 0 {
-                std::process::exit(128 + received);
-            }
-            cancel.cancel();
-        }
-    };
-    thread::Builder::new().name("signals".to_owned()).spawn(wait).during("start the thread for signals")?;
-    Ok(signal)
+/// The life of a detached worker. Nobody listens: an error costs a later pull, and nothing else.
+fn sync(root: &Path, layers: &[LayerId]) -> Result<u8> {
+    // A terminal that closes is no reason to stop; one of these fails only where it is so already.
+    drop(rustix::process::setsid());
+    drop(rustix::process::nice(NICE));
+    builder::transfer::pull::sync(&Store::open_existing(root)?, layers)?;
+    Ok(0)
 }

@@ -31,9 +31,9 @@ struct Step {
 }
 
 impl Lines {
-    /// A display that has shown nothing.
-    pub(crate) fn new() -> Self {
-        Self { steps: HashMap::new(), next: 1 }
+    /// A display that goes on after so many steps.
+    pub(crate) fn after(shown: usize) -> Self {
+        Self { steps: HashMap::new(), next: shown + 1 }
     }
 
     /// The step's number; its name is printed the first time.

@@ -52,11 +52,11 @@ pub(crate) trait Display {
     fn finish(&mut self) {}
 }
 
-/// The display for a mode.
-pub(crate) fn display(mode: Mode) -> Box<dyn Display> {
+/// The display for a mode; `shown` steps were shown before.
+fn display(mode: Mode, shown: usize) -> Box<dyn Display> {
     match mode.settle() {
         Mode::Tty | Mode::Auto => Box::new(tty::Tree::new()),
-        Mode::Plain => Box::new(plain::Lines::new()),
+        Mode::Plain => Box::new(plain::Lines::after(shown)),
         Mode::RawJson => Box::new(json::Raw),
         Mode::Quiet => Box::new(Nothing),
     }
@@ -68,9 +68,9 @@ impl Display for Nothing {
     fn event(&mut self, _event: &Event) {}
 }
 
-/// Shows events until the build lets go of its end.
-pub(crate) fn follow(mode: Mode, events: &Receiver<Event>) {
-    let mut display = display(mode);
+/// Shows events until the build lets go of its end; `shown` steps were shown before.
+pub(crate) fn follow(mode: Mode, shown: usize, events: &Receiver<Event>) {
+    let mut display = display(mode, shown);
     loop {
         match events.recv_timeout(TICK) {
             Ok(event) => display.event(&event),

@@ -5,16 +5,6 @@ use crate::error::Error;
 
 /// Verbs, and what helps until they come.
 const VERBS: &[(&str, &str)] = &[
-    (
-        "pull",
-        "fetch it with another program (`skopeo copy docker://… oci-archive:FILE`) and bring it in with `estiba load -i FILE`",
-    ),
-    (
-        "push",
-        "hand it out with `estiba save -o FILE`, and send it with another program (`skopeo copy docker-archive:FILE docker://…`)",
-    ),
-    ("login", ""),
-    ("logout", ""),
     ("search", ""),
     ("ps", "containers of this version live as long as their `estiba run`"),
     ("exec", "start what you need with the container: `estiba run -it IMAGE sh`"),
@@ -51,7 +41,6 @@ const VERBS: &[(&str, &str)] = &[
 const FLAGS: &[(&str, &str, &str)] = &[
     ("build", "--secret", ""),
     ("build", "--ssh", ""),
-    ("build", "--push", "`estiba save -o FILE` writes the image into an archive"),
     ("build", "--cache-from", "the local cache needs no option"),
     ("build", "--cache-to", "the local cache needs no option"),
     ("build", "--allow", ""),
@@ -118,8 +107,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("run", "--memory-reservation", ""),
     ("run", "--network-alias", ""),
     ("run", "--oom-score-adj", ""),
-    ("run", "--quiet", ""),
-    ("run", "-q", ""),
     ("run", "--runtime", ""),
     ("run", "--storage-opt", ""),
     ("run", "--sysctl", ""),

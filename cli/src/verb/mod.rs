@@ -3,7 +3,7 @@
 //! A verb is a file: its arguments, its help, and its function. Its line below drives the parser,
 //! the help, the man pages and the completions.
 
-mod build;
+pub(crate) mod build;
 mod completions;
 mod df;
 mod doctor;
@@ -14,8 +14,12 @@ mod info;
 mod inspect;
 mod later;
 mod load;
+mod login;
+mod logout;
 mod man;
 mod prune;
+pub(crate) mod pull;
+pub(crate) mod push;
 mod registry;
 mod rmi;
 mod run;
@@ -65,6 +69,8 @@ macro_rules! verbs {
 const VERBS: &[Verb] = &[
     verb!(build, "Build an image from a Dockerfile"),
     verb!(run, "Run a command in a new container"),
+    verb!(pull, "Fetch images from a registry"),
+    verb!(push, "Send an image to a registry"),
     verb!(images, "List images"),
     verb!(tag, "Give an image another name"),
     verb!(rmi, "Remove names of images, and what no name needs any more"),
@@ -73,6 +79,8 @@ const VERBS: &[Verb] = &[
     verb!(save, "Write images into an archive"),
     verb!(load, "Read images from an archive or an OCI layout"),
     verb!(import, "Make an image of one layer from a tar file"),
+    verb!(login, "Log in at a registry"),
+    verb!(logout, "Forget a login"),
     verb!(prune, "Remove build cache and images that nothing needs"),
     verb!(df, "Show how much space the store takes"),
     verbs!(registry, "Serve images to other machines, and look after what is stored"),
@@ -94,6 +102,8 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["image", "ls"], "images"),
     (&["image", "list"], "images"),
     (&["image", "prune"], "prune"),
+    (&["image", "pull"], "pull"),
+    (&["image", "push"], "push"),
     (&["image", "rm"], "rmi"),
     (&["image", "save"], "save"),
     (&["image", "tag"], "tag"),
@@ -110,6 +120,8 @@ Examples:
   estiba build -t app .            Build the Dockerfile here and name the image
   estiba run --rm app              Run it
   estiba run --rm -it app sh       Look around in it
+  estiba push app HOST/team/app    Send it to a registry
+  estiba pull debian:bookworm      Fetch one from a registry
   estiba doctor                    See what this machine allows
 
 `estiba VERB --help` says more about a verb.";
@@ -331,6 +343,14 @@ mod tests {
             "estiba images --format {{.ID}}",
             "estiba prune -af --filter until=24h",
             "estiba man pages",
+            "estiba pull -q --platform linux/arm64 --tls-verify=false --creds a:b busybox debian:12",
+            "estiba pull -a --tls-verify --retry 3 localhost:5000/app",
+            "estiba image push --compression zstd --compression-level 3 --digestfile d app localhost:5000/app",
+            "estiba login -u ann --password-stdin localhost:5000",
+            "estiba logout --all",
+            "estiba build --pull --push -t localhost:5000/app .",
+            "estiba build --pull=newer -o type=registry,name=localhost:5000/app .",
+            "estiba run --pull=always --rm app true",
             "estiba save --format oci-archive -o a.tar app",
         ] {
             match parsed(line) {

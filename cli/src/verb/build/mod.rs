@@ -9,20 +9,24 @@ mod dockerfile;
 mod options;
 mod output;
 pub(crate) mod report;
+pub(crate) mod work;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use builder::{Cached, Request};
 use frontend::{Lowered, Plan};
 use oci::{Platform, Reference};
-use store::Store;
 
 use self::dockerfile::Source;
-use self::report::Report;
+use self::report::{Push, Report};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::resolve::{Policy, Resolver};
 use crate::ui::progress::Mode;
-use crate::{resolve, ui, worker};
+use crate::wire::WireArgs;
+use crate::worker::{self, Job};
+use crate::{ui, wire};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,9 +38,11 @@ Examples:
   estiba build --explain .                           Why steps were not cached
   estiba build --print=graph=dot . | dot -Tsvg       The build as a picture
   estiba build --reproducible .                      The same digest on any machine
+  estiba build --push -t HOST/team/app:1 .           Build, and send it to its registry
+  estiba build --pull .                              Ask whether base images have moved
   echo 'FROM busybox' | estiba build -               A Dockerfile without a context
 
-FROM takes a name in the store, `oci-layout://DIR` and `scratch`.";
+FROM takes a name (of the store, else of its registry), `oci-layout://DIR` and `scratch`.";
 
 /// Arguments of `estiba build`.
 #[derive(Debug, clap::Args)]
@@ -63,7 +69,7 @@ pub(super) struct Args {
     /// Add a label to the image
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
-    /// Where the result goes: type=image|oci|docker|tar|local|cacheonly[,dest=PATH][,compression=…]; a bare path is a folder, `-` a tar on standard output
+    /// Where the result goes: type=image|registry|oci|docker|tar|local|cacheonly[,dest=PATH][,compression=…]; a bare path is a folder, `-` a tar on standard output
     #[arg(short, long = "output", value_name = "OUTPUT")]
     outputs: Vec<String>,
     /// The platform of the image
@@ -112,15 +118,29 @@ pub(super) struct Args {
     /// Write digests and names of the result into this file, as JSON
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
+    /// Push the image under its names
+    #[arg(long)]
+    push: bool,
+    /// When base images are looked for in their registries: missing, always, newer or never; bare, it means always
+    #[arg(
+        long,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "missing",
+        default_missing_value = "always",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pull: Policy,
+    #[command(flatten)]
+    wire: WireArgs,
     /// The image goes into the store anyhow: accepted for docker's sake
     #[arg(long, hide = true)]
     load: bool,
     /// The context is sent nowhere: accepted for docker's sake
     #[arg(long, hide = true)]
     compress: bool,
-    /// Base images come from the store: accepted for docker's sake
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pull: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     provenance: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -135,26 +155,79 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         return Err(Error::later("`--provenance`", "`--provenance=false` is accepted"));
     }
     let source = dockerfile::read(&args)?;
-    let store = match context.existing_store()? {
+    let store = Arc::new(match context.existing_store()? {
         Some(store) => store,
         None => context.store()?,
-    };
-    let options = options::for_frontend(&args)?;
-    let lowered = lower(&store, &source, options)?;
-    let report = Report::new(&args, &source, &lowered);
+    });
+    let (outputs, push) = destinations(&args)?;
+    let mut report = Report::new(&args, &source, outputs.kept, push);
+    let setup = args.wire.setup()?;
+    let mut resolver = Resolver::new(&store, args.pull, &setup, report.mode);
+    let lowered = lower(&mut resolver, &source, options::for_frontend(&args)?)?;
+    report.shown = resolver.shown();
+    // Its threads end here: what comes may have to be without any.
+    drop(resolver);
     report.warn(&source, &lowered.warnings, &lowered.unused_args);
     if let Some(what) = &args.print {
         ui::out(&ui::graph::print(what, &lowered)?)?;
         return Ok(0);
     }
-    let request = request(&args, &source, lowered)?;
+    let request = request(&args, &source, lowered, outputs)?;
+    let root = context.root()?.to_path_buf();
     match builder::cached(&request, &store).map_err(|error| report.fail(error))? {
-        Cached::Hit(built) => report.hit(&request, &store, &built),
-        Cached::Miss { needs_sandbox } => {
-            let plan = worker::Plan { root: context.root()?.to_path_buf(), request, report };
-            if needs_sandbox { worker::execute(&plan) } else { worker::build(plan, &store, None, None) }
+        Cached::Hit(built) => {
+            report.hit(&request);
+            match report.needs_sandbox(&store, &built)? {
+                true => worker::execute(&worker::Plan { root, job: Job::Conclude { report, built } }),
+                false => Ok(0),
+            }
+        }
+        Cached::Miss { needs_sandbox: true } => {
+            worker::execute(&worker::Plan { root, job: Job::Build { request, report, setup } })
+        }
+        Cached::Miss { needs_sandbox: false } => {
+            work::build(request, report, &store, None, wire::client(&setup).ok(), Vec::new())
         }
     }
+}
+
+/// Where the result goes, and under which names.
+struct Outputs {
+    all: Vec<builder::Output>,
+    tags: Vec<String>,
+    /// Whether the store keeps the image.
+    kept: bool,
+}
+
+/// What `--output`, `--tag` and `--push` say together.
+fn destinations(args: &Args) -> Result<(Outputs, Option<Push>)> {
+    let mut tags = Vec::new();
+    let mut all = Vec::new();
+    let mut push = args.push.then(builder::Compress::default);
+    for written in &args.outputs {
+        let parsed = output::parse(written)?;
+        tags.extend(parsed.names);
+        if parsed.push.is_some() {
+            push = parsed.push;
+        }
+        if !all.contains(&parsed.output) {
+            all.push(parsed.output);
+        }
+    }
+    if all.is_empty() || (args.push && !all.contains(&builder::Output::Image)) {
+        all.push(builder::Output::Image);
+    }
+    tags.extend(args.tags.iter().cloned());
+    let tags = tags.iter().map(|tag| canonical_tag(tag)).collect::<Result<Vec<_>>>()?;
+    if push.is_some() && tags.is_empty() {
+        return Err(Error::usage("there is no name to push to").hint("add `-t REGISTRY/NAME:TAG`"));
+    }
+    let push = match push {
+        Some(compress) => Some(Push { compress, setup: args.wire.setup()? }),
+        None => None,
+    };
+    let kept = all.contains(&builder::Output::Image);
+    Ok((Outputs { all, tags, kept }, push))
 }
 
 /// Lowers a text that needs no image.
@@ -169,8 +242,8 @@ pub(super) fn lower_text(name: &str, text: String, options: frontend::Options) -
     Plan::new(parsed.dockerfile, &source.text, options).and_then(Plan::lower).map_err(refused)
 }
 
-/// Dockerfile to graph: the plan asks, the store answers.
-fn lower(store: &Store, source: &Source, options: frontend::Options) -> Result<Lowered> {
+/// Dockerfile to graph: the plan asks, the store answers, or a registry.
+fn lower(resolver: &mut Resolver<'_>, source: &Source, options: frontend::Options) -> Result<Lowered> {
     let parsed = frontend::parse(&source.text);
     if parsed.diagnostics.iter().any(frontend::Diagnostic::is_error) {
         return Err(report::refuse(source, &parsed.diagnostics));
@@ -178,7 +251,7 @@ fn lower(store: &Store, source: &Source, options: frontend::Options) -> Result<L
     let mut plan =
         Plan::new(parsed.dockerfile, &source.text, options).map_err(|found| report::refuse(source, &found))?;
     while let Some(wanted) = plan.wanted() {
-        let provided = resolve::answer(store, &wanted).map_err(|error| report::place(source, &wanted, error))?;
+        let provided = resolver.answer(&wanted).map_err(|error| report::place(source, &wanted, error))?;
         plan.provide(wanted, provided).map_err(|found| report::refuse(source, &found))?;
     }
     let mut lowered = plan.lower().map_err(|found| report::refuse(source, &found))?;
@@ -188,19 +261,7 @@ fn lower(store: &Store, source: &Source, options: frontend::Options) -> Result<L
 }
 
 /// Everything the builder needs to know.
-fn request(args: &Args, source: &Source, lowered: Lowered) -> Result<Request> {
-    let mut tags = Vec::new();
-    let mut outputs = Vec::new();
-    for written in &args.outputs {
-        let parsed = output::parse(written)?;
-        tags.extend(parsed.names);
-        outputs.push(parsed.output);
-    }
-    if outputs.is_empty() {
-        outputs.push(builder::Output::Image);
-    }
-    tags.extend(args.tags.iter().cloned());
-    let tags = tags.iter().map(|tag| canonical_tag(tag)).collect::<Result<Vec<_>>>()?;
+fn request(args: &Args, source: &Source, lowered: Lowered, outputs: Outputs) -> Result<Request> {
     Ok(Request {
         graph: lowered.graph,
         root: lowered.root,
@@ -208,8 +269,8 @@ fn request(args: &Args, source: &Source, lowered: Lowered) -> Result<Request> {
         platform: args.platform.clone().unwrap_or_else(Platform::host),
         contexts: context::all(args, source)?,
         options: options::for_builder(args)?,
-        tags,
-        outputs,
+        tags: outputs.tags,
+        outputs: outputs.all,
     })
 }
 

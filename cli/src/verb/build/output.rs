@@ -7,7 +7,7 @@ use builder::{Compress, CompressForm, Destination, Output};
 use crate::error::{Error, Result};
 use crate::keyed::Keyed;
 
-const TYPES: [&str; 6] = ["image", "oci", "docker", "tar", "local", "cacheonly"];
+const TYPES: [&str; 7] = ["image", "registry", "oci", "docker", "tar", "local", "cacheonly"];
 
 const KEYS: [&str; 10] = [
     "type",
@@ -29,15 +29,17 @@ pub(super) struct Parsed {
     pub(super) output: Output,
     /// More names for the image.
     pub(super) names: Vec<String>,
+    /// Whether the image is pushed under its names, and in which form.
+    pub(super) push: Option<Compress>,
 }
 
 /// Parses one `--output`.
 pub(super) fn parse(written: &str) -> Result<Parsed> {
     if written == "-" {
-        return Ok(Parsed { output: Output::Tar { dest: Destination::Stdout }, names: Vec::new() });
+        return Ok(Parsed { output: Output::Tar { dest: Destination::Stdout }, names: Vec::new(), push: None });
     }
     if !written.contains('=') {
-        return Ok(Parsed { output: Output::Local { dest: absolute(written)? }, names: Vec::new() });
+        return Ok(Parsed { output: Output::Local { dest: absolute(written)? }, names: Vec::new(), push: None });
     }
     let mut keys = Keyed::parse(written)?;
     let kind = keys.take(&["type"]).ok_or_else(|| {
@@ -46,8 +48,10 @@ pub(super) fn parse(written: &str) -> Result<Parsed> {
     })?;
     let dest = keys.take(&["dest", "destination"]);
     let names = keys.take(&["name"]).map(|names| names.split(',').map(str::to_owned).collect()).unwrap_or_default();
-    if keys.take_switch(&["push"])? == Some(true) || kind == "registry" {
-        return Err(Error::later("pushing to a registry", "`-o type=oci,dest=FILE` writes an archive"));
+    let push = keys.take_switch(&["push"])?.unwrap_or(kind == "registry");
+    if push && !matches!(kind.as_str(), "image" | "registry") {
+        return Err(Error::usage(format!("--output {written}: only type=image can be pushed"))
+            .hint("`estiba copy oci-archive:FILE docker://NAME` pushes an archive"));
     }
     let tar = keys.take_switch(&["tar"])?.unwrap_or(true);
     let compression = compression(&mut keys)?;
@@ -56,7 +60,7 @@ pub(super) fn parse(written: &str) -> Result<Parsed> {
     keys.take_switch(&["unpack"])?;
     keys.finish(&format!("--output {written}"), &KEYS)?;
     let output = match kind.as_str() {
-        "image" => Output::Image,
+        "image" | "registry" => Output::Image,
         "oci" if tar => Output::Oci { dest: file(dest, written)?, tar, compression },
         "oci" => Output::Oci { dest: Destination::Path(folder(dest, written)?), tar, compression },
         // Without a place `docker` means "into the engine": that is the store.
@@ -67,7 +71,7 @@ pub(super) fn parse(written: &str) -> Result<Parsed> {
         "cacheonly" => Output::CacheOnly,
         other => return Err(unknown_type(other, written)),
     };
-    Ok(Parsed { output, names })
+    Ok(Parsed { output, names, push: push.then_some(compression) })
 }
 
 fn unknown_type(kind: &str, written: &str) -> Error {
@@ -141,7 +145,11 @@ mod tests {
             }
         );
         assert_eq!(parse("type=image,\"name=a,b\"").unwrap().names, ["a", "b"]);
-        for bad in ["type=locl,dest=x", "type=image,push=true", "dest=x", "type=oci,dst=x", "type=local"] {
+        for pushed in ["type=registry", "type=image,push=true", "type=registry,name=a,compression=zstd"] {
+            assert!(parse(pushed).unwrap().push.is_some(), "{pushed}");
+        }
+        assert_eq!(parse("type=image,push=false").unwrap().push, None);
+        for bad in ["type=locl,dest=x", "type=oci,dest=x,push=true", "dest=x", "type=oci,dst=x", "type=local"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

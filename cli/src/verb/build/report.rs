@@ -1,11 +1,15 @@
 //! What a build tells at its end: the id, the files scripts asked for, or what went wrong.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use builder::{Built, Output, Request};
-use frontend::{Diagnostic, Lowered, Wanted};
+use builder::transfer::push::Pushed;
+use builder::{Built, Compress, Request};
+use frontend::{Diagnostic, Wanted};
 use graph::Location;
+use remote::Setup;
+use runtime::ladder::Probe;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use store::{Blobs, Store};
@@ -17,6 +21,8 @@ use crate::error::{Error, Result, While, code};
 use crate::image::{anonymous_name, familiar};
 use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
+use crate::verb::push;
+use crate::wire;
 
 /// Lines shown before and after the ones that failed.
 const AROUND: u32 = 2;
@@ -26,6 +32,11 @@ const AROUND: u32 = 2;
 pub(crate) struct Report {
     /// How progress is shown.
     pub(crate) mode: Mode,
+    /// Steps that were shown before the builder began.
+    pub(crate) shown: usize,
+    /// Whether the store keeps the image.
+    kept: bool,
+    push: Option<Push>,
     quiet: bool,
     iidfile: Option<PathBuf>,
     metadata_file: Option<PathBuf>,
@@ -34,10 +45,22 @@ pub(crate) struct Report {
     source_text: String,
 }
 
+/// The push at a build's end: under the names that the image gets.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Push {
+    /// The form of its layers.
+    pub(super) compress: Compress,
+    /// How registries are reached.
+    pub(super) setup: Setup,
+}
+
 impl Report {
-    pub(super) fn new(args: &Args, source: &Source, _lowered: &Lowered) -> Self {
+    pub(super) fn new(args: &Args, source: &Source, kept: bool, push: Option<Push>) -> Self {
         Self {
             mode: if args.quiet { Mode::Quiet } else { args.progress.settle() },
+            shown: 0,
+            kept,
+            push,
             quiet: args.quiet,
             iidfile: args.iidfile.clone(),
             metadata_file: args.metadata_file.clone(),
@@ -67,8 +90,8 @@ impl Report {
         ui::err(&out);
     }
 
-    /// Tells of a build that found everything.
-    pub(super) fn hit(&self, request: &Request, store: &Store, built: &Built) -> Result<u8> {
+    /// Shows the steps of a build that found everything.
+    pub(super) fn hit(&self, request: &Request) {
         let mut out = String::new();
         for edge in request.graph.reachable(&[request.root]) {
             let name = style::harmless(&request.graph.vertex(edge).meta().name);
@@ -82,41 +105,60 @@ impl Report {
             }
         }
         ui::err(&out);
-        self.finish(request.outputs.contains(&Output::Image), store, built)
     }
 
-    /// Tells of a build that worked.
-    pub(crate) fn finish(&self, keeps_image: bool, store: &Store, built: &Built) -> Result<u8> {
-        if let (true, Some(id), Some(manifest), true) =
-            (keeps_image, built.config_digest, &built.manifest, built.tags.is_empty())
-        {
-            let name = anonymous_name(&id);
-            // A cached build writes nothing: the row is there already.
-            if store.index().image(&name)?.is_none_or(|row| row.manifest != manifest.digest) {
-                let lease = store.lease()?;
-                lease.pin(&[manifest.digest])?;
-                if store.blobs().size(&manifest.digest)?.is_none() {
-                    return Err(Error::failed("the image was pruned before it had a name: build again"));
-                }
-                store.index().put_image(&name, &manifest.digest, duration::now())?;
-            }
+    /// Tells of a build that worked. Gives whether its push needs the sandbox: then nothing was told, and [`Self::finish`]
+    /// is for a process inside it.
+    pub(super) fn needs_sandbox(&self, store: &Arc<Store>, built: &Built) -> Result<bool> {
+        Ok(!self.conclude(store, built, None)?)
+    }
+
+    /// Tells of a build that worked, in a process that is where it must be.
+    pub(crate) fn finish(&self, store: &Arc<Store>, built: &Built, probe: Option<&Probe>) -> Result<u8> {
+        match self.conclude(store, built, probe)? {
+            true => Ok(0),
+            false => Err(Error::failed("the image cannot be pushed: reading its layers takes namespaces")
+                .hint("`estiba push` enters them")),
         }
+    }
+
+    fn conclude(&self, store: &Arc<Store>, built: &Built, probe: Option<&Probe>) -> Result<bool> {
+        if self.kept && built.tags.is_empty() {
+            keep_unnamed(store, built)?;
+        }
+        let pushed = match (&self.push, &built.manifest) {
+            (Some(how), Some(manifest)) => {
+                let names = built.tags.iter().filter_map(|name| familiar(name)).collect::<Vec<_>>();
+                let (setup, mode) = (how.setup.clone(), self.mode);
+                let job = push::Job::of_build(manifest.digest, &names, how.compress, setup, mode);
+                match push::send(&job, store, &wire::client(&how.setup)?, probe)? {
+                    Some(pushed) => pushed,
+                    None => return Ok(false),
+                }
+            }
+            _ => Vec::new(),
+        };
+        self.tell(built, &pushed)?;
+        Ok(true)
+    }
+
+    fn tell(&self, built: &Built, pushed: &[Pushed]) -> Result {
         if let (Some(path), Some(id)) = (&self.iidfile, built.config_digest) {
             std::fs::write(path, id.to_string()).during(format!("--iidfile {}", path.display()))?;
         }
         if let Some(path) = &self.metadata_file {
-            std::fs::write(path, self.metadata(built)?).during(format!("--metadata-file {}", path.display()))?;
+            std::fs::write(path, self.metadata(built, pushed)?).during(format!("--metadata-file {}", path.display()))?;
         }
         if let (true, Some(id)) = (self.quiet, built.config_digest) {
             ui::out(&format!("{id}\n"))?;
         }
         if matches!(self.mode, Mode::Tty | Mode::Plain) {
-            self.say_done(built);
+            self.say_done(built, pushed);
         }
-        Ok(0)
+        Ok(())
     }
 
-    fn say_done(&self, built: &Built) {
+    fn say_done(&self, built: &Built, pushed: &[Pushed]) {
         let took = self.started.elapsed().unwrap_or(Duration::ZERO).as_secs_f64();
         let (cached, all) = built.cached;
         let id = built.config_digest.map(|id| format!(" {id}")).unwrap_or_default();
@@ -124,15 +166,19 @@ impl Report {
         let names = if names.is_empty() { String::new() } else { format!(" {}", names.join(" ")) };
         let counts = style::dim(&format!(" ({cached} of {all} steps cached, {took:.3}s)"));
         ui::err(&format!("{}{id}{names}{counts}\n", style::good("built")));
+        for (name, pushed) in built.tags.iter().zip(pushed) {
+            ui::err(&format!("{} {name}@{}\n", style::good("pushed"), pushed.descriptor.digest));
+        }
     }
 
     /// What buildx writes into its metadata file.
-    fn metadata(&self, built: &Built) -> Result<String> {
+    fn metadata(&self, built: &Built, pushed: &[Pushed]) -> Result<String> {
         let mut all = Map::new();
         if let Some(id) = built.config_digest {
             all.insert("containerimage.config.digest".to_owned(), json!(id));
         }
-        if let Some(manifest) = &built.manifest {
+        // What was pushed has compressed layers, and so another digest: that is the one to deploy by.
+        if let Some(manifest) = pushed.first().map(|pushed| &pushed.descriptor).or(built.manifest.as_ref()) {
             all.insert("containerimage.descriptor".to_owned(), json!(manifest));
             all.insert("containerimage.digest".to_owned(), json!(manifest.digest));
         }
@@ -187,6 +233,23 @@ impl Report {
     }
 }
 
+/// Gives an image without a name the row that keeps it.
+fn keep_unnamed(store: &Store, built: &Built) -> Result {
+    let (Some(id), Some(manifest)) = (built.config_digest, &built.manifest) else { return Ok(()) };
+    let name = anonymous_name(&id);
+    // A cached build writes nothing: the row is there already.
+    if store.index().image(&name)?.is_some_and(|row| row.manifest == manifest.digest) {
+        return Ok(());
+    }
+    let lease = store.lease()?;
+    lease.pin(&[manifest.digest])?;
+    if store.blobs().size(&manifest.digest)?.is_none() {
+        return Err(Error::failed("the image was pruned before it had a name: build again"));
+    }
+    store.index().put_image(&name, &manifest.digest, duration::now())?;
+    Ok(())
+}
+
 fn tail(name: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
@@ -217,6 +280,9 @@ fn report_of(text: &str) -> Report {
     let source = frontend::SourceText::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
     Report {
         mode: Mode::Plain,
+        shown: 0,
+        kept: true,
+        push: None,
         quiet: false,
         iidfile: None,
         metadata_file: None,

@@ -15,7 +15,11 @@ use runtime::container;
 
 use crate::context::Context;
 use crate::error::{Error, Result, While, code};
-use crate::{image, rootfs, sandbox};
+use crate::present::Wanted;
+use crate::resolve::Policy;
+use crate::ui::progress::Mode;
+use crate::wire::WireArgs;
+use crate::{rootfs, sandbox};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,9 +101,14 @@ pub(super) struct Args {
     /// The platform, where the image has several
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
-    /// Images come from the store: accepted for docker's sake
-    #[arg(long, hide = true)]
-    pull: Option<String>,
+    /// When the image is looked for in its registry: missing, always, newer or never
+    #[arg(long, value_name = "WHEN", default_value = "missing", hide_default_value = true, hide_possible_values = true)]
+    pull: Policy,
+    /// Show no progress of a pull
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    wire: WireArgs,
     #[arg(long, hide = true)]
     no_healthcheck: bool,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -124,8 +133,18 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
         check_name(name)?;
     }
     attach::check(args.interactive, args.tty)?;
-    let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(name)) };
-    let (image, _) = image::find(&store, name, args.platform.as_ref())?;
+    let store = match context.existing_store()? {
+        Some(store) => store,
+        None => context.store()?,
+    };
+    let wanted = Wanted {
+        name,
+        platform: args.platform.as_ref(),
+        policy: args.pull,
+        setup: args.wire.setup()?,
+        mode: if args.quiet { Mode::Quiet } else { Mode::Auto },
+    };
+    let image = wanted.get(&store)?;
     // What the arguments name is looked at before the namespaces change who we are.
     let id = rootfs::container_id()?;
     let wishes = spec::Wishes::new(args, command, &image.config.value().config, &id)?;
