@@ -20,7 +20,7 @@ pub(crate) mod code {
 }
 
 /// The result of a verb and of what verbs are made of.
-pub(crate) type Result<T = ()> = std::result::Result<T, Error>;
+pub(crate) type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Something to tell the user before giving up.
 pub(crate) struct Error {

@@ -33,7 +33,8 @@ impl Wanted<'_> {
     pub(crate) fn get(&self, store: &Store) -> Result<Image> {
         let image = match (image::seek(store, self.name, self.platform)?, self.policy) {
             (Sought::Here(image, _), Policy::Missing | Policy::Never) | (Sought::Here(image, Meant::Id), _) => image,
-            (Sought::Here(image, _), Policy::Newer) => match self.fetch(store, What::Names(vec![self.name.to_owned()])) {
+            (Sought::Here(image, _), Policy::Newer) => match self.fetch(store, What::Names(vec![self.name.to_owned()]))
+            {
                 Ok(()) => self.find(store)?,
                 Err(_) => {
                     ui::err(&format!("{} the image of the store is used\n", style::hint("note:")));
@@ -43,9 +44,13 @@ impl Wanted<'_> {
             (Sought::NotHere(error), Policy::Never) => {
                 return Err(error.hint("without --pull=never the registry is asked"));
             }
-            (Sought::Here(..), Policy::Always)
-            | (Sought::NotHere(_), Policy::Missing | Policy::Always | Policy::Newer) => {
+            (Sought::Here(..), Policy::Always) => {
                 self.fetch(store, What::Names(vec![self.name.to_owned()]))?;
+                self.find(store)?
+            }
+            (Sought::NotHere(here), Policy::Missing | Policy::Always | Policy::Newer) => {
+                let fetched = self.fetch(store, What::Names(vec![self.name.to_owned()]));
+                fetched.map_err(|error| error.hints_of(&here))?;
                 self.find(store)?
             }
         };

@@ -1,5 +1,7 @@
 //! What to do when a registry refuses, or cannot be reached.
 
+use std::time::Duration;
+
 use builder::transfer::copy::CopyError;
 use builder::transfer::pull::PullError;
 use builder::transfer::push::PushError;
@@ -37,20 +39,28 @@ pub(crate) fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::Unauthorized { place, had_credentials: true, .. } => {
             Some(format!("`estiba login {}` with a name that may do this", place.registry))
         }
-        Refusal::Status { status, place, retry_after, .. } => match status.as_u16() {
-            401 | 403 => Some(format!("`estiba login {}` with a name that may do this", place.registry)),
-            429 => Some(match retry_after {
-                Some(wait) => format!("the registry wants to be asked again in {} seconds", wait.as_secs()),
-                None => format!("the registry limits how often it is asked: wait, or `estiba login {}`", place.registry),
-            }),
-            413 => Some("the registry, or a proxy before it, takes no body of this size".to_owned()),
-            500..=599 => Some("the fault is the registry's: `--retry N` tries more often".to_owned()),
-            _ => None,
-        },
-        Refusal::Transport { message, place, connect, .. } => unreachable(&message.to_lowercase(), &place.registry, *connect),
-        Refusal::Plaintext { .. } => Some("`--tls-verify=false` allows plain http; the password is readable on the way".to_owned()),
+        Refusal::Status { status, place, retry_after, .. } => by_status(status.as_u16(), &place.registry, *retry_after),
+        Refusal::Transport { message, place, connect, .. } => {
+            unreachable(&message.to_lowercase(), &place.registry, *connect)
+        }
+        Refusal::Plaintext { .. } => {
+            Some("`--tls-verify=false` allows plain http; the password is readable on the way".to_owned())
+        }
         Refusal::AuthFile(_) => Some("mend the file, or name another with --authfile".to_owned()),
-        Refusal::Helper(_) => Some("the program is named by `credHelpers` or `credsStore` in the file of credentials".to_owned()),
+        Refusal::Helper(_) => {
+            Some("the program is named by `credHelpers` or `credsStore` in the file of credentials".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn by_status(status: u16, registry: &str, retry_after: Option<Duration>) -> Option<String> {
+    match (status, retry_after) {
+        (401 | 403, _) => Some(format!("`estiba login {registry}` with a name that may do this")),
+        (429, Some(wait)) => Some(format!("the registry wants to be asked again in {} seconds", wait.as_secs())),
+        (429, None) => Some(format!("the registry limits how often it is asked: wait, or `estiba login {registry}`")),
+        (413, _) => Some("the registry, or a proxy before it, takes no body of this size".to_owned()),
+        (500..=599, _) => Some("the fault is the registry's: `--retry N` tries more often".to_owned()),
         _ => None,
     }
 }
@@ -58,7 +68,15 @@ pub(crate) fn hint(refusal: &Refusal) -> Option<String> {
 /// What may be done about a host that does not answer as it should.
 fn unreachable(message: &str, registry: &str, connect: bool) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&["unknownissuer", "unknown issuer", "self-signed", "selfsigned", "caused by ca", "certificate", "notvalidforname"]) {
+    if says(&[
+        "unknownissuer",
+        "unknown issuer",
+        "self-signed",
+        "selfsigned",
+        "caused by ca",
+        "certificate",
+        "notvalidforname",
+    ]) {
         return Some(format!(
             "put the authority's certificate into a folder and give --cert-dir DIR (or /etc/containers/certs.d/{registry}/ca.crt); \
              --tls-verify=false takes any certificate"
@@ -80,7 +98,11 @@ pub(crate) async fn with_near_tags(error: Error, client: &Client, reference: &Re
     match route.target().tags(Some(1000), None).await {
         Ok(page) if page.tags.is_empty() => error.hint(format!("{} has no tags", reference.familiar_name())),
         Ok(page) => error.hint(near_tags(tag.as_str(), &page.tags, &reference.familiar_name())),
-        Err(_) => error.hint(format!("is `{}` the right name? `estiba login {}` may show more", reference.familiar_name(), reference.registry())),
+        Err(_) => error.hint(format!(
+            "is `{}` the right name? `estiba login {}` may show more",
+            reference.familiar_name(),
+            reference.registry()
+        )),
     }
 }
 
@@ -110,13 +132,6 @@ mod tests {
     #[test]
     fn refusals_have_a_next_step() {
         let place = Place { registry: "example.com".to_owned(), repository: "app".to_owned() };
-        let status = |code: u16| Refusal::Status {
-            place: place.clone(),
-            what: "manifest latest".to_owned(),
-            status: http::StatusCode::from_u16(code).unwrap(),
-            errors: Vec::new(),
-            retry_after: None,
-        };
         let transport = |message: &str| Refusal::Transport {
             place: place.clone(),
             what: "its base".to_owned(),
@@ -128,9 +143,6 @@ mod tests {
                 Refusal::Unauthorized { place: place.clone(), what: String::new(), had_credentials: false },
                 "estiba login example.com",
             ),
-            (status(403), "estiba login example.com"),
-            (status(429), "wait"),
-            (status(503), "--retry"),
             (transport("invalid peer certificate: UnknownIssuer"), "--cert-dir"),
             (transport("received corrupt message of type InvalidContentType"), "--tls-verify=false"),
             (transport("dns error: failed to lookup address information"), "online"),
@@ -139,7 +151,11 @@ mod tests {
             let hint = hint(&refusal).unwrap();
             assert!(hint.contains(words), "{refusal}: {hint}");
         }
-        assert_eq!(hint(&status(404)), None);
+        let by = |status, wait: Option<u64>| by_status(status, "example.com", wait.map(Duration::from_secs));
+        assert!(by(403, None).unwrap().contains("estiba login example.com"));
+        assert!(by(429, None).unwrap().contains("wait") && by(429, Some(7)).unwrap().contains("in 7 seconds"));
+        assert!(by(503, None).unwrap().contains("--retry"));
+        assert_eq!(by(404, None), None);
     }
 
     #[test]
@@ -147,6 +163,9 @@ mod tests {
         let tags: Vec<oci::Tag> = ["1.2.0", "1.2.1", "latest", "edge"].iter().map(|tag| tag.parse().unwrap()).collect();
         assert_eq!(near_tags("1.2.2", &tags, "app"), "did you mean `app:1.2.0` or `app:1.2.1`?");
         assert_eq!(near_tags("lates", &tags, "app"), "did you mean `app:latest`?");
-        assert_eq!(near_tags("zzzzzz", &tags, "app"), "app has the tags edge, latest, 1.2.1, … (`estiba tags app` lists them)");
+        assert_eq!(
+            near_tags("zzzzzz", &tags, "app"),
+            "app has the tags edge, latest, 1.2.1, … (`estiba tags app` lists them)"
+        );
     }
 }

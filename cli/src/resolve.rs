@@ -186,7 +186,9 @@ impl<'r> Resolver<'r> {
         match self.mode {
             Mode::Quiet => {}
             Mode::RawJson => ui::err(&json_note(text)),
-            Mode::Auto | Mode::Tty | Mode::Plain => ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(text))),
+            Mode::Auto | Mode::Tty | Mode::Plain => {
+                ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(text)))
+            }
         }
     }
 }
@@ -212,7 +214,8 @@ impl Step {
             Mode::Plain => ui::err(&format!("#{number} {words}\n")),
             Mode::RawJson => ui::err(&json_note(&words)),
             Mode::Auto | Mode::Tty => {
-                let style = ProgressStyle::with_template(" {spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+                let style = ProgressStyle::with_template(" {spinner} {msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
                 let bar = ProgressBar::new_spinner().with_style(style).with_message(words.clone());
                 bar.tick();
                 spinner = Some(bar);
@@ -246,7 +249,9 @@ pub(crate) fn from_layout(store: &Store, layout: &str, platform: &Platform) -> R
     let (dir, reference) = split_layout(layout);
     if !dir.join("index.json").exists() {
         let error = Error::failed(format!("{} is not an OCI layout: it has no index.json", dir.display()));
-        return Err(error.hint("`estiba copy NAME oci:DIR` and `estiba build -o type=oci,tar=false,dest=DIR` write one"));
+        return Err(
+            error.hint("`estiba copy NAME oci:DIR` and `estiba build -o type=oci,tar=false,dest=DIR` write one")
+        );
     }
     let manifest =
         builder::import::layout(store, &dir, reference.as_deref(), platform).during(format!("{LAYOUT}{layout}"))?;

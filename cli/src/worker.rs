@@ -153,8 +153,8 @@ fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup)
 /// The life of a detached worker. Nobody listens: an error costs a later pull, and nothing else.
 fn sync(root: &Path, layers: &[LayerId]) -> Result<u8> {
     // A terminal that closes is no reason to stop; one of these fails only where it is so already.
-    drop(rustix::process::setsid());
-    drop(rustix::process::nice(NICE));
+    let _ = rustix::process::setsid();
+    let _ = rustix::process::nice(NICE);
     builder::transfer::pull::sync(&Store::open_existing(root)?, layers)?;
     Ok(0)
 }

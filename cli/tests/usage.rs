@@ -12,7 +12,7 @@ fn a_mistyped_verb_is_guessed() {
 #[test]
 fn what_comes_later_says_so() {
     let env = Env::new();
-    assert!(env.fails(125, &["pull", "alpine"]).contains("`pull` comes in a later version of estiba"));
+    assert!(env.fails(125, &["exec", "alpine"]).contains("`exec` comes in a later version of estiba"));
     for (arguments, option) in [
         (&["run", "-d", "x"][..], "`-d`"),
         (&["run", "-dit", "x"], "`-d`"),

@@ -35,7 +35,16 @@ pub(crate) fn find(store: &Store, text: &str, platform: Option<&Platform>) -> Re
         None => try_read_any(store, &row.manifest),
     })? {
         Sought::Here(image, meant) => Ok((image, meant)),
-        Sought::NotHere(error) => Err(error),
+        Sought::NotHere(error) => Err(fetchable(error, text)),
+    }
+}
+
+/// Adds how an image gets here.
+fn fetchable(error: Error, text: &str) -> Error {
+    if text.parse::<Reference>().is_ok() {
+        error.hint(format!("`estiba pull {text}` asks its registry for it"))
+    } else {
+        error
     }
 }
 
@@ -111,7 +120,7 @@ pub(crate) fn missing(store: &Store, text: &str) -> Error {
 
 /// The same, when there is no store at all.
 pub(crate) fn missing_without_store(text: &str) -> Error {
-    absent(Error::failed(format!("image `{text}` is not in the store")), text, &[])
+    fetchable(absent(Error::failed(format!("image `{text}` is not in the store")), text, &[]), text)
 }
 
 fn absent(error: Error, text: &str, names: &[String]) -> Error {
@@ -128,5 +137,5 @@ fn absent(error: Error, text: &str, names: &[String]) -> Error {
             close.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
         )),
     };
-    if text.parse::<Reference>().is_ok() { error.hint(format!("`estiba pull {text}` asks its registry for it")) } else { error }
+    error
 }

@@ -81,9 +81,9 @@ enum Unread {
     Failed(Error),
 }
 
-impl<E: Into<Error>> From<E> for Unread {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }
 

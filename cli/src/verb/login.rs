@@ -94,7 +94,8 @@ pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
         return Ok(0);
     }
     let (user, password) = asked(&args, key, known.ok().flatten().as_deref())?;
-    let kept = wire::alone(login::login(&setup, variable, key, &user, &password))?.map_err(|error| refused(error, key, &user))?;
+    let kept = wire::alone(login::login(&setup, variable, key, &user, &password))?
+        .map_err(|error| refused(error, key, &user))?;
     let place = match kept {
         Kept::File(path) => format!("{}, readable by whoever may read the file", path.display()),
         Kept::Helper(name) => format!("docker-credential-{name}"),

@@ -123,8 +123,14 @@ pub(crate) fn run_job(job: Job, store: Store) -> Result<u8> {
     let store = Arc::new(store);
     let probe = sandbox::can_run(&probe.rung).then_some(probe);
     let progress = Progress::start(job.mode);
-    let mut work =
-        Work { store: &store, client: &client, probe: probe.as_ref(), sink: progress.sink(), job: &job, fresh: Vec::new() };
+    let mut work = Work {
+        store: &store,
+        client: &client,
+        probe: probe.as_ref(),
+        sink: progress.sink(),
+        job: &job,
+        fresh: Vec::new(),
+    };
     let results = wire::together(work.all())?;
     progress.finish();
     if !work.fresh.is_empty() {
@@ -197,7 +203,9 @@ impl Work<'_> {
     async fn tags(&self, written: &str) -> Result<Vec<Reference>> {
         let reference: Reference = bare(written).parse()?;
         if bare(written).contains('@') || bare(written).rsplit('/').next().is_some_and(|last| last.contains(':')) {
-            return Err(Error::usage(format!("`{written}` names one image, --all-tags pulls all")).hint("leave the tag out"));
+            return Err(
+                Error::usage(format!("`{written}` names one image, --all-tags pulls all")).hint("leave the tag out")
+            );
         }
         let tags = self.client.route(&reference)?.target().all_tags().await?;
         if tags.is_empty() {

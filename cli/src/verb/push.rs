@@ -145,7 +145,12 @@ fn items(store: &Store, args: &Args) -> Result<Vec<(Digest, Reference)>> {
 }
 
 /// Sends it. `None`: the sandbox is needed first.
-pub(crate) fn send(job: &Job, store: &Arc<Store>, client: &Client, probe: Option<&Probe>) -> Result<Option<Vec<Pushed>>> {
+pub(crate) fn send(
+    job: &Job,
+    store: &Arc<Store>,
+    client: &Client,
+    probe: Option<&Probe>,
+) -> Result<Option<Vec<Pushed>>> {
     let defaults = PushOptions::default();
     let options = PushOptions {
         compress: job.compress,

@@ -147,7 +147,8 @@ impl Report {
             std::fs::write(path, id.to_string()).during(format!("--iidfile {}", path.display()))?;
         }
         if let Some(path) = &self.metadata_file {
-            std::fs::write(path, self.metadata(built, pushed)?).during(format!("--metadata-file {}", path.display()))?;
+            std::fs::write(path, self.metadata(built, pushed)?)
+                .during(format!("--metadata-file {}", path.display()))?;
         }
         if let (true, Some(id)) = (self.quiet, built.config_digest) {
             ui::out(&format!("{id}\n"))?;

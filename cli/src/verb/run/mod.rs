@@ -102,7 +102,13 @@ pub(super) struct Args {
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     /// When the image is looked for in its registry: missing, always, newer or never
-    #[arg(long, value_name = "WHEN", default_value = "missing", hide_default_value = true, hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "missing",
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
     pull: Policy,
     /// Show no progress of a pull
     #[arg(short, long)]
