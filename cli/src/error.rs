@@ -7,6 +7,8 @@ use std::any::Any;
 use std::fmt;
 use std::io;
 
+use crate::ui::style;
+
 /// Exit codes, as docker gives them.
 pub(crate) mod code {
     /// The command failed.
@@ -101,13 +103,18 @@ impl Error {
             out.push('\n');
         }
         if !self.message.is_empty() {
-            out.push_str(&format!("{} {}\n", crate::ui::style::error("error:"), self.message));
+            out.push_str(&format!("{} {}\n", style::error("error:"), shown(&self.message)));
         }
         for hint in &self.hints {
-            out.push_str(&format!("{} {}\n", crate::ui::style::hint(" hint:"), hint.replace('\n', "\n       ")));
+            out.push_str(&format!("{} {}\n", style::hint(" hint:"), shown(hint).replace('\n', "\n       ")));
         }
         crate::ui::err(&out);
     }
+}
+
+/// What others wrote is in it: it is shown, not obeyed.
+fn shown(text: &str) -> String {
+    text.lines().map(style::harmless).collect::<Vec<_>>().join("\n")
 }
 
 impl fmt::Debug for Error {

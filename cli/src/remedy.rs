@@ -6,7 +6,7 @@ use builder::transfer::copy::CopyError;
 use builder::transfer::pull::PullError;
 use builder::transfer::push::PushError;
 use oci::Reference;
-use remote::{Client, Error as Refusal};
+use remote::{Client, Distrust, Error as Refusal};
 
 use crate::error::Error;
 
@@ -43,6 +43,8 @@ pub(crate) fn hint(refusal: &Refusal) -> Option<String> {
         Refusal::Transport { message, place, connect, .. } => {
             unreachable(&message.to_lowercase(), &place.registry, *connect)
         }
+        Refusal::Certificate { place, distrust, .. } => Some(certificate(*distrust, &place.registry)),
+        Refusal::Blocked { .. } => Some("the file says so; --registries-conf names another".to_owned()),
         Refusal::Plaintext { .. } => {
             Some("`--tls-verify=false` allows plain http; the password is readable on the way".to_owned())
         }
@@ -65,23 +67,26 @@ fn by_status(status: u16, registry: &str, retry_after: Option<Duration>) -> Opti
     }
 }
 
+/// What may be done about a certificate that one side does not believe.
+fn certificate(distrust: Distrust, registry: &str) -> String {
+    match distrust {
+        Distrust::Ours => format!(
+            "put our certificate and its key into a folder as client.cert and client.key, and give --cert-dir DIR \
+             (or use /etc/containers/certs.d/{registry})"
+        ),
+        Distrust::Unknown => format!(
+            "put the certificate of the authority that signed it into a folder as ca.crt, and give --cert-dir DIR \
+             (or use /etc/containers/certs.d/{registry}); --tls-verify=false takes any"
+        ),
+        Distrust::Name => "call it by a name that stands in its certificate; --tls-verify=false takes any".to_owned(),
+        Distrust::Time => "is this machine's clock right? --tls-verify=false takes any certificate".to_owned(),
+        _ => "--tls-verify=false takes any certificate".to_owned(),
+    }
+}
+
 /// What may be done about a host that does not answer as it should.
 fn unreachable(message: &str, registry: &str, connect: bool) -> Option<String> {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    if says(&[
-        "unknownissuer",
-        "unknown issuer",
-        "self-signed",
-        "selfsigned",
-        "caused by ca",
-        "certificate",
-        "notvalidforname",
-    ]) {
-        return Some(format!(
-            "put the authority's certificate into a folder and give --cert-dir DIR (or /etc/containers/certs.d/{registry}/ca.crt); \
-             --tls-verify=false takes any certificate"
-        ));
-    }
     if says(&["invalidcontenttype", "corrupt message", "wrong version"]) {
         return Some("it speaks no TLS: `--tls-verify=false` allows plain http".to_owned());
     }
@@ -140,10 +145,14 @@ mod tests {
         };
         for (refusal, words) in [
             (
-                Refusal::Unauthorized { place: place.clone(), what: String::new(), had_credentials: false },
+                Refusal::Unauthorized {
+                    place: place.clone(),
+                    what: String::new(),
+                    had_credentials: false,
+                    errors: Vec::new(),
+                },
                 "estiba login example.com",
             ),
-            (transport("invalid peer certificate: UnknownIssuer"), "--cert-dir"),
             (transport("received corrupt message of type InvalidContentType"), "--tls-verify=false"),
             (transport("dns error: failed to lookup address information"), "online"),
             (transport("tcp connect error: Connection refused"), "listen"),
@@ -156,6 +165,7 @@ mod tests {
         assert!(by(429, None).unwrap().contains("wait") && by(429, Some(7)).unwrap().contains("in 7 seconds"));
         assert!(by(503, None).unwrap().contains("--retry"));
         assert_eq!(by(404, None), None);
+        assert!(certificate(Distrust::Unknown, "example.com").contains("--cert-dir"));
     }
 
     #[test]

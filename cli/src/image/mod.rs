@@ -138,7 +138,8 @@ fn read_manifest(store: &Store, bytes: Vec<u8>, digest: &Digest) -> Result<Image
 fn choose(index: &Index, digest: &Digest, platform: Option<&Platform>) -> Result<Digest, Unread> {
     let host = Platform::host();
     let wanted = platform.unwrap_or(&host);
-    let matching = index.manifests.iter().find(|one| one.platform.as_ref().is_some_and(|own| own.matches(wanted)));
+    let offered: Vec<_> = index.manifests.iter().filter_map(|one| Some((one, one.platform.as_ref()?))).collect();
+    let matching = wanted.best_of(offered.iter().map(|(_, platform)| *platform)).map(|at| offered[at].0);
     match (matching, index.manifests.as_slice()) {
         (Some(found), _) => Ok(found.digest),
         (None, [only]) if only.platform.is_none() => Ok(only.digest),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use remote::login::{self, Kept};
+use remote::login;
 use remote::{Error as Refusal, Setup};
 
 use crate::context::Context;
@@ -96,11 +96,7 @@ pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     let (user, password) = asked(&args, key, known.ok().flatten().as_deref())?;
     let kept = wire::alone(login::login(&setup, variable, key, &user, &password))?
         .map_err(|error| refused(error, key, &user))?;
-    let place = match kept {
-        Kept::File(path) => format!("{}, readable by whoever may read the file", path.display()),
-        Kept::Helper(name) => format!("docker-credential-{name}"),
-    };
-    ui::err(&format!("{}\n", style::dim(&format!("kept in {place}"))));
+    ui::err(&format!("{}\n", style::dim(&format!("kept in {kept}"))));
     ui::out("Login Succeeded\n")?;
     Ok(0)
 }

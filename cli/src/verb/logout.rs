@@ -1,6 +1,6 @@
 //! `estiba logout`.
 
-use remote::login::{self, Kept};
+use remote::login;
 
 use super::login::{At, key};
 use crate::context::Context;
@@ -31,13 +31,8 @@ pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     let key = (!args.all).then(|| key(args.registry.as_deref()));
     let setup = args.at.setup();
     let forgotten = wire::alone(login::logout(&setup, |name| std::env::var_os(name), key))??;
-    let mut out: String = forgotten
-        .iter()
-        .map(|(key, kept)| match kept {
-            Kept::File(path) => format!("Removed the login of {key} from {}\n", path.display()),
-            Kept::Helper(name) => format!("Removed the login of {key} from docker-credential-{name}\n"),
-        })
-        .collect();
+    let mut out: String =
+        forgotten.iter().map(|(key, kept)| format!("Removed the login of {key} from {kept}\n")).collect();
     if forgotten.is_empty() {
         out = match key {
             Some(key) => format!("Not logged in at {key}\n"),

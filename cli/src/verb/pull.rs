@@ -118,25 +118,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 pub(crate) fn run_job(job: Job, store: Store) -> Result<u8> {
     // Files of credentials are read as who we are, before we become root inside.
     let client = wire::client(&job.setup)?;
-    let root = store.root().to_path_buf();
     let (store, probe) = rootfs::enter(store)?;
     let store = Arc::new(store);
-    let probe = sandbox::can_run(&probe.rung).then_some(probe);
     let progress = Progress::start(job.mode);
-    let mut work = Work {
-        store: &store,
-        client: &client,
-        probe: probe.as_ref(),
-        sink: progress.sink(),
-        job: &job,
-        fresh: Vec::new(),
-    };
+    let mut work =
+        Work { store: &store, client: &client, probe: &probe, sink: progress.sink(), job: &job, fresh: Vec::new() };
     let results = wire::together(work.all())?;
     progress.finish();
-    if !work.fresh.is_empty() {
-        // An error here costs a pull after the machine's next start, and nothing else.
-        drop(worker::detached(&Plan { root, job: worker::Job::Sync { layers: std::mem::take(&mut work.fresh) } }));
-    }
+    settle(&store, std::mem::take(&mut work.fresh));
     let mut exit = 0;
     for result in results {
         match result {
@@ -154,7 +143,7 @@ pub(crate) fn run_job(job: Job, store: Store) -> Result<u8> {
 struct Work<'w> {
     store: &'w Arc<Store>,
     client: &'w Client,
-    probe: Option<&'w Probe>,
+    probe: &'w Probe,
     sink: Sink,
     job: &'w Job,
     /// Layers that are not on the disk yet.
@@ -167,11 +156,7 @@ impl Work<'_> {
         let mut results = Vec::new();
         match &self.job.what {
             What::Rest(manifest) => {
-                let rest = pull::complete(self.store, self.client, manifest, self.probe, &self.sink).await;
-                results.push(rest.map_err(Error::from).map(|layers| {
-                    self.fresh.extend(layers);
-                    String::new()
-                }));
+                results.push(self.rest(manifest).await);
             }
             What::Names(names) => {
                 for name in names {
@@ -192,6 +177,15 @@ impl Work<'_> {
             }
         }
         results
+    }
+
+    async fn rest(&mut self, manifest: &Digest) -> Result<String> {
+        match pull::complete(self.store, self.client, manifest, Some(self.probe), &self.sink).await {
+            Ok(layers) => self.fresh.extend(layers),
+            Err(PullError::NeedsSandbox) => return Err(sandbox::refused(self.probe, "unpacking layers")),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(String::new())
     }
 
     async fn name(&mut self, written: &str) -> Result<String> {
@@ -226,11 +220,12 @@ impl Work<'_> {
         let mut failure = None;
         for reference in candidates {
             let before = before(reference).map(|row| row.manifest);
-            match pull::pull(self.store, self.client, reference, &options, self.probe, &self.sink).await {
+            match pull::pull(self.store, self.client, reference, &options, Some(self.probe), &self.sink).await {
                 Ok(pulled) => {
                     self.fresh.extend(pulled.fresh.iter().cloned());
                     return Ok(said(self.job.tell, &pulled, before));
                 }
+                Err(PullError::NeedsSandbox) => return Err(sandbox::refused(self.probe, "unpacking layers")),
                 Err(error) => {
                     let gone = is_absence(&error);
                     let explained = explain(error, self.client, reference).await;
@@ -242,6 +237,15 @@ impl Work<'_> {
             }
         }
         Err(failure.unwrap_or_else(|| Error::usage("no name was given")))
+    }
+}
+
+/// Lets a child bring pulled layers to the disk, where this process has no time for it.
+pub(crate) fn settle(store: &Store, layers: Vec<LayerId>) {
+    if !layers.is_empty() {
+        let plan = Plan { root: store.root().to_path_buf(), job: worker::Job::Sync { layers } };
+        // A failure costs a pull after the machine's next start, and nothing else.
+        drop(worker::detached(&plan));
     }
 }
 

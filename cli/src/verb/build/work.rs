@@ -13,6 +13,7 @@ use sys::signal::SignalSet;
 use super::report::Report;
 use crate::error::{Result, While, code};
 use crate::ui::progress;
+use crate::verb::pull;
 
 /// The signals that end a build, finished work kept.
 const ENDING: [i32; 3] = [1, 2, 15];
@@ -29,7 +30,7 @@ pub(crate) fn build(
     let (mode, shown) = (report.mode, report.shown);
     let probe = sandbox.as_ref().map(|sandbox| sandbox.probe.clone());
     let cancel = Cancel::new();
-    let signal = listen(&cancel)?;
+    let (signal, before) = listen(&cancel)?;
     let (sender, events) = mpsc::channel();
     for message in notes {
         drop(sender.send(Event::Note { message }));
@@ -44,7 +45,12 @@ pub(crate) fn build(
         result
     });
     match result {
-        Ok(built) => report.finish(store, &built, probe.as_ref()),
+        Ok(built) => {
+            pull::settle(store, built.fresh.clone());
+            // From here on a signal ends us, as it ends every program: what is pushed by then need not be sent again.
+            before.block()?;
+            report.finish(store, &built, probe.as_ref())
+        }
         Err(failed) => match signal.load(Ordering::SeqCst) {
             number if number > 0 && failed.exit_code() == code::INTERRUPTED => {
                 Err(failed.code(128 + u8::try_from(number).unwrap_or(2)))
@@ -55,16 +61,16 @@ pub(crate) fn build(
 }
 
 /// Throws the switch at the first signal, and gives up at the second. Gives the place where the
-/// signal's number will be.
+/// signal's number will be, and the signals that were blocked before.
 #[expect(
     clippy::disallowed_methods,
     reason = "the second signal means now: the build's own ending is what takes too long"
 )]
-fn listen(cancel: &Cancel) -> Result<Arc<AtomicI32>> {
+fn listen(cancel: &Cancel) -> Result<(Arc<AtomicI32>, SignalSet)> {
     let signal = Arc::new(AtomicI32::new(0));
     let set = SignalSet::of(&ENDING);
     // Before any thread is there, so that none of them is interrupted.
-    set.block()?;
+    let before = set.block()?;
     let (cancel, number) = (cancel.clone(), Arc::clone(&signal));
     let wait = move || {
         while let Ok(received) = set.wait() {
@@ -75,5 +81,5 @@ fn listen(cancel: &Cancel) -> Result<Arc<AtomicI32>> {
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).during("start the thread for signals")?;
-    Ok(signal)
+    Ok((signal, before))
 }
