@@ -12,9 +12,11 @@
 //! | 2 | zeros | how many |
 //! | 3 | file, whole | length of the path, path, size |
 //! | 4 | runs of a file | length of the path, path, number of runs, offset and length of each |
+//! | 5 | header block | which of its 64 words differ from the header block before (8 bytes, little endian, lowest bit first), and those |
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
+use crate::header::{BLOCK, is_zero};
 use crate::plan::{LONGEST_PATH, is_normal};
 use crate::sparse::MAX_RUNS;
 use crate::toc_codec::number;
@@ -35,6 +37,10 @@ const BYTES: u8 = 1;
 const ZERO: u8 = 2;
 const FILE: u8 = 3;
 const RUNS: u8 = 4;
+const HEADER: u8 = 5;
+
+/// A header block is compared word by word.
+const WORD: usize = 8;
 
 /// Why a split cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -86,6 +92,8 @@ pub struct SplitWriter<W: Write> {
     gathered: Vec<u8>,
     /// Zeros after them.
     zeros: u64,
+    /// The header block before; zeros at first.
+    before: [u8; BLOCK],
     fits: bool,
 }
 
@@ -100,7 +108,7 @@ impl<W: Write> SplitWriter<W> {
     pub fn new(mut inner: W) -> io::Result<SplitWriter<W>> {
         inner.write_all(MAGIC)?;
         let encoder = zstd::stream::write::Encoder::new(inner, LEVEL)?;
-        Ok(SplitWriter { encoder, gathered: Vec::with_capacity(PIECE), zeros: 0, fits: true })
+        Ok(SplitWriter { encoder, gathered: Vec::with_capacity(PIECE), zeros: 0, before: [0; BLOCK], fits: true })
     }
 
     /// Ends it; without, it cannot be read. `fits` says whether the tree has all contents that were announced.
@@ -128,6 +136,25 @@ impl<W: Write> SplitWriter<W> {
         Ok(())
     }
 
+    /// A header differs from the one before in a name, a size and a sum.
+    fn header(&mut self, block: &[u8; BLOCK]) -> io::Result<()> {
+        self.settle()?;
+        let mut piece = [0; 1 + WORD + BLOCK];
+        let (mut mask, mut end) = (0_u64, 1 + WORD);
+        let (words, before) = (block.as_chunks::<WORD>().0, self.before.as_chunks::<WORD>().0);
+        for (bit, (word, before)) in words.iter().zip(before).enumerate() {
+            if word != before {
+                mask |= 1 << bit;
+                piece[end..end + WORD].copy_from_slice(word);
+                end += WORD;
+            }
+        }
+        piece[0] = HEADER;
+        piece[1..=WORD].copy_from_slice(&mask.to_le_bytes());
+        self.before = *block;
+        self.encoder.write_all(&piece[..end])
+    }
+
     fn gather(&mut self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -151,6 +178,11 @@ impl<W: Write> SplitWriter<W> {
 
 impl<W: Write> Recorder for SplitWriter<W> {
     fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Ok(block) = bytes.try_into()
+            && !is_zero(bytes)
+        {
+            return self.header(block);
+        }
         let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
         self.gather(&bytes[..bytes.len() - zeros])?;
         self.zeros += zeros as u64;
@@ -207,6 +239,7 @@ pub struct SplitReader<R: Read> {
     decoder: BufReader<zstd::stream::read::Decoder<'static, BufReader<R>>>,
     buffer: Vec<u8>,
     extents: Vec<Extent>,
+    header: [u8; BLOCK],
     pieces: u64,
 }
 
@@ -230,7 +263,7 @@ impl<R: Read> SplitReader<R> {
         let mut decoder = zstd::stream::read::Decoder::new(inner)?;
         decoder.window_log_max(WINDOW)?;
         let decoder = BufReader::with_capacity(PIECE, decoder);
-        Ok(SplitReader { decoder, buffer: Vec::new(), extents: Vec::new(), pieces: 0 })
+        Ok(SplitReader { decoder, buffer: Vec::new(), extents: Vec::new(), header: [0; BLOCK], pieces: 0 })
     }
 
     /// The next piece; `None` at the end of a split that fits its tree.
@@ -245,6 +278,14 @@ impl<R: Read> SplitReader<R> {
                 let length = usize::try_from(length).ok().filter(|length| *length <= PIECE).ok_or(damaged)?;
                 self.fill(length)?;
                 return Ok(Some(Piece::Bytes(&self.buffer)));
+            }
+            HEADER => {
+                let mask = u64::from_le_bytes(self.take()?);
+                for bit in (0..64).filter(|bit| mask >> bit & 1 != 0) {
+                    let word: [u8; WORD] = self.take()?;
+                    self.header[bit * WORD..][..WORD].copy_from_slice(&word);
+                }
+                return Ok(Some(Piece::Bytes(&self.header)));
             }
             ZERO => return Ok(Some(Piece::Zeros(self.number()?))),
             FILE | RUNS => {}

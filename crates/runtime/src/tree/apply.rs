@@ -2,10 +2,11 @@
 
 use std::io::Read;
 
-use layer::{Chunk, Entry, Limits, ReadError, Recorder, TarReader, WhiteoutNames};
+use layer::{Chunk, Entry, Limits, ReadError, Recorder, TarEntryReader, TarReader, WhiteoutNames};
 use sys::Root;
 
 use super::IdPolicy;
+use super::fill::{Filler, SMALL};
 use super::special::name;
 use super::writer::{Finished, TreeWriter};
 
@@ -97,30 +98,55 @@ pub(super) fn apply_recorded<S: Recorder>(
     recorder: S,
 ) -> Result<(Applied, Finished, S), ApplyError> {
     let mut reader = TarReader::new(tar).recording(recorder).limits(options.limits).whiteout_names(options.names);
-    let failed = |entry: &Entry, source| ApplyError::Write { path: shown(&entry.path), source };
-    let root = Entry::new("", layer::Kind::Dir);
-    let mut writer = TreeWriter::new(into, options).map_err(|source| failed(&root, source))?;
+    let failed = |source| ApplyError::Write { path: String::new(), source };
+    let mut writer = TreeWriter::new(into, options).map_err(failed)?;
     let mut applied = Applied::default();
-    while let Some((entry, mut content)) = reader.next_entry()? {
-        applied.entries += 1;
-        applied.bytes += entry.size;
-        let Some(mut file) = writer.place(&entry).map_err(|source| failed(&entry, source))? else {
-            continue;
-        };
-        while let Some(chunk) = content.next_chunk()? {
-            let written = match chunk {
-                Chunk::Hole(length) => file.content.hole(length),
-                Chunk::Data(bytes) => file.content.write(bytes),
-            };
-            let failed = |error| failed(&entry, sys::Error::from_io("write", name(&entry.path), &error));
-            written.map_err(failed)?;
+    let refused = std::thread::scope(|scope| {
+        let mut filler = Filler::new(scope, writer.rules());
+        while let Some((entry, content)) = reader.next_entry()? {
+            applied.entries += 1;
+            applied.bytes += entry.size;
+            write(entry, content, &mut writer, &mut filler)?;
         }
-        writer.finish_file(file, &entry).map_err(|source| failed(&entry, source))?;
-    }
-    let finished = writer.finish().map_err(|source| failed(&root, source))?;
-    (applied.recorded_nodes, applied.refused_xattrs) = (finished.recorded_nodes, finished.refused_xattrs);
+        filler.finish()
+    })?;
+    let finished = writer.finish().map_err(failed)?;
+    applied.recorded_nodes = finished.recorded_nodes;
+    applied.refused_xattrs = finished.refused_xattrs + refused;
     let (_, recorder) = reader.finish_recorded()?;
     Ok((applied, finished, recorder))
+}
+
+/// Makes one entry; the content of a small file is left to `filler`.
+fn write<R: Read, S: Recorder>(
+    entry: Entry,
+    mut content: TarEntryReader<'_, R, S>,
+    writer: &mut TreeWriter<'_>,
+    filler: &mut Filler<'_, '_>,
+) -> Result<(), ApplyError> {
+    let failed = |entry: &Entry, source| ApplyError::Write { path: shown(&entry.path), source };
+    let Some(mut file) = writer.place(&entry).map_err(|source| failed(&entry, source))? else {
+        return Ok(());
+    };
+    if entry.size <= SMALL && content.extents().is_empty() {
+        let mut length = 0;
+        while let Some(chunk) = content.next_chunk()? {
+            if let Chunk::Data(bytes) = chunk {
+                filler.content(bytes);
+                length += bytes.len();
+            }
+        }
+        let (file, set_mode) = writer.take_file(file, &entry).map_err(|source| failed(&entry, source))?;
+        return filler.file(file, entry, set_mode, length);
+    }
+    while let Some(chunk) = content.next_chunk()? {
+        let written = match chunk {
+            Chunk::Hole(length) => file.content.hole(length),
+            Chunk::Data(bytes) => file.content.write(bytes),
+        };
+        written.map_err(|error| failed(&entry, sys::Error::from_io("write", name(&entry.path), &error)))?;
+    }
+    writer.finish_file(file, &entry).map_err(|source| failed(&entry, source))
 }
 
 /// A path for an error message, with what a terminal would obey made visible.

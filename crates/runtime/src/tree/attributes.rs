@@ -1,6 +1,6 @@
 //! Owner, mode, attributes and times of what was just made in a tree.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
 use layer::{Entry, is_private_xattr};
@@ -16,13 +16,21 @@ use crate::single_id::owner::{self, Owner, Owners};
 #[derive(Debug)]
 pub(super) struct Attributes {
     ids: Ids,
+    rules: Rules,
     /// What the kernel takes away from the mode of a new file.
     umask: u32,
-    /// Who owns a new file, as far as that is sure.
-    creator: Option<(u32, u32)>,
     /// Whether modes may be other than asked for, because a directory has a default ACL.
     acls: bool,
     pub(super) refused_xattrs: u64,
+}
+
+/// What is to be known to set attributes of something that is held open.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    /// Whether owners are recorded in attributes.
+    recorded: bool,
+    /// Who owns a new file, as far as that is sure.
+    creator: Option<(u32, u32)>,
 }
 
 #[derive(Debug)]
@@ -42,7 +50,8 @@ impl Attributes {
         let creator = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let acls = !fresh || xattr::get(root, name(DEFAULT_ACL))?.is_some();
         let creator = (fresh && !setgid).then_some(creator);
-        Ok(Attributes { ids, umask: umask(), creator, acls, refused_xattrs: 0 })
+        let rules = Rules { recorded: matches!(ids, Ids::Recorded { .. }), creator };
+        Ok(Attributes { ids, rules, umask: umask(), acls, refused_xattrs: 0 })
     }
 
     /// Who owns what no archive names: root, as far as we may say so.
@@ -56,61 +65,27 @@ impl Attributes {
 
     /// The mode to make a file with: with write access for us, where attributes are to be set that need it.
     pub(super) fn initial_mode(&self, entry: &Entry) -> u32 {
-        let records = matches!(self.ids, Ids::Recorded { .. }) || !entry.xattrs.is_empty();
+        let records = self.rules.recorded || !entry.xattrs.is_empty();
         entry.mode & 0o777 | if records { 0o600 } else { 0 }
     }
 
     /// Sets everything but the time on a file or directory just made with [`Attributes::initial_mode`] (or `made`);
     /// the mode only if `set_mode`.
     pub(super) fn set(&mut self, fd: impl AsFd, entry: &Entry, made: u32, set_mode: bool) -> Result<()> {
-        let fd = fd.as_fd();
-        // Before the owner changes, as `user.` attributes need write access; capabilities after, as that drops them.
-        let late = |attribute: &[u8]| attribute.starts_with(b"security.");
-        for (attribute, value) in entry.xattrs.iter().filter(|(attribute, _)| !late(attribute)) {
-            self.set_xattr(fd, attribute, value)?;
-        }
-        self.set_owner(fd, entry)?;
-        for (attribute, value) in entry.xattrs.iter().filter(|(attribute, _)| late(attribute)) {
-            self.set_xattr(fd, attribute, value)?;
-        }
-        if set_mode && (entry.mode != made & !self.umask || self.acls) {
-            let mode = Mode::from_raw_mode(entry.mode);
-            rustix::fs::fchmod(fd, mode).map_err(|errno| Error::new("fchmod", "", errno))?;
-        }
+        self.acls |= entry.xattrs.contains_key(DEFAULT_ACL);
+        let set_mode = set_mode && self.wants_mode(entry, made);
+        self.refused_xattrs += self.rules.set(fd, entry, set_mode)?;
         Ok(())
     }
 
-    fn set_owner(&mut self, fd: impl AsFd, entry: &Entry) -> Result<()> {
-        if let Ids::Recorded { .. } = self.ids {
-            return match (entry.uid, entry.gid) {
-                (0, 0) => Ok(()),
-                (uid, gid) => xattr::set(fd, name(owner::XATTR.as_bytes()), Owner { uid, gid }.encode().as_bytes()),
-            };
-        }
-        if self.creator == Some((entry.uid, entry.gid)) {
-            return Ok(());
-        }
-        let (uid, gid) = ids(entry);
-        rustix::fs::fchown(fd, uid, gid).map_err(|errno| Error::new("fchown", "", errno))
+    /// Whether what was made with the mode `made` may have another one than it should.
+    pub(super) fn wants_mode(&self, entry: &Entry, made: u32) -> bool {
+        entry.mode != made & !self.umask || self.acls
     }
 
-    /// Sets an attribute; one that the kernel refuses is kept under a name that it doesn't, and restored from there.
-    fn set_xattr(&mut self, fd: impl AsFd, attribute: &[u8], value: &[u8]) -> Result<()> {
-        if is_private_xattr(attribute) {
-            return Ok(());
-        }
-        self.acls |= attribute == DEFAULT_ACL;
-        let Err(error) = xattr::set(&fd, name(attribute), value) else {
-            return Ok(());
-        };
-        if !matches!(error.errno(), Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL | Errno::ACCESS) {
-            return Err(error);
-        }
-        let kept = [REFUSED, attribute].concat();
-        if xattr::set(&fd, name(&kept), value).is_err() {
-            self.refused_xattrs += 1;
-        }
-        Ok(())
+    /// For attributes that are set elsewhere.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// Sets everything but the time on a link, pipe or device just made as `last` in `dir`; `path` is where it lies.
@@ -123,7 +98,7 @@ impl Attributes {
                 *changed = true;
             }
             Ids::Recorded { .. } => {}
-            Ids::Keep if self.creator == Some((entry.uid, entry.gid)) => {}
+            Ids::Keep if self.rules.creator == Some((entry.uid, entry.gid)) => {}
             Ids::Keep => dir.chown(name(last), entry.uid, entry.gid)?,
         }
         for (attribute, value) in &entry.xattrs {
@@ -144,6 +119,58 @@ impl Attributes {
             Ids::Recorded { .. } | Ids::Keep => Ok(()),
         }
     }
+}
+
+impl Rules {
+    /// Sets everything but the time, the mode only if `set_mode`; says how many attributes the kernel refused.
+    pub(super) fn set(&self, fd: impl AsFd, entry: &Entry, set_mode: bool) -> Result<u64> {
+        let fd = fd.as_fd();
+        let mut refused = 0;
+        // Before the owner changes, as `user.` attributes need write access; capabilities after, as that drops them.
+        let late = |attribute: &[u8]| attribute.starts_with(b"security.");
+        for (attribute, value) in entry.xattrs.iter().filter(|(attribute, _)| !late(attribute)) {
+            refused += set_xattr(fd, attribute, value)?;
+        }
+        self.set_owner(fd, entry)?;
+        for (attribute, value) in entry.xattrs.iter().filter(|(attribute, _)| late(attribute)) {
+            refused += set_xattr(fd, attribute, value)?;
+        }
+        if set_mode {
+            let mode = Mode::from_raw_mode(entry.mode);
+            rustix::fs::fchmod(fd, mode).map_err(|errno| Error::new("fchmod", "", errno))?;
+        }
+        Ok(refused)
+    }
+
+    fn set_owner(&self, fd: BorrowedFd<'_>, entry: &Entry) -> Result<()> {
+        if self.recorded {
+            return match (entry.uid, entry.gid) {
+                (0, 0) => Ok(()),
+                (uid, gid) => xattr::set(fd, name(owner::XATTR.as_bytes()), Owner { uid, gid }.encode().as_bytes()),
+            };
+        }
+        if self.creator == Some((entry.uid, entry.gid)) {
+            return Ok(());
+        }
+        let (uid, gid) = ids(entry);
+        rustix::fs::fchown(fd, uid, gid).map_err(|errno| Error::new("fchown", "", errno))
+    }
+}
+
+/// Sets an attribute; one that the kernel refuses is kept under a name that it doesn't, and restored from there. Says
+/// how many were refused even so.
+fn set_xattr(fd: BorrowedFd<'_>, attribute: &[u8], value: &[u8]) -> Result<u64> {
+    if is_private_xattr(attribute) {
+        return Ok(0);
+    }
+    let Err(error) = xattr::set(fd, name(attribute), value) else {
+        return Ok(0);
+    };
+    if !matches!(error.errno(), Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL | Errno::ACCESS) {
+        return Err(error);
+    }
+    let kept = [REFUSED, attribute].concat();
+    Ok(u64::from(xattr::set(fd, name(&kept), value).is_err()))
 }
 
 const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";

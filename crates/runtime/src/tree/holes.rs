@@ -1,5 +1,6 @@
 //! Writing a file so that long runs of zeros take no space.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
@@ -8,22 +9,22 @@ const BLOCK: usize = 4096;
 
 /// A file being written from its beginning to its end.
 #[derive(Debug)]
-pub(super) struct SparseFile {
-    file: File,
+pub(super) struct SparseFile<F = File> {
+    file: F,
     position: u64,
     /// Whether the last thing was a hole, so that the length has to be set at the end.
     ends_in_hole: bool,
 }
 
-impl SparseFile {
-    pub(super) fn new(file: File) -> SparseFile {
+impl<F: Borrow<File>> SparseFile<F> {
+    pub(super) fn new(file: F) -> SparseFile<F> {
         SparseFile { file, position: 0, ends_in_hole: false }
     }
 
     /// Passes over `length` bytes, which will read as zeros.
     pub(super) fn hole(&mut self, length: u64) -> io::Result<()> {
         self.position += length;
-        self.file.seek(SeekFrom::Start(self.position))?;
+        self.file.borrow().seek(SeekFrom::Start(self.position))?;
         self.ends_in_hole = length > 0 || self.ends_in_hole;
         Ok(())
     }
@@ -39,7 +40,7 @@ impl SparseFile {
                 continue;
             }
             let end = self.data(rest);
-            self.file.write_all(&rest[..end])?;
+            self.file.borrow().write_all(&rest[..end])?;
             self.position += end as u64;
             self.ends_in_hole = false;
             rest = &rest[end..];
@@ -48,9 +49,9 @@ impl SparseFile {
     }
 
     /// Ends the file, and gives it back.
-    pub(super) fn finish(self) -> io::Result<File> {
+    pub(super) fn finish(self) -> io::Result<F> {
         if self.ends_in_hole {
-            self.file.set_len(self.position)?;
+            self.file.borrow().set_len(self.position)?;
         }
         Ok(self.file)
     }

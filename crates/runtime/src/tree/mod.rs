@@ -13,6 +13,7 @@ mod assemble;
 mod attributes;
 mod build;
 mod dirs;
+mod fill;
 mod holes;
 mod ids;
 mod implied;

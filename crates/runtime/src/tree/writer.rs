@@ -1,13 +1,14 @@
 //! Entries into a directory: the writing half that [`super::apply()`] and [`super::LayerBuilder`] share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::sync::Arc;
 
 use layer::{Entry, Kind};
 use rustix::io::Errno;
 use sys::{Error, Result, Root, Stat, xattr};
 
-use super::attributes::{Attributes, set_time, set_time_at};
+use super::attributes::{Attributes, Rules, set_time, set_time_at};
 use super::dirs::{Dirs, split};
 use super::holes::SparseFile;
 use super::implied::from_lowers;
@@ -119,6 +120,18 @@ impl<'a> TreeWriter<'a> {
             Kind::Opaque => self.make_opaque(&entry.path)?,
         }
         Ok(None)
+    }
+
+    /// For files that are filled elsewhere.
+    pub(super) fn rules(&self) -> Rules {
+        self.attributes.rules()
+    }
+
+    /// Takes an empty file out, to be filled elsewhere, and says whether its mode has to be set.
+    pub(super) fn take_file(&self, file: NewFile, entry: &Entry) -> Result<(File, bool)> {
+        let set_mode = self.attributes.wants_mode(entry, file.made);
+        let file = file.content.finish().map_err(|error| Error::from_io("open", name(&entry.path), &error))?;
+        Ok((file, set_mode))
     }
 
     /// Sets the attributes of a filled file.

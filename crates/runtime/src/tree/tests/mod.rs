@@ -3,6 +3,7 @@
 mod attack;
 mod peer;
 mod round_trip;
+mod splits;
 mod views;
 
 use std::collections::BTreeMap;
