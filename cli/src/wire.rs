@@ -73,6 +73,14 @@ pub(crate) fn client(setup: &Setup) -> Result<Client> {
     Ok(setup.client(|name| std::env::var_os(name))?)
 }
 
+/// A client for a build that may need none; where there can be none, a line that says so.
+pub(crate) fn client_or_note(setup: &Setup) -> (Option<Client>, Option<String>) {
+    match client(setup) {
+        Ok(client) => (Some(client), None),
+        Err(error) => (None, Some(format!("layers that are not in the store cannot be fetched: {}", error.message()))),
+    }
+}
+
 /// Runs a few calls, one after another, on this thread.
 pub(crate) fn alone<F: Future>(future: F) -> Result<F::Output> {
     Ok(small_runtime()?.block_on(future))

@@ -135,7 +135,7 @@ fn read_plan(descriptor: u32) -> Result<Plan> {
 
 fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup) -> Result<u8> {
     // Files of credentials are read as who we are, before we become root inside.
-    let client = wire::client(setup);
+    let (client, note) = wire::client_or_note(setup);
     let probe = sandbox::enter(&store::Layout::new(root))?;
     if !sandbox::can_run(&probe.rung) {
         return Err(sandbox::refused(&probe, "RUN"));
@@ -143,11 +143,8 @@ fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup)
     let spawner = Spawner::fork()?;
     // Opened after the fork: a database connection must not cross one.
     let store = Arc::new(Store::open(root)?);
-    let mut notes: Vec<String> = sandbox::overlay_note(&probe).into_iter().collect();
-    if let Err(error) = &client {
-        notes.push(format!("layers that are not in the store cannot be fetched: {}", error.message()));
-    }
-    build::work::build(request, report, &store, Some(Sandbox { probe, spawner }), client.ok(), notes)
+    let notes = sandbox::overlay_note(&probe).into_iter().chain(note).collect();
+    build::work::build(request, report, &store, Some(Sandbox { probe, spawner }), client, notes)
 }
 
 /// The life of a detached worker. Nobody listens: an error costs a later pull, and nothing else.

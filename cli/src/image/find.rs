@@ -130,12 +130,11 @@ fn absent(error: Error, text: &str, names: &[String]) -> Error {
     let same_name = shown.iter().filter(|name| name.split(':').next() == text.split(':').next()).map(String::as_str);
     let mut close: Vec<&str> = same_name.chain(near).collect();
     close.dedup();
-    let error = match close.as_slice() {
+    match close.as_slice() {
         [] => error,
         close => error.hint(format!(
             "did you mean {}?",
             close.iter().take(3).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" or ")
         )),
-    };
-    error
+    }
 }

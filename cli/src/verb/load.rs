@@ -64,7 +64,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 }
 
 /// An image that is in the store now, and the names it brought along.
-type Loaded = Vec<(Vec<Reference>, Digest)>;
+pub(super) type Loaded = Vec<(Vec<Reference>, Digest)>;
 
 fn load_folder(store: &Store, path: &Path, args: &Args) -> Result<Loaded> {
     let platform = args.platform.clone().unwrap_or_else(Platform::host);
@@ -75,7 +75,7 @@ fn load_folder(store: &Store, path: &Path, args: &Args) -> Result<Loaded> {
 /// The references that a layout's index gives an image, as containerd, docker and our own scripts write them.
 ///
 /// `org.opencontainers.image.ref.name` is no reference but a tag of whatever the folder is called.
-fn names_in(layout: &Path, manifest: &Digest) -> Result<Vec<Reference>> {
+pub(super) fn names_in(layout: &Path, manifest: &Digest) -> Result<Vec<Reference>> {
     let path = layout.join("index.json");
     // The image was just imported through this file: it is there, and no larger than a document may be.
     let index: oci::Index = serde_json::from_slice(&std::fs::read(&path).during(path.display())?)?;
@@ -85,7 +85,7 @@ fn names_in(layout: &Path, manifest: &Digest) -> Result<Vec<Reference>> {
     Ok(names.collect())
 }
 
-fn load_stream(store: &Store, stream: Box<dyn Read + Send>) -> Result<Loaded> {
+pub(super) fn load_stream(store: &Store, stream: Box<dyn Read + Send>) -> Result<Loaded> {
     builder::import::archive(store, stream).map_err(|error| {
         let error = Error::from(error);
         if error.message().starts_with("the tar ") {
@@ -97,7 +97,7 @@ fn load_stream(store: &Store, stream: Box<dyn Read + Send>) -> Result<Loaded> {
 }
 
 /// Names the image; without a name it stays until `prune`. Gives docker's line.
-fn keep(store: &Store, names: &[Reference], manifest: &Digest) -> Result<String> {
+pub(super) fn keep(store: &Store, names: &[Reference], manifest: &Digest) -> Result<String> {
     let image = image::read_any(store, manifest)?;
     if names.is_empty() {
         store.index().put_image(&anonymous_name(&image.id()), manifest, duration::now())?;

@@ -52,6 +52,14 @@ impl Server {
         (head.lines().next().unwrap().to_owned(), body.to_owned())
     }
 
+    /// How many requests came for `endpoint` (`blob`, `manifest.get`, … by its beginning), as it counts itself.
+    pub(crate) fn counted(&self, method: &str, endpoint: &str) -> u64 {
+        let (_, body) = self.request("GET /metrics");
+        let (first, second) = (format!("requests_total{{endpoint=\"{endpoint}"), format!("method=\"{method}\""));
+        let ours = body.lines().filter(|line| line.contains(&first) && line.contains(&second));
+        ours.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }

@@ -186,7 +186,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
             worker::execute(&worker::Plan { root, job: Job::Build { request, report, setup } })
         }
         Cached::Miss { needs_sandbox: false } => {
-            work::build(request, report, &store, None, wire::client(&setup).ok(), Vec::new())
+            let (client, note) = wire::client_or_note(&setup);
+            work::build(request, report, &store, None, client, note.into_iter().collect())
         }
     }
 }

@@ -3,9 +3,12 @@
 //! Layers are unpacked with the owners that the image gives them, so the verb steps onto the privilege ladder first, while it
 //! has one thread; then it starts the threads that move bytes.
 
+mod place;
+
 use std::sync::Arc;
 
 use builder::transfer::Sink;
+use builder::transfer::copy::Place;
 use builder::transfer::pull::{self, PullError, PullOptions, Pulled};
 use oci::{Digest, Platform, Reference};
 use remote::{Client, Setup};
@@ -27,6 +30,7 @@ Examples:
   estiba pull registry.example.com/team/app:1.2 team/tool@sha256:…
   estiba pull --platform linux/arm64 busybox
   estiba pull -a localhost:5000/app                  Every tag
+  estiba pull oci:layout:1.2                         From an OCI layout; an archive: docker-archive:FILE, oci-archive:FILE
   id=$(estiba pull -q app) && estiba run --rm \"$id\"
 
 A pull that was cut off goes on where it was, in whichever process comes next.";
@@ -96,11 +100,18 @@ pub(crate) enum Tell {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    let mut names = args.names.clone();
+    let tell = if args.progress.quiet { Tell::Digest } else { Tell::Lines };
     let store = context.store()?;
+    let (places, mut names): (Vec<_>, Vec<_>) = args.names.iter().cloned().partition(|name| is_place(name));
+    for written in &places {
+        ui::out(&place::pull(&store, &written.parse()?, args.platform.as_ref(), tell)?)?;
+    }
     names.retain(|name| !args.policy.is_content_with(&store, name, args.platform.as_ref()));
     if let (crate::resolve::Policy::Never, Some(name)) = (args.policy, names.first()) {
         return Err(image::missing(&store, name));
+    }
+    if names.is_empty() {
+        return Ok(0);
     }
     let job = Job {
         setup: args.wire.setup()?,
@@ -109,9 +120,14 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         platform: args.platform,
         all_platforms: args.all_platforms,
         parallel: args.parallel.max(1),
-        tell: if args.progress.quiet { Tell::Digest } else { Tell::Lines },
+        tell,
     };
     run_job(job, store)
+}
+
+/// Whether something else than a registry is meant.
+pub(super) fn is_place(written: &str) -> bool {
+    Place::is_explicit(written) && !written.starts_with("docker://")
 }
 
 /// Does it, in a process that has no thread yet.
