@@ -27,3 +27,4 @@ mod save;
 mod tag;
 mod usage;
 mod version;
+mod wire;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # The registry from outside: a real `estiba registry serve`, and what speaks to registries.
 #
-# usage: run.sh [--label WORD] [PART|NAME...]      parts: conformance clients attacks kills page data (all)
+# usage: run.sh [--label WORD] [PART|NAME...]      parts: conformance clients loop attacks kills page data (all)
 #
 # The binary is $ESTIBA (else estiba in the PATH). $BUSYBOX_LAYOUT is a layout of busybox as
 # testdata/base/busybox.sh makes it; $CLIENTS a folder with crane, regctl and oras. $REGISTRY (host:port) names
@@ -32,6 +32,7 @@ failures=0
 . "$here/kills.sh"
 . "$here/page.sh"
 . "$here/data.sh"
+. "$here/ours.sh"
 
 cleanup() {
 	stop_server
@@ -73,15 +74,16 @@ part_clients() {
 	end_settings
 }
 
+part_loop() { run_all loop; }
 part_attacks() { run_all attack; }
 part_kills() { run_all kill; }
 part_page() { run_all page; }
 part_data() { run_all data; }
 
-[ $# -gt 0 ] || set -- conformance clients attacks kills page data
+[ $# -gt 0 ] || set -- conformance clients loop attacks kills page data
 for what; do
 	case $what in
-	conformance | clients | attacks | kills | page | data) "part_$what" ;;
+	conformance | clients | loop | attacks | kills | page | data) "part_$what" ;;
 	client_*) begin_setting "${SETTING:-plain}" && run_check "$what" ;;
 	*) run_check "$what" ;;
 	esac
