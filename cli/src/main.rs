@@ -9,6 +9,7 @@ mod error;
 mod image;
 mod keyed;
 mod near;
+mod place;
 mod present;
 mod remedy;
 mod resolve;

@@ -15,7 +15,6 @@ const VERBS: &[(&str, &str)] = &[
     ("kill", "send the signal to its `estiba run`: it is passed on"),
     ("rm", "containers of this version are removed when they end"),
     ("create", ""),
-    ("attach", ""),
     ("cp", ""),
     ("commit", ""),
     ("export", "`estiba build --output type=tar,dest=FILE` writes a file tree"),
@@ -32,7 +31,6 @@ const VERBS: &[(&str, &str)] = &[
     ("network", ""),
     ("volume", "mount a folder of the host: `estiba run -v /folder:/inside`"),
     ("container", ""),
-    ("manifest", ""),
     ("buildx", "`estiba build` knows buildx's options"),
     ("bake", ""),
 ];

@@ -3,8 +3,11 @@
 //! A verb is a file: its arguments, its help, and its function. Its line below drives the parser,
 //! the help, the man pages and the completions.
 
+mod attach;
 pub(crate) mod build;
 mod completions;
+mod copy;
+mod delete;
 mod df;
 mod doctor;
 mod history;
@@ -17,14 +20,17 @@ mod load;
 mod login;
 mod logout;
 mod man;
+mod manifest;
 mod prune;
 pub(crate) mod pull;
 pub(crate) mod push;
+mod referrers;
 mod registry;
 mod rmi;
 mod run;
 mod save;
 mod tag;
+mod tags;
 mod version;
 
 pub(crate) use build::report::Report;
@@ -81,6 +87,12 @@ const VERBS: &[Verb] = &[
     verb!(import, "Make an image of one layer from a tar file"),
     verb!(login, "Log in at a registry"),
     verb!(logout, "Forget a login"),
+    verb!(copy, "Copy an image between registries, layouts, archives and the store"),
+    verb!(tags, "List the tags of a repository"),
+    verbs!(manifest, "Look at manifests; make and push indexes of several platforms"),
+    verb!(referrers, "List what refers to an image: signatures, bills of materials"),
+    verb!(attach, "Attach files to an image in a registry"),
+    verb!(delete, "Delete tags and images from a registry"),
     verb!(prune, "Remove build cache and images that nothing needs"),
     verb!(df, "Show how much space the store takes"),
     verbs!(registry, "Serve images to other machines, and look after what is stored"),
@@ -107,6 +119,8 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["image", "rm"], "rmi"),
     (&["image", "save"], "save"),
     (&["image", "tag"], "tag"),
+    (&["list-tags"], "tags"),
+    (&["ls"], "tags"),
     (&["container", "run"], "run"),
     (&["builder", "prune"], "prune"),
     (&["buildx", "prune"], "prune"),
@@ -342,6 +356,11 @@ mod tests {
             "estiba image ls -q",
             "estiba images --format {{.ID}}",
             "estiba prune -af --filter until=24h",
+            "estiba copy -a --src-tls-verify=false docker://a/b:1 oci:dir:1",
+            "estiba list-tags --limit 3 docker://app",
+            "estiba manifest inspect --verbose app:1",
+            "estiba manifest create --amend l a b",
+            "estiba attach --artifact-type a/b --annotation x=y app:1 sbom.json:application/json",
             "estiba man pages",
             "estiba pull -q --platform linux/arm64 --tls-verify=false --creds a:b busybox debian:12",
             "estiba pull -a --tls-verify --retry 3 localhost:5000/app",
