@@ -111,6 +111,22 @@ fn implied_directories_look_as_below_whichever_layer_comes_first() {
 }
 
 #[test]
+fn the_same_layer_twice_comes_once() {
+    if !is_root() {
+        return;
+    }
+    let twin = || Layer::new().file("a/b", 0o644, b"implies a");
+    let made = Image::empty().layer(twin()).layer(twin()).made().unwrap();
+    let (rig, shelf) = (Rig::new(), Arc::new(Shelf::default()));
+    shelf.publish("latest", &made).unwrap();
+    let host = Host::start(move |asked| shelf.answer(asked)).unwrap();
+    let pulled = rig.pull(&format!("{}/app", host.address())).unwrap();
+    assert_eq!(pulled.fresh.len(), 1);
+    assert_eq!(fs::read_dir(rig.store.layout().snapshots()).unwrap().count(), 1);
+    assert_eq!(host.count("GET", "/blobs/"), 2);
+}
+
+#[test]
 fn two_who_want_the_same_layer_fetch_it_once() {
     if !is_root() {
         return;

@@ -1,6 +1,9 @@
 //! An image of the store as a chain of layers.
 
-use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Raw, media_type};
+use std::io;
+
+use layer::Compression;
+use oci::{Descriptor, DiffId, Digest, HashingWriter, ImageConfig, Manifest, Raw, media_type};
 use store::{BlobForm, Blobs, LayerId, LayerRow, Lease, Store};
 
 use crate::cache::key::Chain;
@@ -42,6 +45,14 @@ pub(crate) enum ImageError {
         manifest: Digest,
         /// The layer.
         layer: Digest,
+    },
+    /// A layer's blob is damaged.
+    #[error("read layer {layer}: {source}")]
+    Read {
+        /// The layer.
+        layer: Digest,
+        /// Why.
+        source: io::Error,
     },
     /// The configuration says something else of a layer than was found.
     #[error("layer {layer} unpacks to {found}, the configuration says {expected}")]
@@ -113,7 +124,7 @@ pub(crate) fn chain_of(
         let Some(size) = store.blobs().size(&descriptor.digest).map_err(store::Error::from)? else {
             return Err(ImageError::Layer { manifest: *digest, layer: descriptor.digest });
         };
-        disagree(store, descriptor, diff_id)?;
+        verify(store, descriptor, diff_id)?;
         let id = LayerId::mint();
         let plain = matches!(descriptor.media_type.as_str(), media_type::OCI_LAYER | media_type::DOCKER_LAYER);
         let blob = BlobForm { digest: descriptor.digest, media_type: descriptor.media_type.clone(), size };
@@ -125,16 +136,31 @@ pub(crate) fn chain_of(
     Ok(Chain(chain))
 }
 
-/// A configuration must not give a blob another DiffId than the one it was found to have.
-fn disagree(store: &Store, layer: &Descriptor, diff_id: &DiffId) -> Result<(), ImageError> {
+/// A configuration must not give a blob another DiffId than it has: then every image with that DiffId would get it.
+fn verify(store: &Store, layer: &Descriptor, diff_id: &DiffId) -> Result<(), ImageError> {
     let index = store.index();
-    let Some(row) = index.layer_by_blob(&layer.digest).map_err(store::Error::from)? else { return Ok(()) };
-    match index.diff_id(&row.id, None).map_err(store::Error::from)? {
-        Some((found, _)) if found != *diff_id => {
-            Err(ImageError::DiffId { layer: layer.digest, expected: *diff_id, found })
-        }
-        _ => Ok(()),
+    let row = index.layer_by_blob(&layer.digest).map_err(store::Error::from)?;
+    let known = match row {
+        Some(row) => index.diff_id(&row.id, None).map_err(store::Error::from)?,
+        None => None,
+    };
+    let found = match known {
+        Some((found, _)) => found,
+        None => unpacked(store, &layer.digest).map_err(|source| ImageError::Read { layer: layer.digest, source })?,
+    };
+    if found == *diff_id {
+        return Ok(());
     }
+    Err(ImageError::DiffId { layer: layer.digest, expected: *diff_id, found })
+}
+
+/// What a blob unpacks to.
+fn unpacked(store: &Store, layer: &Digest) -> io::Result<DiffId> {
+    let blob = store.blobs().reader(layer)?;
+    let (_, mut plain) = Compression::detecting(Box::new(blob)).map_err(io::Error::other)?;
+    let mut hashing = HashingWriter::new(io::sink());
+    io::copy(&mut plain, &mut hashing)?;
+    Ok(DiffId::new(hashing.finish().1))
 }
 
 fn known(

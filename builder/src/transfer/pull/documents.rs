@@ -50,24 +50,42 @@ pub(super) enum Choice<'p> {
     All,
 }
 
+/// What the name points at, and where the rest is to be asked for.
+pub(super) struct Top {
+    pub(super) fetched: Fetched,
+    /// Bytes that came over the network.
+    pub(super) moved: u64,
+    /// Where to ask for what is named by a digest, whoever gave this first.
+    pub(super) sources: Vec<Repository>,
+    /// The registry itself.
+    pub(super) itself: Repository,
+    notes: Vec<String>,
+}
+
 /// Fetches documents of one repository.
 pub(super) struct Fetcher<'f> {
     store: &'f Store,
-    route: &'f Route,
+    sources: &'f [Repository],
     /// As users write it.
     name: String,
     found: Documents,
 }
 
 impl<'f> Fetcher<'f> {
-    pub(super) fn new(store: &'f Store, route: &'f Route, reference: &Reference, top: Digest) -> Self {
-        let found = Documents { top, indexes: Vec::new(), images: Vec::new(), moved: 0, notes: Vec::new() };
-        Self { store, route, name: reference.familiar(), found }
+    pub(super) fn new(store: &'f Store, reference: &Reference, top: &'f Top) -> Self {
+        let found = Documents {
+            top: top.fetched.digest,
+            indexes: Vec::new(),
+            images: Vec::new(),
+            moved: top.moved,
+            notes: top.notes.clone(),
+        };
+        Self { store, sources: &top.sources, name: reference.familiar(), found }
     }
 
     /// Reads on from what the name points at.
-    pub(super) async fn read(mut self, top: Fetched, choice: &Choice<'_>) -> Result<Documents, PullError> {
-        let mut open = vec![(top.digest, top.bytes.to_vec(), top.media_type, 0)];
+    pub(super) async fn read(mut self, top: &Fetched, choice: &Choice<'_>) -> Result<Documents, PullError> {
+        let mut open = vec![(top.digest, top.bytes.to_vec(), top.media_type.clone(), 0)];
         while let Some((digest, bytes, media_type, depth)) = open.pop() {
             match shape(&bytes, &media_type).map_err(|problem| self.refused(problem))? {
                 Shape::Image => {
@@ -110,11 +128,15 @@ impl<'f> Fetcher<'f> {
         if let Some(bytes) = kept(self.store, &child.digest)? {
             return Ok((bytes, child.media_type.clone()));
         }
-        let fetched = by_digest(self.route, &child.digest).await?;
+        let fetched = by_digest(self.sources, &child.digest, &mut self.found.notes).await?.0;
         self.found.moved += fetched.bytes.len() as u64;
         let size = fetched.bytes.len() as u64;
         if size != child.size {
             return Err(self.refused(format!("{} has {size} bytes, its index says {}", child.digest, child.size)));
+        }
+        if kind(&fetched.media_type).is_some_and(|found| kind(&child.media_type) != Some(found)) {
+            let (found, listed) = (&fetched.media_type, &child.media_type);
+            return Err(self.refused(format!("{} is {found:?}, its index says {listed:?}", child.digest)));
         }
         Ok((fetched.bytes.to_vec(), fetched.media_type))
     }
@@ -158,7 +180,7 @@ impl<'f> Fetcher<'f> {
         let bytes = match kept(self.store, &descriptor.digest)? {
             Some(bytes) => bytes,
             None => {
-                let bytes = small_blob(self.route.content(), descriptor).await?;
+                let bytes = small_blob(self.sources, descriptor).await?;
                 self.found.moved += bytes.len() as u64;
                 bytes
             }
@@ -182,24 +204,21 @@ impl<'f> Fetcher<'f> {
         if *named {
             return Err(PullError::Platform { name: self.name.clone(), wanted: (*wanted).clone(), there: vec![own] });
         }
-        self.found.notes.push(format!("{} is for {own}, and this machine is {wanted}", self.name));
+        self.found.notes.push(format!("{} is for {}, and this machine is {wanted}", self.name, listed(&[own])));
         Ok(())
     }
 }
 
-/// Asks for what the reference names: first by digest in the store, then at the sources.
-pub(super) async fn top(
-    store: &Store,
-    client: &Client,
-    reference: &Reference,
-) -> Result<(Route, Fetched, bool), PullError> {
+/// Asks for what the reference names: by digest in the store first, then at the sources.
+pub(super) async fn top(store: &Store, client: &Client, reference: &Reference) -> Result<Top, PullError> {
     let route = client.route(reference)?;
+    let mut notes = Vec::new();
     if let Some(digest) = reference.digest() {
         if let Some(bytes) = kept(store, digest)? {
-            return Ok((route, Fetched { bytes: bytes.into(), media_type: String::new(), digest: *digest }, false));
+            return kept_top(&route, bytes, *digest);
         }
-        let fetched = by_digest(&route, digest).await?;
-        return Ok((route, fetched, true));
+        let (fetched, giver) = by_digest(route.sources(), digest, &mut notes).await?;
+        return fetched_top(&route, fetched, &giver, notes);
     }
     let tag = tag_of(reference)?;
     // Where the store knows the name, most often nothing has changed: registries do not count a HEAD.
@@ -207,16 +226,42 @@ pub(super) async fn top(
         && let Ok(digest) = tagged(&route, &tag).await
         && let Some(bytes) = kept(store, &digest)?
     {
-        return Ok((route, Fetched { bytes: bytes.into(), media_type: String::new(), digest }, false));
+        return kept_top(&route, bytes, digest);
     }
     let mut failed = None;
     for source in route.sources() {
         match source.manifest_by_tag(&tag, &Accept::default()).await {
-            Ok(fetched) => return Ok((route, fetched, true)),
-            Err(error) => failed = Some(error),
+            Ok(fetched) => return fetched_top(&route, fetched, source, notes),
+            Err(error) => failed = Some(passed_over(&mut notes, source, error)),
         }
     }
     Err(no_source(failed))
+}
+
+fn kept_top(route: &Route, bytes: Vec<u8>, digest: Digest) -> Result<Top, PullError> {
+    let fetched = Fetched { bytes: bytes.into(), media_type: String::new(), digest };
+    let itself = route.content().last().cloned().ok_or_else(|| no_source(None))?;
+    Ok(Top { fetched, moved: 0, sources: route.content().to_vec(), itself, notes: Vec::new() })
+}
+
+fn fetched_top(route: &Route, fetched: Fetched, giver: &Repository, notes: Vec<String>) -> Result<Top, PullError> {
+    let itself = route.content().last().cloned().ok_or_else(|| no_source(None))?;
+    let others = route.content().iter().filter(|other| place(other) != place(giver));
+    let sources = std::iter::once(giver).chain(others).cloned().collect();
+    Ok(Top { moved: fetched.bytes.len() as u64, fetched, sources, itself, notes })
+}
+
+/// What tells one source from another.
+fn place(source: &Repository) -> (&str, &str) {
+    (source.registry().name(), source.name().as_str())
+}
+
+/// Remembers that a mirror failed: people want to know why a pull was slow.
+fn passed_over(notes: &mut Vec<String>, source: &Repository, error: remote::Error) -> remote::Error {
+    if source.registry().is_mirror() {
+        notes.push(format!("mirror passed over: {error}"));
+    }
+    error
 }
 
 /// The digest that a tag names now.
@@ -241,12 +286,16 @@ pub(super) fn tag_of(reference: &Reference) -> Result<Tag, PullError> {
     }
 }
 
-async fn by_digest(route: &Route, digest: &Digest) -> Result<Fetched, PullError> {
+async fn by_digest(
+    sources: &[Repository],
+    digest: &Digest,
+    notes: &mut Vec<String>,
+) -> Result<(Fetched, Repository), PullError> {
     let mut failed = None;
-    for source in route.content() {
+    for source in sources {
         match source.manifest_by_digest(digest, &Accept::default()).await {
-            Ok(fetched) => return Ok(fetched),
-            Err(error) => failed = Some(error),
+            Ok(fetched) => return Ok((fetched, source.clone())),
+            Err(error) => failed = Some(passed_over(notes, source, error)),
         }
     }
     Err(no_source(failed))
@@ -315,6 +364,11 @@ fn shape(bytes: &[u8], media_type: &str) -> Result<Shape, String> {
     }
     let outline: Outline = serde_json::from_slice(bytes).map_err(|error| format!("its manifest is none: {error}"))?;
     let own = outline.media_type.as_deref().unwrap_or(media_type);
+    if let (Some(said), Some(meant)) = (kind(media_type), kind(own))
+        && said != meant
+    {
+        return Err(format!("its manifest is sent as {media_type:?}, and says to be {own:?}"));
+    }
     if outline.schema_version == 1 || own.contains("distribution.manifest.v1+") {
         return Err(
             "it has the manifest of docker before 1.10 (schema 1), which is no longer read: push it again with a \
@@ -330,6 +384,11 @@ fn shape(bytes: &[u8], media_type: &str) -> Result<Shape, String> {
     }
 }
 
+/// Whether a media type is an index's (or an image's); `None` for others.
+fn kind(media_type: &str) -> Option<bool> {
+    (media_type::is_index(media_type) || media_type::is_manifest(media_type)).then(|| media_type::is_index(media_type))
+}
+
 /// Whether an entry of an index may be an image: not, say, what a builder attests of one.
 fn is_listed_image(child: &Descriptor) -> bool {
     let unknown = child.platform.as_ref().is_some_and(|platform| platform.os == "unknown");
@@ -341,7 +400,7 @@ fn judge(manifest: &Manifest) -> Result<(), String> {
     let own = &manifest.config.media_type;
     if !media_type::is_config(own) && own != BINARY {
         let kind = manifest.artifact_type.as_ref().unwrap_or(own);
-        return Err(format!("it is no image but an artifact ({kind}): `estiba copy` fetches those"));
+        return Err(format!("it is no image but an artifact ({kind:?}): `estiba copy` fetches those"));
     }
     if manifest.layers.len() > MAX_LAYERS {
         return Err(format!("it has {} layers, more than the {MAX_LAYERS} that we take", manifest.layers.len()));
@@ -367,7 +426,7 @@ pub(super) fn is_foreign(layer: &Descriptor) -> bool {
 }
 
 fn listed(platforms: &[Platform]) -> String {
-    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    super::error::listed(platforms)
 }
 
 #[cfg(test)]
@@ -384,6 +443,7 @@ mod tests {
             (media_type::OCI_INDEX, r#"{"config":{}}"#, None),
             (media_type::OCI_MANIFEST, r#"{"manifests":[]}"#, None),
             ("", r#"{"manifests":[],"config":{}}"#, None),
+            (media_type::OCI_INDEX, r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{}}"#, None),
             ("", r#"{"schemaVersion":1,"fsLayers":[]}"#, None),
             ("", "{}", None),
             ("", "[", None),

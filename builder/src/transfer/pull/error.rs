@@ -95,6 +95,8 @@ impl From<store::index::Error> for PullError {
     }
 }
 
-fn listed(there: &[Platform]) -> String {
-    there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+/// Platforms as a registry says them, without what a terminal would obey.
+pub(super) fn listed(there: &[Platform]) -> String {
+    let text = there.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    text.chars().filter(|letter| !letter.is_control()).collect()
 }

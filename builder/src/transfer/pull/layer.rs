@@ -35,8 +35,10 @@ const POLL: Duration = Duration::from_millis(20);
 pub(super) struct Wanted {
     pub(super) blob: Descriptor,
     pub(super) diff_id: DiffId,
-    /// Where to ask, one after the other; the last one is believed most.
+    /// Where to ask, one after the other.
     pub(super) sources: Vec<Repository>,
+    /// The one that is believed most: the registry itself.
+    pub(super) itself: Option<Repository>,
     /// The repository that is remembered for it.
     pub(super) origin: Origin,
 }
@@ -88,7 +90,7 @@ impl Session {
     /// Brings one layer.
     pub(super) async fn layer(self: &Arc<Self>, wanted: Wanted, mut voice: Voice) -> Result<Outcome, PullError> {
         let lock = self.turn(&wanted.diff_id, &voice).await?;
-        let form = Presence::new(&self.store)?.of(&wanted.blob, &wanted.diff_id, Some(&self.lease))?;
+        let form = Presence::new(&self.store)?.of(&wanted.diff_id, Some(&self.lease))?;
         if form == Form::Usable {
             voice.say(Step::Exists);
             return Ok(Outcome::Exists);
@@ -148,7 +150,7 @@ impl Session {
             Err(Failed { error, doubtful: true }) => {
                 voice.say(Step::Retried { why: error.to_string() });
                 let download = if kept { self.store.download(&wanted.blob.digest)? } else { None };
-                let itself = wanted.sources.last().map(std::slice::from_ref).unwrap_or_default();
+                let itself = wanted.itself.as_ref().map(std::slice::from_ref).unwrap_or_default();
                 self.once(id, wanted, itself, download, voice).await.map_err(|failed| failed.error)
             }
             other => other.map_err(|failed| failed.error),

@@ -31,7 +31,7 @@ impl<'s> Presence<'s> {
     }
 
     /// What there is of a layer. With a lease, it is pinned before it is looked at.
-    pub(super) fn of(&self, layer: &Descriptor, diff_id: &DiffId, lease: Option<&Lease>) -> Result<Form, PullError> {
+    pub(super) fn of(&self, diff_id: &DiffId, lease: Option<&Lease>) -> Result<Form, PullError> {
         let mut lost = None;
         for id in self.store.index().layers_by_diff_id(diff_id)? {
             if let Some(lease) = lease {
@@ -54,9 +54,7 @@ impl<'s> Presence<'s> {
                 lost = Some(id);
             }
         }
-        if self.has_blob(&layer.digest, lease)? {
-            return Ok(Form::Usable);
-        }
+        // A blob that lies there without a row says nothing: which DiffId it has is the configuration's word alone.
         Ok(lost.map_or(Form::Absent, Form::Lost))
     }
 
@@ -93,7 +91,7 @@ pub(super) fn missing(store: &Store, manifest: &Digest) -> Result<Vec<Digest>, P
     let presence = Presence::new(store)?;
     let mut missing = Vec::new();
     for (layer, diff_id) in layers_of(store, manifest)? {
-        if presence.of(&layer, &diff_id, None)? != Form::Usable {
+        if presence.of(&diff_id, None)? != Form::Usable {
             missing.push(layer.digest);
         }
     }

@@ -1,6 +1,6 @@
 //! The layers of an image together: side by side while they come, in order where one needs those below it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -29,12 +29,18 @@ pub(super) async fn bring(
     let announced: Vec<_> = layers.iter().map(|layer| (layer.blob.digest, layer.blob.size)).collect();
     announce(&session.sink, first, &announced);
     let order: Vec<Wanted> = layers.clone();
-    let tasks = layers.into_iter().zip(first..).map(|(wanted, number)| {
+    let mut met = HashSet::new();
+    let tasks = layers.into_iter().zip(first..).filter_map(|(wanted, number)| {
         let voice = Voice::new(&session.sink, number);
-        async move {
+        if !met.insert(wanted.diff_id) {
+            // The same layer twice is one layer.
+            voice.say(Step::Exists);
+            return None;
+        }
+        Some(async move {
             let diff_id = wanted.diff_id;
             (diff_id, session.layer(wanted, voice).await)
-        }
+        })
     });
     let mut outcomes = futures_util::stream::iter(tasks).buffer_unordered(parallel.max(1));
     let (mut fresh, mut moved) = (Vec::new(), 0);
@@ -140,7 +146,7 @@ pub(super) fn tell_existing(session_sink: &crate::transfer::event::Sink, layers:
 pub(super) fn all_there(session: &Session, layers: &[Wanted]) -> Result<bool, PullError> {
     let presence = Presence::new(&session.store)?;
     for layer in layers {
-        if presence.of(&layer.blob, &layer.diff_id, Some(&session.lease))? != Form::Usable {
+        if presence.of(&layer.diff_id, Some(&session.lease))? != Form::Usable {
             return Ok(false);
         }
     }

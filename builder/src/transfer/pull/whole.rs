@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use oci::{Descriptor, DiffId, Digest, Platform, Reference};
-use remote::{Client, ReadAhead, Route};
+use remote::{Client, ReadAhead};
 use runtime::ladder::{Probe, Rung};
 use store::{Blobs, Expected, LayerId, Lease, Origin, Store};
 
-use super::documents::{self, Choice, Documents, Fetcher, Image};
+use super::documents::{self, Choice, Documents, Fetcher, Image, Top};
 use super::layer::{Session, Wanted, blocking};
 use super::{PARALLEL, PullError, PullOptions, Pulled, Scope, presence, stack};
 use crate::build::{millis_now, unix_now};
@@ -33,19 +33,18 @@ pub(super) async fn pull(
         (Some(platform), false) => Choice::One(platform, true),
         (None, false) => Choice::One(&host, false),
     };
-    let (route, top, came) = documents::top(store, client, reference).await?;
-    let came = if came { top.bytes.len() as u64 } else { 0 };
-    let documents = Fetcher::new(store, &route, reference, top.digest).read(top, &choice).await?;
+    let top = documents::top(store, client, reference).await?;
+    let documents = Fetcher::new(store, reference, &top).read(&top.fetched, &choice).await?;
     for message in &documents.notes {
         sink(Event::Note { message: message.clone() });
     }
     let origin = origin_of(reference);
-    let mut moved = came + documents.moved;
+    let mut moved = documents.moved;
     let mut fresh = Vec::new();
     if options.layers == Scope::All {
         let mut first = 0;
         for image in &documents.images {
-            let layers = wanted(image, &route, &origin);
+            let layers = wanted(image, &top, &origin);
             let count = u32::try_from(layers.len()).unwrap_or(u32::MAX);
             let (ids, bytes) = layers_of(&session, layers, first, options.parallel, probe).await?;
             fresh.extend(ids);
@@ -125,12 +124,13 @@ fn origin_of(reference: &Reference) -> Origin {
     Origin { registry: reference.registry().to_owned(), repository: reference.repository().as_str().to_owned() }
 }
 
-fn wanted(image: &Image, route: &Route, origin: &Origin) -> Vec<Wanted> {
+fn wanted(image: &Image, top: &Top, origin: &Origin) -> Vec<Wanted> {
     let layers = image.manifest.value().layers.iter().zip(&image.config.value().rootfs.diff_ids);
     let wanted = |(blob, diff_id): (&Descriptor, &DiffId)| Wanted {
         blob: blob.clone(),
         diff_id: *diff_id,
-        sources: route.content().to_vec(),
+        sources: top.sources.clone(),
+        itself: Some(top.itself.clone()),
         origin: origin.clone(),
     };
     layers.map(wanted).collect()
@@ -157,9 +157,11 @@ fn from_origins(
     }
     let none = Origin { registry: String::new(), repository: String::new() };
     match origins.into_iter().next() {
-        Some(origin) if !sources.is_empty() => Ok(Wanted { blob, diff_id, sources, origin }),
+        Some(origin) if !sources.is_empty() => {
+            Ok(Wanted { blob, diff_id, itself: sources.last().cloned(), sources, origin })
+        }
         _ if needed => Err(PullError::NoOrigin { layer: blob.digest }),
-        _ => Ok(Wanted { blob, diff_id, sources, origin: none }),
+        _ => Ok(Wanted { blob, diff_id, itself: None, sources, origin: none }),
     }
 }
 
