@@ -207,8 +207,10 @@ impl Registry {
             if let Challenge::Bearer { realm, service, scopes: named, .. } = challenge {
                 let mut all: BTreeSet<String> = scopes.iter().cloned().collect();
                 all.extend(named.iter().take(MOST_SCOPES).cloned());
+                let login = self.bearer(base, repository, realm, service, all, false).await?;
+                // A realm is remembered once it gave a token.
                 set(Wanted::Bearer { realm: realm.clone(), service: service.clone() });
-                return self.bearer(base, repository, realm, service, all, false).await.map(Some);
+                return Ok(Some(login));
             }
         }
         if challenges.contains(&Challenge::Basic) {
@@ -321,7 +323,7 @@ impl Registry {
     }
 
     async fn token_of(&self, realm: &Url, request: reqwest::RequestBuilder) -> Result<(Token, Option<String>)> {
-        let policy = self.shared.options.retry;
+        let policy = self.retry();
         let mut failures = 0;
         loop {
             let Some(again) = request.try_clone() else {
@@ -435,5 +437,29 @@ fn by_name(
     match credential {
         Some(Credential::Password { user, password }) => request.basic_auth(user, Some(password)),
         _ => request,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_wants_a_token_that_lasts() {
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        for (left, life, plain, once) in [
+            (0, 300, false, false),
+            (1, 300, true, false),
+            (30, 300, true, false),
+            (31, 300, true, true),
+            // A short token that is fresh is the best there is.
+            (54, 60, true, true),
+            (5, 8, true, true),
+            (3, 8, true, false),
+        ] {
+            let token = Token { value: String::new(), until: now + seconds(left), life: seconds(life) };
+            assert_eq!((token.holds(now, false), token.holds(now, true)), (plain, once), "{left} of {life}");
+        }
     }
 }

@@ -114,7 +114,7 @@ impl Registry {
 
     /// Sends a call until it gets an answer that another try would not change.
     pub(crate) async fn send(&self, mut call: Call) -> Result<reqwest::Response> {
-        let policy = self.shared.options.retry;
+        let policy = self.retry();
         let mut failures = 0;
         loop {
             let outcome = self.follow(&mut call).await;

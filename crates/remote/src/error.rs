@@ -310,6 +310,7 @@ impl Distrust {
                     | AlertDescription::CertificateRevoked
                     | AlertDescription::CertificateUnknown
                     | AlertDescription::UnknownCA
+                    | AlertDescription::DecryptError
                     | AlertDescription::AccessDenied,
                 )) => return Some(Self::Ours),
                 Some(_) => return None,

@@ -30,6 +30,11 @@ const TABLE: &[Quirk] = &[
 ];
 
 impl Quirk {
+    /// All rows.
+    pub fn all() -> &'static [Quirk] {
+        TABLE
+    }
+
     /// The row of a registry; one without differences where there is none.
     pub fn of(registry: &str) -> Quirk {
         let matches = |row: &&Quirk| match row.registry.strip_prefix('*') {

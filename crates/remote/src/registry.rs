@@ -79,6 +79,9 @@ impl Base {
     }
 }
 
+/// Tries at a mirror: a connection that was just closed is forgiven, and no more.
+const MIRROR_TRIES: u32 = 2;
+
 /// The address that paths are joined to: ends with a slash, has neither query nor fragment.
 pub(crate) fn base(text: &str) -> Result<Url> {
     let malformed = || Error::Address(crate::error::printable(text));
@@ -182,6 +185,12 @@ impl Registry {
             Base::Probed(probed) => own(&probed.plain) || own(&probed.secure),
         };
         self.endpoint.key.insecure && options.tls_verify != Some(true) && here
+    }
+
+    /// When calls are tried again. A mirror is not waited for long: behind it stands what it is a copy of.
+    pub(crate) fn retry(&self) -> crate::Retry {
+        let policy = self.shared.options.retry;
+        if self.is_mirror() { crate::Retry { attempts: policy.attempts.min(MIRROR_TRIES), ..policy } } else { policy }
     }
 
     /// Connections for a call to `url`, which answers of `from` led to (or which is `from` itself).

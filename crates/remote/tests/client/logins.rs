@@ -244,3 +244,100 @@ async fn with_a_helper_in_the_path() {
     assert!(ask("flood.example").await.unwrap_err().to_string().contains("more than"));
     assert!(ask("other.example").await.unwrap_err().to_string().contains("broken"));
 }
+
+/// A registry of uploads behind tokens; `takes` judges the token of each call by its number.
+async fn uploads(takes: impl Fn(usize, &Seen) -> bool + Send + Sync + 'static, life: u64) -> Host {
+    let (tokens, calls) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    Host::start(move |seen| {
+        if seen.path.starts_with("/token") {
+            let number = tokens.fetch_add(1, Ordering::SeqCst);
+            return Reply::new(200, format!(r#"{{"token":"good{number}","expires_in":{life}}}"#));
+        }
+        let known = seen.header("authorization").starts_with("Bearer good");
+        if !known || !takes(calls.fetch_add(1, Ordering::SeqCst), seen) {
+            let challenge = format!("Bearer realm=\"http://{}/token\",error=\"invalid_token\"", seen.header("host"));
+            return Reply::new(401, "").header("www-authenticate", challenge);
+        }
+        let location = "/v2/team/app/blobs/uploads/1";
+        match seen.method.as_str() {
+            "POST" if seen.path.contains("mount=") => Reply::new(201, "").header("location", "/v2/team/app/blobs/x"),
+            "POST" => Reply::new(202, "").header("location", location),
+            "PATCH" => {
+                Reply::new(202, "").header("location", location).header("range", format!("0-{}", seen.body.len() - 1))
+            }
+            _ => Reply::new(201, ""),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_mount_asks_for_both_repositories_in_one_token() {
+    let host = uploads(|_, _| true, 300).await;
+    let repository = client(&host, Some(password()));
+    repository.mount(&Digest::sha256(b""), Some(&"base/image".parse().unwrap())).await.unwrap();
+    let tokens: Vec<_> = host.seen().into_iter().filter(|seen| seen.path.starts_with("/token")).collect();
+    assert_eq!(tokens.len(), 1);
+    let path = &tokens[0].path;
+    assert!(
+        path.contains("scope=repository%3Abase%2Fimage%3Apull&scope=repository%3Ateam%2Fapp%3Apull%2Cpush"),
+        "{path}"
+    );
+    // What needs less is covered by it.
+    let _ = repository.head_blob(&Digest::sha256(b"")).await;
+    let _ = repository.begin_upload().await;
+    let base = repository.registry().repository(&"base/image".parse().unwrap());
+    let _ = base.head_blob(&Digest::sha256(b"")).await;
+    assert_eq!(host.count(Method::GET, "/token"), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_ends_in_the_middle_of_an_upload() {
+    // The second chunk meets a token that is not taken any more: it is sent again with another, and nothing else is.
+    let host = uploads(|call, seen| call != 2 || seen.header("authorization") != "Bearer good0", 300).await;
+    let repository = client(&host, Some(password()));
+    let mut upload = repository.begin_upload().await.unwrap();
+    repository.patch_upload(&mut upload, "four".into()).await.unwrap();
+    repository.patch_upload(&mut upload, "more".into()).await.unwrap();
+    repository.put_upload(upload, &Digest::sha256(b"fourmore"), bytes::Bytes::new()).await.unwrap();
+    assert_eq!(host.count(Method::GET, "/token"), 2);
+    assert_eq!(host.count(Method::POST, "uploads"), 1);
+    let chunks: Vec<_> = host.seen().into_iter().filter(|seen| seen.method == Method::PATCH).collect();
+    let sent: Vec<_> = chunks.iter().map(|seen| (&seen.body[..], seen.header("content-range"))).collect();
+    assert_eq!(sent, [(&b"four"[..], "0-3"), (b"more", "4-7"), (b"more", "4-7")]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_takes_the_place_of_the_password() {
+    for taken in [true, false] {
+        let host = registry(None, move |seen| match seen.method {
+            Method::POST if taken => {
+                let body = String::from_utf8(seen.body.to_vec()).unwrap();
+                assert!(body.contains("grant_type=refresh_token") && body.contains("refresh_token=again"), "{body}");
+                Reply::new(200, r#"{"access_token":"good","refresh_token":"again"}"#)
+            }
+            Method::POST => Reply::new(400, r#"{"error":"invalid_grant"}"#),
+            _ => Reply::new(200, r#"{"token":"good","refresh_token":"again"}"#),
+        })
+        .await;
+        let repository = client(&host, Some(password()));
+        pull(&repository).await.unwrap();
+        // Another scope wants another token.
+        let tag = "x".parse().unwrap();
+        let _ = repository.delete_manifest(&remote::Reference::Tag(&tag)).await;
+        assert_eq!(host.count(Method::POST, "/token"), 1);
+        assert_eq!(host.count(Method::GET, "/token"), if taken { 1 } else { 2 });
+    }
+}
+
+#[tokio::test]
+async fn a_realm_that_is_busy_is_asked_again() {
+    let count = AtomicUsize::new(0);
+    let host = registry(None, move |_| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => Reply::new(503, "").header("retry-after", 0),
+        _ => Reply::new(200, r#"{"token":"good"}"#),
+    })
+    .await;
+    pull(&client(&host, None)).await.unwrap();
+    assert_eq!(host.count(Method::GET, "/token"), 2);
+}

@@ -3,12 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod blobs;
+mod certificates;
 mod hops;
 mod host;
+mod keeping;
 mod logins;
 mod manifests;
+mod mirrors;
+mod proxies;
 mod pushes;
+mod quirks;
 mod registry;
+mod secure;
 mod uploads;
 mod ways;
 
