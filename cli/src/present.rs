@@ -2,7 +2,7 @@
 //! never have had a thread.
 
 use builder::transfer::pull as transfer;
-use oci::Platform;
+use oci::{Digest, Platform};
 use remote::Setup;
 use store::Store;
 
@@ -61,14 +61,13 @@ impl Wanted<'_> {
     fn complete(&self, store: &Store, image: Image) -> Result<Image> {
         let digest = image.manifest.digest();
         let missing = transfer::missing(store, &digest)?;
-        if missing.is_empty() {
-            return Ok(image);
+        if !missing.is_empty() {
+            if self.policy == Policy::Never {
+                return Err(Error::failed(format!("{} layers of `{}` are not in the store", missing.len(), self.name))
+                    .hint("without --pull=never they are fetched"));
+            }
+            self.fetch(store, What::Rest(digest))?;
         }
-        if self.policy == Policy::Never {
-            return Err(Error::failed(format!("{} layers of `{}` are not in the store", missing.len(), self.name))
-                .hint("without --pull=never they are fetched"));
-        }
-        self.fetch(store, What::Rest(digest))?;
         Ok(image)
     }
 
@@ -85,21 +84,28 @@ impl Wanted<'_> {
         Err(image::missing(store, self.name))
     }
 
-    /// Lets a child pull. It has told what went wrong.
+    /// Lets a child pull, which tells what went wrong.
     fn fetch(&self, store: &Store, what: What) -> Result {
-        let job = Job {
-            setup: self.setup.clone(),
-            mode: self.mode,
-            what,
-            platform: self.platform.cloned(),
-            all_platforms: false,
-            parallel: transfer::PARALLEL,
-            tell: Tell::Nothing,
-        };
-        match worker::child(&Plan { root: store.root().to_path_buf(), job: worker::Job::Pull(job) })? {
-            0 => Ok(()),
-            code @ (code::INTERRUPTED | 143) => Err(Error::silent(code)),
-            _ => Err(Error::silent(code::USAGE)),
-        }
+        fetch(store, what, self.platform, self.setup.clone(), self.mode).map_err(|error| match error.exit_code() {
+            code::FAILED => error.code(code::USAGE),
+            _ => error,
+        })
+    }
+}
+
+/// Fetches the layers that an image of the store has not.
+pub(crate) fn whole(store: &Store, manifest: &Digest) -> Result {
+    if transfer::missing(store, manifest)?.is_empty() {
+        return Ok(());
+    }
+    fetch(store, What::Rest(*manifest), None, Setup::default(), Mode::Auto)
+}
+
+fn fetch(store: &Store, what: What, platform: Option<&Platform>, setup: Setup, mode: Mode) -> Result {
+    let (platform, all_platforms, parallel) = (platform.cloned(), false, transfer::PARALLEL);
+    let job = Job { setup, mode, what, platform, all_platforms, parallel, tell: Tell::Nothing };
+    match worker::child(&Plan { root: store.root().to_path_buf(), job: worker::Job::Pull(job) })? {
+        0 => Ok(()),
+        code => Err(Error::silent(code)),
     }
 }

@@ -169,7 +169,7 @@ impl<'r> Resolver<'r> {
                 image::read(self.store, &pulled.manifest, Some(platform)).map_err(|error| (error, false))
             }
             Err((error, absent)) => {
-                step.end(Err(error.message()));
+                step.end(Err(()));
                 Err((error, absent))
             }
         }
@@ -225,7 +225,7 @@ impl Step {
         Self { mode, number, words, began: Instant::now(), spinner }
     }
 
-    fn end(self, result: std::result::Result<(), &str>) {
+    fn end(self, result: Result<(), ()>) {
         if let Some(spinner) = &self.spinner {
             spinner.finish_and_clear();
         }
@@ -233,7 +233,8 @@ impl Step {
         let number = self.number;
         match (self.mode, result) {
             (Mode::Plain, Ok(())) => ui::err(&format!("#{number} DONE {took:.1}s\n")),
-            (Mode::Plain, Err(why)) => ui::err(&format!("#{number} ERROR: {}\n", style::harmless(why))),
+            // Why is said with the place in the Dockerfile.
+            (Mode::Plain, Err(())) => ui::err(&format!("#{number} ERROR\n")),
             (Mode::Auto | Mode::Tty, Ok(())) => {
                 let took = style::dim(&format!("  {took:.1}s"));
                 ui::err(&format!(" {} {}{took}\n", style::good("✓"), self.words));

@@ -9,6 +9,7 @@ use store::Store;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{self, Meant, familiar};
+use crate::present;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,6 +58,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     }
     let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(&args.images[0])) };
     let images = chosen(&store, &args)?;
+    for (_, manifest) in &images {
+        present::whole(&store, manifest)?;
+    }
     // Layers that are trees belong to ids that only the sandbox may read.
     let (store, _) = crate::rootfs::enter(store)?;
     let dest = match &args.output {
