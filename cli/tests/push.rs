@@ -75,3 +75,21 @@ fn what_cannot_be_pushed_has_a_next_step() {
     let id = env.ok(&["inspect", "-f", "{{.Id}}", "busybox"]);
     assert!(env.fails(125, &["push", id.trim()]).contains("estiba push IMAGE"));
 }
+
+#[test]
+fn places_of_this_machine() {
+    let Some(env) = Env::with_busybox() else { return };
+    let server = Server::start(&env, &[]);
+    let name = format!("{}/app:v1", server.address);
+    let digest = env.ok(&["push", "-q", "busybox", "oci:layout:v1"]);
+    let pulled = Env::new();
+    let place = format!("oci:{}:v1", env.work().join("layout").display());
+    assert_eq!(pulled.ok(&["pull", "-q", &place]), digest);
+    assert_eq!(pulled.ok(&["run", "--rm", "layout:v1", "echo", "hi"]), "hi\n");
+    assert_eq!(env.ok(&["push", "-q", "oci:layout:v1", &name]), digest);
+    assert_eq!(Env::new().ok(&["pull", "-q", &name]), digest);
+    env.ok(&["push", "busybox", "docker-archive:app.tar:app:1"]);
+    let archive = format!("docker-archive:{}", env.work().join("app.tar").display());
+    assert!(pulled.ok(&["pull", &archive]).ends_with("docker.io/library/app:1\n"));
+    assert!(env.fails(125, &["push", "oci:layout:v1"]).contains("where is it to go"));
+}

@@ -3,6 +3,8 @@
 //! What is known to be there costs one question. Only where files of other owners must be read does the program start over
 //! inside its namespaces.
 
+mod place;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ Examples:
   estiba push app registry.example.com/team/app:1.2      Under another name
   estiba push --compression zstd app localhost:5000/app
   estiba push -a localhost:5000/app                      Every tag that the store has
+  estiba push app oci:layout:1.2                         Into an OCI layout, or oci-archive:FILE, docker-archive:FILE
+  estiba push oci-archive:app.tar localhost:5000/app
   digest=$(estiba push -q app localhost:5000/app)
 
 What the registry has is not sent; what another of its repositories has is mounted from there.";
@@ -98,6 +102,9 @@ pub(crate) fn compress_form(text: &str) -> Result<CompressForm, String> {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
+    if place::is_meant(&args) {
+        return place::run(&args, context);
+    }
     let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(&args.image)) };
     let job = Job {
         items: items(&store, &args)?,
