@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use layer::{Entry, Kind, TarWriter};
 
 use super::ExportError;
-use super::layers::{Out, Replacing};
+use super::replacing::{Out, Replacing};
 use crate::Destination;
 
 /// Writes to a disk go in pieces of this size.

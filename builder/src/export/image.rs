@@ -8,6 +8,7 @@ use runtime::tree::{LayerBuilder, StreamOptions, WalkOptions, replay, stream};
 use store::{BlobForm, Blobs, Expected, LayerId, LayerRow, Lease, Store};
 use sys::Root;
 
+use super::form::oci_layer;
 use crate::Request;
 use crate::cache::key::Chain;
 use crate::durable;
@@ -97,16 +98,6 @@ fn describe(part: &Part) -> Descriptor {
     match &part.row.blob {
         Some(blob) => Descriptor::new(oci_layer(&blob.media_type), blob.digest, blob.size),
         None => Descriptor::new(media_type::OCI_LAYER, *part.diff_id.digest(), part.size),
-    }
-}
-
-/// An OCI manifest lists OCI's media types; the bytes are the same.
-fn oci_layer(media_type: &str) -> &str {
-    match media_type {
-        media_type::DOCKER_LAYER => media_type::OCI_LAYER,
-        media_type::DOCKER_LAYER_GZIP => media_type::OCI_LAYER_GZIP,
-        media_type::DOCKER_LAYER_ZSTD => media_type::OCI_LAYER_ZSTD,
-        other => other,
     }
 }
 

@@ -1,10 +1,13 @@
 //! Where a result goes.
 
 pub(crate) mod bundle;
+pub(crate) mod form;
 pub(crate) mod image;
 pub(crate) mod layers;
 mod local;
 pub(crate) mod oci_layout;
+pub(crate) mod plain;
+pub(crate) mod replacing;
 mod tar;
 
 use std::io;
@@ -88,8 +91,16 @@ pub enum ExportError {
         /// Why.
         source: Box<runtime::tree::StreamError>,
     },
+    /// A layer's tar could not be put together from its tree.
+    #[error("layer {layer}: {source}")]
+    Assemble {
+        /// The layer.
+        layer: Digest,
+        /// Why.
+        source: runtime::tree::AssembleError,
+    },
     /// A layer's tree is no longer what its record says.
-    #[error("the tree of layer {layer} now gives {actual}: it was changed in the store")]
+    #[error("layer {layer} now gives {actual}: it was changed in the store")]
     Changed {
         /// What it should be.
         layer: DiffId,

@@ -8,6 +8,7 @@
 //! owned by the runtime; the store never looks into them.
 
 pub mod blobs;
+mod compressed;
 mod downloads;
 pub mod index;
 mod key_lock;
@@ -20,6 +21,7 @@ mod toc;
 mod upload;
 
 pub use blobs::{BlobWriter, Blobs, Expected, FsBlobs, MemoryBlobs};
+pub use compressed::CompressedWriter;
 pub use downloads::Download;
 pub use index::{BlobForm, ImageRow, Index, LayerId, LayerRow, Origin, Record, TreeForm, Variant, boot_id};
 pub use key_lock::KeyLock;

@@ -51,6 +51,21 @@ impl Upload {
         }
     }
 
+    /// The file, to be written to or read from.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Lets the file appear as cache: not synced.
+    pub(crate) fn keep_as(&mut self, target: &Path) -> Result<()> {
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(io_at("mkdir", folder))?;
+        }
+        fs::rename(&self.path, target).map_err(io_at("rename to", target))?;
+        self.published = true;
+        Ok(())
+    }
+
     /// Lets the synced file appear under its digest.
     fn rename(&mut self, digest: &Digest) -> Result<()> {
         let target = blob_path(&self.folders.blobs, digest);

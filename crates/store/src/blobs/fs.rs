@@ -48,6 +48,11 @@ impl FsBlobs {
         })
     }
 
+    /// A partial file, for what is no blob.
+    pub(crate) fn upload(&self) -> Result<Upload> {
+        Upload::start(Arc::clone(&self.folders))
+    }
+
     /// When a blob was written or last kept; `None` when there is none.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ const NO_EPOCH: i64 = i64::MIN;
 /// A compressed form of a layer that was made or fetched before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Variant {
-    /// Its media type, which names its compression.
+    /// Its media type, which names its compression; one that was made at a level of somebody's choice has that as a
+    /// parameter (`…+gzip; level=9`), so that it is not taken for the usual one.
     pub media_type: String,
     /// The blob; it may have been collected since.
     pub blob: Digest,

@@ -1,0 +1,134 @@
+//! What an image becomes when it is pushed, from the index alone: nothing is read but rows and documents.
+
+use bytes::Bytes;
+use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, Raw, media_type};
+use store::{Blobs, Store};
+
+use super::PushError;
+use super::document::{Content, Document, MAX_DOCUMENT};
+use crate::export::form::{self, Choice, Wanted};
+use crate::export::layers::tar_size;
+use crate::{Compress, CompressForm};
+
+/// A blob of an image to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    /// As the manifest lists it.
+    pub(super) own: Descriptor,
+    /// What it becomes, where that is known before it is made.
+    pub(super) known: Option<Descriptor>,
+    /// How it is made, where it must be and can be.
+    pub(super) recipe: Option<(DiffId, Wanted)>,
+}
+
+impl Part {
+    fn as_it_is(own: &Descriptor) -> Self {
+        Self { own: own.clone(), known: Some(own.clone()), recipe: None }
+    }
+
+    /// What tells it from the others of a push.
+    pub(super) fn name(&self) -> Digest {
+        let made = self.recipe.as_ref().map(|(diff_id, _)| *diff_id.digest());
+        self.known.as_ref().map(|known| known.digest).or(made).unwrap_or(self.own.digest)
+    }
+
+    /// Layers that are fetched from where their makers say, and from no registry.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        !self.own.urls.is_empty()
+            && (self.own.media_type.contains("nondistributable") || self.own.media_type.contains("foreign"))
+    }
+}
+
+/// The layers of an image, base first.
+pub(super) fn layers(
+    store: &Store,
+    document: &Document,
+    manifest: &Manifest,
+    compress: &Compress,
+) -> Result<Vec<Part>, PushError> {
+    let as_they_are = || Ok(manifest.layers.iter().map(Part::as_it_is).collect());
+    if !document.from.is_empty() || !media_type::is_config(&manifest.config.media_type) {
+        return as_they_are();
+    }
+    let config = match store.blobs().read_bytes(&manifest.config.digest, MAX_DOCUMENT) {
+        Ok(bytes) => bytes,
+        Err(store::blobs::Error::Missing { .. }) => return as_they_are(),
+        Err(error) => return Err(error.into()),
+    };
+    // What says that it is a configuration and is none belongs to somebody else's kind of artifact.
+    let Ok(config) = Raw::<ImageConfig>::parse(config) else { return as_they_are() };
+    let diff_ids = &config.value().rootfs.diff_ids;
+    if diff_ids.len() != manifest.layers.len() {
+        return as_they_are();
+    }
+    manifest.layers.iter().zip(diff_ids).map(|(own, diff_id)| layer(store, own, *diff_id, compress)).collect()
+}
+
+fn layer(store: &Store, own: &Descriptor, diff_id: DiffId, compress: &Compress) -> Result<Part, PushError> {
+    let variants = store.index().variants(&diff_id)?;
+    let pulled = form::is_plain(&own.media_type) && is_pulled(store, &diff_id)?;
+    let recipe =
+        |descriptor: &Descriptor| form::form_of(&descriptor.media_type).map(|form| (diff_id, Wanted::of(form, None)));
+    Ok(match form::choose(&own.media_type, pulled, &variants, compress, Some(CompressForm::Gzip)) {
+        Choice::Keep => Part { recipe: recipe(own), ..Part::as_it_is(own) },
+        Choice::Known(known) => Part { own: own.clone(), recipe: recipe(&known), known: Some(known) },
+        Choice::As(wanted) => {
+            let plain = wanted.media_type == media_type::OCI_LAYER;
+            let tar = |size| Descriptor::new(wanted.media_type, *diff_id.digest(), size);
+            let known = if plain { tar_size(store, &diff_id)?.map(tar) } else { wanted.known(&variants) };
+            Part { own: own.clone(), known, recipe: Some((diff_id, wanted)) }
+        }
+    })
+}
+
+/// Whether a layer came from a registry: then the store keeps what its tar holds beside the files.
+fn is_pulled(store: &Store, diff_id: &DiffId) -> Result<bool, PushError> {
+    let ids = store.index().layers_by_diff_id(diff_id)?;
+    Ok(ids.iter().any(|id| store.layout().split(id).exists()))
+}
+
+/// The manifest with these layers: its exact bytes, where they are its own.
+pub(super) fn with_layers(document: &Document, layers: &[Descriptor]) -> Result<Document, PushError> {
+    let Content::Image(manifest) = &document.content else { return Ok(document.clone()) };
+    if manifest.layers.iter().map(|own| own.digest).eq(layers.iter().map(|layer| layer.digest)) {
+        return Ok(document.clone());
+    }
+    let config = match manifest.config.media_type.as_str() {
+        media_type::DOCKER_CONFIG => {
+            Descriptor::new(media_type::OCI_CONFIG, manifest.config.digest, manifest.config.size)
+        }
+        _ => manifest.config.clone(),
+    };
+    let kept = manifest.layers.iter().zip(layers).map(|(own, layer)| {
+        let kept = if own.digest == layer.digest { own } else { layer };
+        Descriptor { media_type: form::oci_layer(&kept.media_type).to_owned(), ..kept.clone() }
+    });
+    let changed = Manifest {
+        artifact_type: manifest.artifact_type.clone(),
+        subject: manifest.subject.clone(),
+        annotations: manifest.annotations.clone(),
+        ..Manifest::new(config, kept.collect())
+    };
+    encoded(document, Raw::encode(changed))
+}
+
+/// The index with these entries: its exact bytes, where they are its own.
+pub(super) fn with_children(document: &Document, children: &[Descriptor]) -> Result<Document, PushError> {
+    let Content::Index(index) = &document.content else { return Ok(document.clone()) };
+    if index.manifests.iter().map(|own| own.digest).eq(children.iter().map(|child| child.digest)) {
+        return Ok(document.clone());
+    }
+    let mut changed = index.clone();
+    for (own, child) in changed.manifests.iter_mut().zip(children) {
+        if own.digest != child.digest {
+            own.media_type.clone_from(&child.media_type);
+            (own.digest, own.size, own.data) = (child.digest, child.size, None);
+        }
+    }
+    encoded(document, Raw::encode(changed))
+}
+
+fn encoded<T>(document: &Document, encoded: Result<Raw<T>, oci::RawError>) -> Result<Document, PushError> {
+    let raw = encoded.map_err(|source| PushError::Document { digest: document.digest, source })?;
+    Document::parse(raw.digest(), Bytes::copy_from_slice(raw.bytes()), None)
+}
