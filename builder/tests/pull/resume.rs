@@ -124,6 +124,34 @@ fn a_try_that_failed_is_gone_on_with() {
 }
 
 #[test]
+fn a_host_without_ranges_is_gone_on_with_too() {
+    if !is_root() {
+        return;
+    }
+    for refuses in [true, false] {
+        let (rig, made, shelf) = (Rig::new(), large(SIZE), Arc::new(Shelf::default()));
+        shelf.publish("latest", &made).unwrap();
+        let bytes = made.layers[0].1.clone();
+        let digest = format!("sha256:{}", sha256(&bytes).unwrap());
+        let (own, all) = (digest.clone(), bytes.clone());
+        let host = Host::start(move |asked| match (asked.is("GET", &own), asked.header("range")) {
+            (false, _) => shelf.answer(asked),
+            (true, "") => Answer::new(200, all.clone()),
+            (true, _) if refuses => Answer::new(416, ""),
+            (true, _) => Answer::new(200, all.clone()),
+        })
+        .unwrap();
+        let mut kept = rig.store.download(&digest.parse().unwrap()).unwrap().unwrap();
+        kept.append(&bytes[..3 << 20]).unwrap();
+        drop(kept);
+        rig.pull(&format!("{}/app", host.address())).unwrap();
+        assert!(rig.tree(&diff_ids(&made)[0]).join("noise").exists());
+        let retried = rig.steps().iter().filter(|step| matches!(step, Step::Retried { .. })).count();
+        assert_eq!(retried, usize::from(refuses));
+    }
+}
+
+#[test]
 fn bytes_that_somebody_changed_meanwhile_cost_only_themselves() {
     if !is_root() {
         return;

@@ -95,3 +95,16 @@ fn connections_that_break_in_windows_are_mended() {
     assert_whole(&rig, &made);
     assert!(ranges(&host, &digest).len() > 7);
 }
+
+#[test]
+fn a_host_that_refuses_ranges_is_asked_without() {
+    if !is_root() {
+        return;
+    }
+    for status in [416, 400, 501] {
+        let (rig, host, made, digest) =
+            pull_from(move |_, _, asked| (!asked.header("range").is_empty()).then(|| Answer::new(status, "")));
+        assert_whole(&rig, &made);
+        assert_eq!(ranges(&host, &digest).last().unwrap(), "");
+    }
+}

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::Repository;
 use crate::error::{Error, Result};
-use crate::pull::Blob;
+use crate::pull::{Blob, Ranges};
 use crate::range::ByteRange;
 
 /// What one ranged question asks for: long enough that its round trip does not count, short enough that a few of them
@@ -51,10 +51,20 @@ pub struct Fetch {
     hasher: Option<Hasher>,
     ahead: ReadAhead,
     way: Way,
-    /// Whether this source may be asked in windows.
-    windows: bool,
+    manner: Manner,
     /// What failed and was got over, in words.
     troubles: Vec<String>,
+}
+
+/// How the source is asked, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    /// In windows, where there is much to come.
+    Windows,
+    /// For all that is left, by a range.
+    Rest,
+    /// For all of it: what is there already is passed over.
+    All,
 }
 
 /// How bytes come at the moment.
@@ -112,7 +122,7 @@ impl Fetch {
             hasher,
             ahead: ahead.clone(),
             way: Way::Closed,
-            windows: true,
+            manner: Manner::Windows,
             troubles: Vec::new(),
         }
     }
@@ -166,16 +176,20 @@ impl Fetch {
         Err(Error::Digest { place, what: format!("blob {}", self.digest), expected: self.digest, found })
     }
 
-    /// One window after another failed: one answer may do. One answer failed: another source may.
+    /// Asked otherwise, the source may do; else another source may.
     fn get_over(&mut self, error: Error) -> Result<()> {
-        let in_windows = matches!(std::mem::replace(&mut self.way, Way::Closed), Way::Windows { .. });
-        if in_windows && !error.is_not_found() {
-            self.windows = false;
-        } else {
-            self.sources.pop_front();
-            self.windows = true;
-            if self.sources.is_empty() {
-                return Err(error);
+        let in_windows = self.manner == Manner::Windows && self.size - self.at > WINDOWS_FROM
+            || matches!(self.way, Way::Windows { .. });
+        self.way = Way::Closed;
+        match self.manner {
+            Manner::Windows if in_windows && dislikes(&error, true) => self.manner = Manner::Rest,
+            Manner::Windows | Manner::Rest if self.at > 0 && dislikes(&error, false) => self.manner = Manner::All,
+            Manner::Windows | Manner::Rest | Manner::All => {
+                self.sources.pop_front();
+                self.manner = Manner::Windows;
+                if self.sources.is_empty() {
+                    return Err(error);
+                }
             }
         }
         tracing::debug!(blob = %self.digest, at = self.at, %error, "another way");
@@ -203,13 +217,14 @@ impl Fetch {
             return Err(Error::Setup(format!("blob {} has no source", self.digest)));
         };
         let end = self.at.saturating_add(WINDOW);
-        let large = self.windows && self.size - self.at > WINDOWS_FROM;
+        let large = self.manner == Manner::Windows && self.size - self.at > WINDOWS_FROM;
         let range = match (large, self.at) {
             (true, at) => Some(ByteRange { start: at, end: Some(end - 1) }),
             (false, 0) => None,
             (false, at) => Some(ByteRange { start: at, end: None }),
         };
-        let mut blob = Box::new(source.blob(&self.digest, range).await?);
+        let ranges = if self.manner == Manner::All { Ranges::Avoided } else { Ranges::Wanted };
+        let mut blob = Box::new(source.open_blob(&self.digest, range, ranges).await?);
         if let Some(found) = blob.size().filter(|found| *found != self.size) {
             let (place, what) = (source.place(), format!("blob {}", self.digest));
             return Err(Error::Length { place, what, expected: self.size, found });
@@ -245,7 +260,7 @@ impl Fetch {
         // No memory was left to read ahead.
         let last = next.saturating_add(WINDOW).min(self.size);
         let Some(source) = self.sources.front() else { return Ok(None) };
-        let blob = source.window(&self.digest, ByteRange { start: *next, end: Some(last - 1) }).await?;
+        let blob = source.open_blob(&self.digest, Some(window(*next, last)), Ranges::Needed).await?;
         (*end, *next) = (last, last);
         *head = Head::Blob(Box::new(blob));
         Ok(None)
@@ -258,7 +273,7 @@ impl Fetch {
         while queue.len() + 1 < CONNECTIONS && *next < self.size {
             let Ok(permit) = Arc::clone(&self.ahead.0).try_acquire_owned() else { return };
             let end = next.saturating_add(WINDOW).min(self.size);
-            let range = ByteRange { start: *next, end: Some(end - 1) };
+            let range = window(*next, end);
             let (sender, bytes) = mpsc::unbounded_channel();
             let task = tokio::spawn(read_window(source.clone(), self.digest, range, self.size, sender));
             queue.push_back(Window { end, bytes, task, _permit: permit });
@@ -282,6 +297,26 @@ impl Fetch {
     }
 }
 
+/// Bytes from `start` to the one before `end`.
+fn window(start: u64, end: u64) -> ByteRange {
+    ByteRange { start, end: Some(end - 1) }
+}
+
+/// Whether a failure may be about how was asked. In windows that is also a connection that breaks: several at once are more
+/// than some hosts bear.
+fn dislikes(error: &Error, in_windows: bool) -> bool {
+    match error {
+        Error::Status { status, .. } => {
+            let of_the_caller = matches!(status.as_u16(), 403 | 404 | 429);
+            (status.is_client_error() || status.as_u16() == 501) && !of_the_caller
+        }
+        Error::Malformed { .. } => true,
+        Error::Transport { connect, .. } => in_windows && !connect,
+        Error::Length { .. } => in_windows,
+        _ => false,
+    }
+}
+
 /// A task's whole work. Nobody listens any more when the fetch was given up.
 async fn read_window(
     source: Repository,
@@ -291,7 +326,7 @@ async fn read_window(
     sender: mpsc::UnboundedSender<Result<Bytes>>,
 ) {
     let read = async {
-        let mut blob = source.window(&digest, range).await?;
+        let mut blob = source.open_blob(&digest, Some(range), Ranges::Needed).await?;
         if let Some(found) = blob.size().filter(|found| *found != size) {
             let (place, what) = (source.place(), format!("blob {digest}"));
             return Err(Error::Length { place, what, expected: size, found });

@@ -32,12 +32,22 @@ pub struct Blob {
     response: Option<reqwest::Response>,
     /// Whether the current answer holds a range.
     partial: bool,
-    /// Whether an answer without a range will not do.
-    ranges_only: bool,
+    ranges: Ranges,
     failures: u32,
     /// `at` when the current answer began.
     mark: u64,
     done: bool,
+}
+
+/// How a host is asked for less than all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ranges {
+    /// By ranges; where all of it comes, what is not wanted is passed over.
+    Wanted,
+    /// By ranges, and all of it will not do.
+    Needed,
+    /// Never: it does not bear the question.
+    Avoided,
 }
 
 impl std::fmt::Debug for Blob {
@@ -52,15 +62,11 @@ impl Repository {
     /// # Errors
     /// See [`Error`].
     pub async fn blob(&self, digest: &Digest, range: Option<ByteRange>) -> Result<Blob> {
-        self.open_blob(digest, range, false).await
+        self.open_blob(digest, range, Ranges::Wanted).await
     }
 
-    /// Begins to fetch a range of a blob; a host that sends all of it instead is refused.
-    pub(crate) async fn window(&self, digest: &Digest, range: ByteRange) -> Result<Blob> {
-        self.open_blob(digest, Some(range), true).await
-    }
-
-    async fn open_blob(&self, digest: &Digest, range: Option<ByteRange>, ranges_only: bool) -> Result<Blob> {
+    /// As [`Repository::blob`], with a word on how.
+    pub(crate) async fn open_blob(&self, digest: &Digest, range: Option<ByteRange>, ranges: Ranges) -> Result<Blob> {
         let start = range.map_or(0, |range| range.start);
         let end = range.and_then(|range| range.end).map(|last| last.saturating_add(1));
         let mut blob = Blob {
@@ -73,7 +79,7 @@ impl Repository {
             skip: 0,
             response: None,
             partial: false,
-            ranges_only,
+            ranges,
             failures: 0,
             mark: start,
             done: end.is_some_and(|end| end <= start),
@@ -214,7 +220,7 @@ impl Blob {
         let path = format!("blobs/{}", self.digest);
         let call = self.repository.call(Method::GET, &path, "pull", self.what.clone()).await?;
         let mut call = call.header(header::ACCEPT_ENCODING, "identity");
-        if self.at > 0 || self.end.is_some() {
+        if self.ranges != Ranges::Avoided && (self.at > 0 || self.end.is_some()) {
             let range = ByteRange { start: self.at, end: self.end.map(|end| end - 1) };
             call = call.header(header::RANGE, &range.header());
         }
@@ -223,7 +229,7 @@ impl Blob {
         if response.status() == StatusCode::PARTIAL_CONTENT {
             self.check_range(&response)?;
             self.partial = true;
-        } else if self.ranges_only {
+        } else if self.ranges == Ranges::Needed {
             return Err(Error::Malformed {
                 place: self.repository.place(),
                 what: self.what.clone(),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,18 +51,34 @@ pub(super) enum Outcome {
     /// It is there, row and all.
     Kept(LayerId, u64),
     /// It is there, but some of its directories take their attributes from layers below; its row waits for that.
-    Unsettled(Unsettled),
+    Unsettled(Made),
 }
 
-/// A layer whose implied directories are not settled.
-pub(super) struct Unsettled {
-    pub(super) made: Made,
-    /// Nobody else may make a tree of this name.
-    _tree: KeyLock,
+/// A tree that goes away again unless it is kept.
+struct Sapling {
+    session: Arc<Session>,
+    name: Arc<Name>,
+    kept: AtomicBool,
+}
+
+/// The name of a tree that nobody else may make meanwhile.
+struct Name {
+    id: LayerId,
+    _lock: KeyLock,
+}
+
+impl Drop for Sapling {
+    fn drop(&mut self) {
+        if !self.kept.load(Ordering::Relaxed) {
+            // A collector takes what cannot be removed now.
+            drop(self.session.clean(&self.name.id));
+        }
+    }
 }
 
 /// A layer that was unpacked and compared, and has no row yet.
 pub(super) struct Made {
+    sapling: Sapling,
     pub(super) row: LayerRow,
     pub(super) diff_id: DiffId,
     /// Directories that its tar implied.
@@ -95,23 +112,18 @@ impl Session {
             voice.say(Step::Exists);
             return Ok(Outcome::Exists);
         }
-        let (id, tree_lock) = self.name(form)?;
-        self.lease.pin(&[&id])?;
-        let made = self.bring(&id, &wanted, &mut voice).await;
-        if made.is_err() {
-            let (session, id) = (self.clone(), id.clone());
-            blocking(move || session.clean(&id)).await?;
-        }
-        let made = made?;
+        let name = Arc::new(self.name(form)?);
+        self.lease.pin(&[&name.id])?;
+        let made = self.bring(&name, &wanted, &mut voice).await?;
         let moved = made.moved;
         voice.say(Step::Done { moved, digest: wanted.blob.digest });
         if !made.implied.is_empty() {
-            return Ok(Outcome::Unsettled(Unsettled { made, _tree: tree_lock }));
+            return Ok(Outcome::Unsettled(made));
         }
         let session = self.clone();
         blocking(move || session.keep(&made)).await?;
-        drop((tree_lock, lock));
-        Ok(Outcome::Kept(id, moved))
+        drop(lock);
+        Ok(Outcome::Kept(name.id.clone(), moved))
     }
 
     /// Waits until no other process brings the same layer. Another one that dies leaves its turn to us.
@@ -130,28 +142,28 @@ impl Session {
     }
 
     /// The name of the layer to be. One that lost its tree gets it back under its old name.
-    fn name(&self, form: Form) -> Result<(LayerId, KeyLock), PullError> {
+    fn name(&self, form: Form) -> Result<Name, PullError> {
         if let Form::Lost(id) = form
             && let Some(lock) = self.store.try_lock_key(&format!("tree-{id}"))?
         {
-            return Ok((id, lock));
+            return Ok(Name { id, _lock: lock });
         }
         let id = LayerId::mint();
         let lock = self.store.lock_key(&format!("tree-{id}"))?;
-        Ok((id, lock))
+        Ok(Name { id, _lock: lock })
     }
 
     /// Fetches and unpacks. What an earlier try left, or a mirror sent, may be wrong: then once more, from the beginning and
     /// from the registry itself.
-    async fn bring(self: &Arc<Self>, id: &LayerId, wanted: &Wanted, voice: &mut Voice) -> Result<Made, PullError> {
+    async fn bring(self: &Arc<Self>, name: &Arc<Name>, wanted: &Wanted, voice: &mut Voice) -> Result<Made, PullError> {
         let kept = wanted.blob.size >= KEPT_FROM;
         let download = if kept { self.store.download(&wanted.blob.digest)? } else { None };
-        match self.once(id, wanted, &wanted.sources, download, voice).await {
+        match self.once(name, wanted, &wanted.sources, download, voice).await {
             Err(Failed { error, doubtful: true }) => {
                 voice.say(Step::Retried { why: error.to_string() });
                 let download = if kept { self.store.download(&wanted.blob.digest)? } else { None };
                 let itself = wanted.itself.as_ref().map(std::slice::from_ref).unwrap_or_default();
-                self.once(id, wanted, itself, download, voice).await.map_err(|failed| failed.error)
+                self.once(name, wanted, itself, download, voice).await.map_err(|failed| failed.error)
             }
             other => other.map_err(|failed| failed.error),
         }
@@ -159,7 +171,7 @@ impl Session {
 
     async fn once(
         self: &Arc<Self>,
-        id: &LayerId,
+        name: &Arc<Name>,
         wanted: &Wanted,
         sources: &[Repository],
         mut download: Option<Download>,
@@ -174,13 +186,14 @@ impl Session {
             voice.say(Step::Resumed { at: resumed });
         }
         let (sender, receiver) = mpsc::channel(WAITING);
-        let (session, own, algorithm) = (self.clone(), id.clone(), wanted.blob.digest.algorithm());
-        let unpacking = tokio::task::spawn_blocking(move || session.unpack(&own, algorithm, download, receiver));
+        let (session, own, algorithm) = (self.clone(), name.clone(), wanted.blob.digest.algorithm());
+        let unpacking = tokio::task::spawn_blocking(move || session.unpack(own, algorithm, download, receiver));
         let fetched = self.fetch(wanted, sources, resumed, &sender, voice).await;
         drop(sender);
-        let arrived =
-            unpacking.await.map_err(|error| PullError::Broken(format!("the unpacking thread: {error}")))??;
-        self.judge(id, wanted, resumed, sources.len(), fetched, arrived)
+        let ended = unpacking.await;
+        let ended = ended.map_err(|error| PullError::Broken(format!("the unpacking thread: {error}")))?;
+        let (sapling, arrived) = ended?;
+        self.judge(sapling, wanted, resumed, sources.len(), fetched, arrived)
     }
 
     /// Sends what is still to come to the unpacker.
@@ -209,19 +222,22 @@ impl Session {
 
     /// Unpacks into the layer's own folder; nobody knows of it yet.
     fn unpack(
-        &self,
-        id: &LayerId,
+        self: &Arc<Self>,
+        name: Arc<Name>,
         algorithm: oci::Algorithm,
         download: Option<Download>,
         receiver: mpsc::Receiver<Bytes>,
-    ) -> Result<Arrived, PullError> {
-        self.clean(id)?;
-        let tree = self.store.layout().tree(id);
+    ) -> Result<(Sapling, Arrived), PullError> {
+        let id = name.id.clone();
+        self.clean(&id)?;
+        let sapling = Sapling { session: self.clone(), name, kept: AtomicBool::new(false) };
+        let tree = self.store.layout().tree(&id);
         fs::create_dir_all(&tree).map_err(|source| PullError::Io { call: "mkdir", path: tree.clone(), source })?;
-        let root = Root::open(&tree).map_err(|error| unpack_failed(id, error))?;
+        let root = Root::open(&tree).map_err(|error| unpack_failed(&id, error))?;
         let options = ApplyOptions { ids: self.ids(&tree), ..ApplyOptions::default() };
-        let split = self.store.create_split(id)?;
-        Ok(arrive(algorithm, download, receiver, &root, &options, split)?)
+        let split = self.store.create_split(&id)?;
+        let arrived = arrive(algorithm, download, receiver, &root, &options, split)?;
+        Ok((sapling, arrived))
     }
 
     /// Takes away what an earlier try of the same name left.
@@ -234,7 +250,7 @@ impl Session {
     /// Compares all that can be compared.
     fn judge(
         &self,
-        id: &LayerId,
+        sapling: Sapling,
         wanted: &Wanted,
         resumed: u64,
         sources: usize,
@@ -273,18 +289,18 @@ impl Session {
         }
         if !unpacked.whole {
             // It could not give the tar back: the registry has to, if anybody asks.
-            self.store.remove_split(id).map_err(PullError::from)?;
+            self.store.remove_split(&sapling.name.id).map_err(PullError::from)?;
         }
         let boot = store::boot_id().map_err(store::Error::from).map_err(PullError::from)?;
         let tree = Some(TreeForm { boot: Some(boot) });
-        let row = LayerRow { id: id.clone(), tree, blob: None, size: unpacked.size, created: unix_now() };
+        let row = LayerRow { id: sapling.name.id.clone(), tree, blob: None, size: unpacked.size, created: unix_now() };
         let variant = media_type_of(unpacked.compression).map(|media_type| Variant {
             media_type: media_type.to_owned(),
             blob: digest,
             size: wanted.blob.size,
         });
         let implied = unpacked.implied;
-        Ok(Made { row, diff_id: wanted.diff_id, implied, moved, variant, origin: wanted.origin.clone() })
+        Ok(Made { sapling, row, diff_id: wanted.diff_id, implied, moved, variant, origin: wanted.origin.clone() })
     }
 
     /// Writes the row: from here on the layer is there.
@@ -294,12 +310,9 @@ impl Session {
             index.put_variant(&layer.diff_id, variant)?;
             index.put_origins(&layer.origin, &[variant.blob], unix_now())?;
         }
-        Ok(index.put_layer_with_diff_id(&layer.row, &layer.diff_id)?)
-    }
-
-    /// Gives a layer up that came for nothing.
-    pub(super) fn discard(&self, layer: &Made) -> Result<(), PullError> {
-        self.clean(&layer.row.id)
+        index.put_layer_with_diff_id(&layer.row, &layer.diff_id)?;
+        layer.sapling.kept.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use store::{LayerId, Store};
 use sys::Root;
 
 use super::PullError;
-use super::layer::{Outcome, Session, Unsettled, Wanted, blocking};
+use super::layer::{Made, Outcome, Session, Wanted, blocking};
 use super::presence::{Form, Presence};
 use super::tell::{Voice, announce};
 use crate::cache::key::Chain;
@@ -44,7 +44,7 @@ pub(super) async fn bring(
     });
     let mut outcomes = futures_util::stream::iter(tasks).buffer_unordered(parallel.max(1));
     let (mut fresh, mut moved) = (Vec::new(), 0);
-    let mut unsettled: HashMap<DiffId, Unsettled> = HashMap::new();
+    let mut unsettled: HashMap<DiffId, Made> = HashMap::new();
     let mut failed = None;
     while let Some((diff_id, outcome)) = outcomes.next().await {
         match outcome {
@@ -54,7 +54,7 @@ pub(super) async fn bring(
                 moved += bytes;
             }
             Ok(Outcome::Unsettled(layer)) => {
-                moved += layer.made.moved;
+                moved += layer.moved;
                 unsettled.insert(diff_id, layer);
             }
             Err(error) => {
@@ -76,11 +76,11 @@ pub(super) async fn bring(
     }
 }
 
-/// Settles layers in their order, base first, and gives them rows. One whose lower layers did not come goes.
+/// Settles layers in their order, base first, and gives them rows. One whose lower layers did not come goes away.
 fn settle_all(
     session: &Session,
     order: &[Wanted],
-    mut unsettled: HashMap<DiffId, Unsettled>,
+    mut unsettled: HashMap<DiffId, Made>,
 ) -> Result<Vec<LayerId>, PullError> {
     let mut settled = Vec::new();
     let mut below: Vec<LayerId> = Vec::new();
@@ -91,12 +91,11 @@ fn settle_all(
         }
         if let Some(layer) = unsettled.remove(&wanted.diff_id) {
             if !complete {
-                session.discard(&layer.made)?;
                 continue;
             }
             settle(session, &layer, &below)?;
-            session.keep(&layer.made)?;
-            settled.push(layer.made.row.id.clone());
+            session.keep(&layer)?;
+            settled.push(layer.row.id.clone());
         }
         match usable(&session.store, &wanted.diff_id)? {
             Some(id) => below.push(id),
@@ -118,9 +117,9 @@ fn usable(store: &Store, diff_id: &DiffId) -> Result<Option<LayerId>, PullError>
 }
 
 /// Gives the directories that a layer's tar implied the attributes that they have below.
-fn settle(session: &Session, layer: &Unsettled, below: &[LayerId]) -> Result<(), PullError> {
+fn settle(session: &Session, layer: &Made, below: &[LayerId]) -> Result<(), PullError> {
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| PullError::Unpack {
-        layer: *layer.made.diff_id.digest(),
+        layer: *layer.diff_id.digest(),
         source: error,
     };
     let records = Records::new(&session.store)?;
@@ -128,9 +127,9 @@ fn settle(session: &Session, layer: &Unsettled, below: &[LayerId]) -> Result<(),
     let trees = layers.trees(&Chain(below.to_vec())).map_err(|error| failed(error.into()))?;
     let lowers: Vec<Root> =
         trees.iter().rev().map(Root::open).collect::<Result<_, _>>().map_err(|error| failed(error.into()))?;
-    let path = session.store.layout().tree(&layer.made.row.id);
+    let path = session.store.layout().tree(&layer.row.id);
     let tree = Root::open(&path).map_err(|error| failed(error.into()))?;
-    settle_implied(&tree, &layer.made.implied, &lowers, &session.ids(&path)).map_err(|error| failed(error.into()))
+    settle_implied(&tree, &layer.implied, &lowers, &session.ids(&path)).map_err(|error| failed(error.into()))
 }
 
 /// Tells of layers that are all there, as if they had been asked for.
