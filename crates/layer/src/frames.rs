@@ -141,7 +141,19 @@ impl Pieces for Frames {
     fn streaming<'a>(inner: Box<dyn BufRead + Send + 'a>) -> io::Result<Box<dyn Read + Send + 'a>> {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(inner)?;
         decoder.window_log_max(WINDOW)?;
-        Ok(Box::new(decoder))
+        Ok(Box::new(Bounded(decoder)))
+    }
+}
+
+/// Says in our words what the decoder says of windows.
+struct Bounded<R>(R);
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| match error.to_string().contains("too much memory") {
+            true => io::Error::new(error.kind(), format!("a window of more than {} MiB", 1 << (WINDOW - 20))),
+            false => error,
+        })
     }
 }
 

@@ -2,9 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Write};
 
-use estiba_layer::{Entry, Kind, TarReader, TarWriter, Toc};
+use estiba_layer::{Compression, Entry, Kind, Piece, SplitReader, SplitWriter, TarReader, TarWriter, Toc};
 use proptest::prelude::*;
 
 /// A name of one part: any bytes but NUL and slash, and nothing that means something.
@@ -100,6 +100,46 @@ fn survives(bytes: &[u8]) -> bool {
     }
 }
 
+/// The contents of files by path, as a tree would have them.
+type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Reads with a recorder, and says whether no path is named twice; `None` if it is no tar.
+fn split(bytes: &[u8]) -> Option<(Vec<u8>, Contents, bool)> {
+    let mut reader = TarReader::new(bytes).recording(SplitWriter::new(Vec::new()).unwrap());
+    let (mut contents, mut fits) = (BTreeMap::new(), true);
+    while let Some((entry, mut content)) = reader.next_entry().ok()? {
+        let mut bytes = Vec::new();
+        // Holes of terabytes are not what is tested here.
+        if entry.size > 1 << 20 {
+            return None;
+        }
+        content.read_to_end(&mut bytes).ok()?;
+        if entry.kind == Kind::File {
+            fits &= contents.insert(entry.path, bytes).is_none();
+        }
+    }
+    let (_, recorder) = reader.finish_recorded().ok()?;
+    Some((recorder.finish(fits).unwrap(), contents, fits))
+}
+
+fn put_together(split: &[u8], contents: &Contents) -> Option<Vec<u8>> {
+    let mut reader = SplitReader::new(split).ok()?;
+    let mut out = Vec::new();
+    while let Some(piece) = reader.next_piece().ok()? {
+        match piece {
+            Piece::Bytes(bytes) => out.extend_from_slice(bytes),
+            Piece::Zeros(count) => out.resize(out.len() + usize::try_from(count).ok()?, 0),
+            Piece::File { path, size } => out.extend_from_slice(contents.get(path)?.get(..size as usize)?),
+            Piece::Runs { path, extents } => {
+                for run in extents {
+                    out.extend_from_slice(contents.get(path)?.get(run.offset as usize..)?.get(..run.length as usize)?);
+                }
+            }
+        }
+    }
+    Some(out)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -122,6 +162,52 @@ proptest! {
         for record in toc.entries().iter().filter(|record| record.entry.kind == Kind::File) {
             let content = &bytes[record.offset as usize..][..record.entry.size as usize];
             prop_assert_eq!(record.content.unwrap(), oci::Digest::sha256(content));
+        }
+    }
+
+    #[test]
+    fn a_split_and_contents_are_the_tar(
+        entries in prop::collection::vec(entry(), 0..6),
+        tail in prop::collection::vec(prop_oneof![3 => Just(0), 1 => any::<u8>()], 0..3000),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        let mut bytes = [write(&entries), tail].concat();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let block = at / 512 * 512;
+            if block + 512 <= bytes.len() {
+                reseal(&mut bytes[block..][..512]);
+            }
+        }
+        if let Some((split, contents, fits)) = split(&bytes) {
+            let made = put_together(&split, &contents);
+            let right = if fits { made.as_ref() == Some(&bytes) } else { made.is_none() };
+            prop_assert!(right, "{} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn damaged_splits_and_members_never_panic(
+        content in prop::collection::vec(any::<u8>(), 0..3000),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (split, contents, _) = split(&write(&[])).unwrap();
+        for format in [Compression::Gzip, Compression::Zstd] {
+            let mut encoder = format.encoder(Vec::new(), None).unwrap();
+            encoder.write_all(&content).unwrap();
+            let mut streams = [encoder.finish().unwrap(), split.clone()];
+            for stream in &mut streams {
+                for (at, byte) in &damage {
+                    let at = at.index(stream.len());
+                    stream[at] = *byte;
+                }
+            }
+            let [stream, split] = streams;
+            if let Ok((_, mut decoder)) = Compression::detecting(Box::new(&stream[..])) {
+                let _ = decoder.read_to_end(&mut Vec::new());
+            }
+            let _ = put_together(&split, &contents);
         }
     }
 
