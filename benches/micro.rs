@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use frontend::{Options, Plan, Provided, SourceText};
-use layer::{Entry, Kind, TarWriter};
+use layer::{Compression, Entry, Kind, TarWriter};
 use oci::{Digest, HashingWriter, ImageConfig, Platform, Raw};
 
 fn main() {
@@ -91,6 +91,66 @@ fn apply(bencher: Bencher) {
     bencher.counter(ItemsCount::new(FILES)).with_inputs(|| tempfile::tempdir().unwrap()).bench_values(|dir| {
         let root = sys::root::Root::open(dir.path()).unwrap();
         runtime::tree::apply(&tar[..], &root, &runtime::tree::ApplyOptions::default()).unwrap();
+        dir
+    });
+}
+
+/// Lines as logs have them, and bytes that won't shrink: half and half.
+fn half_text(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let mut bytes = Vec::with_capacity(length + 100);
+    while bytes.len() < length / 2 {
+        let line = format!("2026-11-22T07:25:{:02} info id={:08x} took {} ms\n", next() % 60, next(), next() % 1000);
+        bytes.extend_from_slice(line.as_bytes());
+    }
+    while bytes.len() < length {
+        bytes.extend_from_slice(&(next() as u32).to_le_bytes()[..3]);
+    }
+    bytes
+}
+
+const STREAM: usize = 32 << 20;
+
+fn compressed(compression: Compression, threads: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = compression.encoder_on(threads, Vec::new(), None).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// What a push does to a layer.
+#[divan::bench(args = [1, 2], consts = [false, true], sample_count = 5, sample_size = 1)]
+fn compress<const ZSTD: bool>(bencher: Bencher, threads: usize) {
+    let bytes = half_text(STREAM);
+    let compression = if ZSTD { Compression::Zstd } else { Compression::Gzip };
+    bencher.counter(BytesCount::new(STREAM)).bench(|| compressed(compression, threads, &bytes));
+}
+
+/// What a pull does to a layer that a push made.
+#[divan::bench(consts = [false, true], sample_count = 5, sample_size = 1)]
+fn decompress<const ZSTD: bool>(bencher: Bencher) {
+    let blob = compressed(if ZSTD { Compression::Zstd } else { Compression::Gzip }, 2, &half_text(STREAM));
+    bencher.counter(BytesCount::new(STREAM)).bench(|| {
+        let (_, mut decoder) = Compression::detecting(Box::new(&blob[..])).unwrap();
+        io::copy(&mut decoder, &mut io::sink()).unwrap()
+    });
+}
+
+/// A compressed layer of 2,000 small files onto the disk, and its tar from there again.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn unpack_and_assemble(bencher: Bencher) {
+    let mut tar = Vec::new();
+    write_tar(&mut tar, &[b'x'; 1024]).unwrap();
+    let blob = compressed(Compression::Gzip, 2, &tar);
+    bencher.counter(ItemsCount::new(FILES)).with_inputs(|| tempfile::tempdir().unwrap()).bench_values(|dir| {
+        let root = sys::root::Root::open(dir.path()).unwrap();
+        let options = runtime::tree::ApplyOptions::default();
+        let (unpacked, split) = runtime::tree::unpack_recorded(&blob[..], &root, &options, Vec::new()).unwrap();
+        let (diff_id, _, _) = runtime::tree::assemble(&split[..], &root, io::sink()).unwrap();
+        assert_eq!(diff_id, unpacked.diff_id);
         dir
     });
 }

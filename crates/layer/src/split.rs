@@ -160,7 +160,7 @@ impl<W: Write> SplitWriter<W> {
             return Ok(());
         }
         if self.zeros > 0 {
-            if self.zeros >= ZEROS as u64 {
+            if self.zeros >= ZEROS as u64 || self.gathered.len() + ZEROS > PIECE {
                 self.settle()?;
             }
             self.gathered.resize(self.gathered.len() + self.zeros as usize, 0);
@@ -373,4 +373,48 @@ impl<R: Read> SplitReader<R> {
 /// Whether the content of what an archive calls this kind is taken from the tree.
 pub(crate) fn is_content(kind: Kind, size: u64) -> bool {
     kind == Kind::File && size > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes and zeros of all lengths around those at which pieces end.
+    #[test]
+    fn bytes_are_the_same_however_they_come() {
+        let mut bytes = Vec::new();
+        for number in 0..400_u32 {
+            bytes.resize(bytes.len() + (number * 7 % 41) as usize, 0);
+            bytes.extend(std::iter::repeat_n(number as u8 | 1, (number * 11 % 500) as usize));
+        }
+        bytes.extend(std::iter::repeat_n(9, PIECE - 3));
+        bytes.extend([0; 20]);
+        bytes.extend(std::iter::repeat_n(9, 2 * PIECE + 1));
+        for step in [1, 10, 511, 512, 513, 4096, PIECE, bytes.len()] {
+            let mut writer = SplitWriter::new(Vec::new()).unwrap();
+            bytes.chunks(step).for_each(|part| writer.bytes(part).unwrap());
+            let split = writer.finish(true).unwrap();
+            let mut reader = SplitReader::new(&split[..]).unwrap();
+            let mut found = Vec::new();
+            while let Some(piece) = reader.next_piece().unwrap() {
+                match piece {
+                    Piece::Bytes(bytes) => found.extend_from_slice(bytes),
+                    Piece::Zeros(count) => found.resize(found.len() + count as usize, 0),
+                    piece => panic!("{piece:?}"),
+                }
+            }
+            assert!(found == bytes, "{step}");
+        }
+    }
+
+    #[test]
+    fn paths_that_lead_elsewhere_are_refused() {
+        for path in [&b"../a"[..], b"/a", b"a//b", b"", b"a/.", b"a\0b"] {
+            let mut writer = SplitWriter::new(Vec::new()).unwrap();
+            writer.content(path, 1, &[]).unwrap();
+            let split = writer.finish(true).unwrap();
+            let found = SplitReader::new(&split[..]).unwrap().next_piece().map(|_| ());
+            assert!(matches!(found, Err(SplitError::Damaged(1))), "{path:?}");
+        }
+    }
 }
