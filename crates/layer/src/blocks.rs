@@ -7,8 +7,6 @@ use crate::ordered::{Block, Ordered, Work};
 
 /// How much compressed input is held: less would mean many small reads, more nothing.
 const INPUT: usize = 128 * 1024;
-/// More threads than this would be more memory than a stream is worth.
-const MOST_THREADS: usize = 4;
 
 /// Compresses what is written in blocks of one size.
 #[derive(Debug)]
@@ -24,8 +22,9 @@ pub(crate) struct Blocks<W: Write, K: Work> {
 }
 
 impl<W: Write, K: Work> Blocks<W, K> {
+    /// Blocks of `size`, each thread with its own `make(level)`.
     pub(crate) fn new(inner: W, threads: usize, size: usize, level: i32, make: fn(i32) -> K) -> Blocks<W, K> {
-        let ordered = Ordered::new(threads.clamp(1, MOST_THREADS), level, make);
+        let ordered = Ordered::new(threads.max(1), level, make);
         Blocks { inner, ordered, filling: Block::default(), size, begun: false, failed: false }
     }
 

@@ -119,11 +119,23 @@ impl Compression {
             Compression::None => Ok(Encoder(Coder::None(inner))),
             Compression::Gzip => {
                 let level = level.unwrap_or(gzip::LEVEL).clamp(0, gzip::BEST);
-                Ok(Encoder(Coder::Gzip(Blocks::new(inner, threads, gzip::BLOCK, level, Deflate::new))))
+                Ok(Encoder(Coder::Gzip(Blocks::new(
+                    inner,
+                    threads.min(gzip::THREADS),
+                    gzip::BLOCK,
+                    level,
+                    Deflate::new,
+                ))))
             }
             Compression::Zstd => {
                 let level = level.unwrap_or(frames::LEVEL);
-                Ok(Encoder(Coder::Zstd(Blocks::new(inner, threads, frames::BLOCK, level, Compress::new))))
+                Ok(Encoder(Coder::Zstd(Blocks::new(
+                    inner,
+                    threads.min(frames::THREADS),
+                    frames::BLOCK,
+                    level,
+                    Compress::new,
+                ))))
             }
             Compression::Bzip2 | Compression::Xz => Err(CompressionError::NoEncoder(self.name())),
         }

@@ -17,6 +17,9 @@ pub(crate) const BLOCK: usize = 2 << 20;
 /// zstd's own default.
 pub(crate) const LEVEL: i32 = 3;
 
+/// More threads would be more memory than a stream is worth: each has a block and what becomes of it.
+pub(crate) const THREADS: usize = 3;
+
 /// The largest window that is decoded, as a power of two: 128 MiB, what `zstd -d` takes without being told more.
 const WINDOW: u32 = 27;
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -95,8 +98,7 @@ pub(crate) struct Frames;
 
 impl Pieces for Frames {
     type Work = Decompress;
-    /// Frames are twice as large as gzip's members.
-    const THREADS: usize = 2;
+    const THREADS: usize = THREADS;
 
     fn work(_: i32) -> Decompress {
         Decompress(Decompressor::new())

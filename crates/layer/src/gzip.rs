@@ -28,6 +28,9 @@ pub(crate) const LEVEL: i32 = 1;
 /// libdeflate's.
 pub(crate) const BEST: i32 = 12;
 
+/// More threads would be more memory than a stream is worth: each has a block and what becomes of it.
+pub(crate) const THREADS: usize = 4;
+
 /// A member's header, up to its length.
 const START: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 0xff, 8, 0, b'E', b'S', 4, 0];
 const HEADER: usize = START.len() + 4;
@@ -173,7 +176,7 @@ pub(crate) struct Members;
 
 impl Pieces for Members {
     type Work = Inflate;
-    const THREADS: usize = 4;
+    const THREADS: usize = THREADS;
 
     fn work(_: i32) -> Inflate {
         Inflate(Decompressor::new())

@@ -55,9 +55,10 @@ impl<W: Work> Ordered<W> {
         self.running.is_none()
     }
 
-    /// Whether another block would only wait: each thread has one, and one more lies ready.
+    /// Whether each thread has a block: more would be memory and no more speed, as taking one and giving the next is
+    /// quick beside the work. (Of one thread, one block is worked on and one lies ready.)
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() > self.threads
+        self.waiting.len() >= self.threads.max(2)
     }
 
     /// An empty block, used before if there is one.
