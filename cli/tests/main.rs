@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod architecture;
+mod attach;
 mod build;
 mod completions;
+mod copy;
+mod delete;
 mod df;
 mod doctor;
 mod history;
@@ -15,9 +18,11 @@ mod inspect;
 mod load;
 mod login;
 mod man;
+mod manifest;
 mod prune;
 mod pull;
 mod push;
+mod referrers;
 mod registry;
 mod rmi;
 mod run;
@@ -25,6 +30,7 @@ mod rungs;
 mod runner;
 mod save;
 mod tag;
+mod tags;
 mod usage;
 mod version;
 mod wire;

@@ -137,7 +137,7 @@ async fn explain(error: CopyError, client: &Client, reference: &Reference, of_a_
             .hint("this registry deletes no tags, or nothing at all")
             .hint(format!("`estiba delete --manifest {}` deletes the image with all of its tags", reference.familiar())),
         Some(405) => explained.hint(
-            "deleting is switched off at this registry: `storage.delete.enabled` of distribution, `delete` of `estiba registry`",
+            "deleting is switched off at this registry: `storage.delete.enabled` of distribution, `[storage] delete` of `estiba registry`",
         ),
         Some(404) => remedy::with_near_tags(explained, client, reference).await,
         _ => explained,

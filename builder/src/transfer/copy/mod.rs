@@ -93,14 +93,14 @@ pub async fn copy(hands: &Hands<'_>, from: &Place, to: &Place, options: &CopyOpt
             out_of_store(hands, store, &stored::find(store, name)?, to, options).await
         }
         (Place::DockerArchive { file, reference }, to) => match new_archive(file, reference.as_ref()).await? {
-            Some(archive) => carried(hands, &archive, to, options).await,
+            Some(archive) => carried(hands, (&archive, from), to, options).await,
             None => {
                 let store = store_for("")?;
                 let digest = stored::import_from(store, from, &CopyOptions { all: false, ..options.clone() }).await?;
                 out_of_store(hands, store, &digest, to, options).await
             }
         },
-        (from, to) => carried(hands, from, to, options).await,
+        (from, to) => carried(hands, (from, from), to, options).await,
     }
 }
 
@@ -150,9 +150,19 @@ async fn out_of_store(
     between(hands, &source, (&format!("store:{manifest}"), to), options).await
 }
 
-async fn carried(hands: &Hands<'_>, from: &Place, to: &Place, options: &CopyOptions) -> Result<Copied, CopyError> {
+/// Opens `from` and carries what is there; `shown` is how the user wrote it.
+async fn carried(
+    hands: &Hands<'_>,
+    (from, shown): (&Place, &Place),
+    to: &Place,
+    options: &CopyOptions,
+) -> Result<Copied, CopyError> {
     let source = Source::open(hands, from).await?;
-    between(hands, &source, (&from.to_string(), to), options).await
+    let name = match shown {
+        Place::Registry(reference) => reference.to_string(),
+        other => other.to_string(),
+    };
+    between(hands, &source, (&name, to), options).await
 }
 
 async fn between(

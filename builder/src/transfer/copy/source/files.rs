@@ -10,7 +10,7 @@ use sys::Root;
 use super::member::{Member, MemberBlob};
 use super::tar::Members;
 use crate::transfer::copy::document::{Document, Parsed};
-use crate::transfer::copy::{CopyError, Which};
+use crate::transfer::copy::{CopyError, Which, fallback};
 
 /// The annotation that names an image in a layout.
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -120,17 +120,18 @@ impl Layout {
         self.blob_member(&descriptor.digest)?.blob(descriptor)
     }
 
-    /// What index.json lists and refers to `subject`.
-    pub(super) fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, CopyError> {
+    /// What index.json lists and refers to a manifest.
+    pub(super) fn referrers(&self, subject_digest: &Digest) -> Result<Vec<Descriptor>, CopyError> {
         let mut found: Vec<Descriptor> = Vec::new();
         for descriptor in self.index.manifests.iter().take(MAX_LOOKED_AT) {
-            let refers_to = match self.document(descriptor)?.parse()? {
+            let document = self.document(descriptor)?;
+            let subject = match document.parse()? {
                 Parsed::Image(manifest) => manifest.subject,
                 Parsed::Index(index) => index.subject,
             };
             let known = found.iter().any(|one| one.digest == descriptor.digest);
-            if !known && refers_to.is_some_and(|named| named.digest == *subject) {
-                found.push(descriptor.clone());
+            if !known && subject.is_some_and(|named| named.digest == *subject_digest) {
+                found.push(fallback::describe(&document)?);
             }
         }
         Ok(found)
