@@ -20,7 +20,8 @@ fn files_types_and_annotations() {
     let server = Server::start(&env, &[]);
     let name = format!("{}/app", server.address);
     env.ok(&["copy", "-q", "oci:odd:one", &name]);
-    let arguments = ["--artifact-type", "example/notes", "--annotation", "by=ann", &name, "notes.txt:text/plain", "a:b/c"];
+    let arguments =
+        ["--artifact-type", "example/notes", "--annotation", "by=ann", &name, "notes.txt:text/plain", "a:b/c"];
     let said = env.ok(&[&["attach", "-q"], &arguments[..]].concat());
     let digest = said.trim();
     let manifest = env.ok(&["manifest", "inspect", "--raw", &format!("{name}@{digest}")]);

@@ -60,7 +60,8 @@ impl<'e> Layout<'e> {
 pub(crate) fn odd(env: &Env) -> String {
     let layout = Layout::new(env, "odd");
     let host = oci::Platform::host().architecture;
-    let images = [layout.image(&host, b"this layer is no tar, which is nobody's concern"), layout.image("s390x", b"another")];
+    let images =
+        [layout.image(&host, b"this layer is no tar, which is nobody's concern"), layout.image("s390x", b"another")];
     let text = format!("{{\"manifests\" :[ {},{}], \"schemaVersion\":2}}\n", images[0], images[1]);
     let index = layout.blob("application/vnd.oci.image.index.v1+json", text.as_bytes());
     layout.finish(&[("multi", &index), ("one", &images[1])]);
@@ -128,7 +129,8 @@ fn names_live_side_by_side_in_a_layout() {
     env.ok(&["copy", "-q", "oci:odd:one", "oci:out:second"]);
     env.ok(&["copy", "-q", "oci:odd:one", "oci:out:first"]);
     let names = |folder: &str| -> Vec<(String, String)> {
-        let index: Value = serde_json::from_slice(&fs::read(env.work().join(folder).join("index.json")).unwrap()).unwrap();
+        let index: Value =
+            serde_json::from_slice(&fs::read(env.work().join(folder).join("index.json")).unwrap()).unwrap();
         let entries = index["manifests"].as_array().unwrap().iter().map(|entry| {
             let name = entry["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap_or("-");
             (name.to_owned(), entry["digest"].as_str().unwrap().to_owned())
@@ -168,7 +170,10 @@ fn what_is_not_what_it_says_goes_nowhere() {
     std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
     env.fails(1, &["copy", "oci:odd:one", "oci:out:x"]);
     let left = files_below(&env.work());
-    let visible = |path: &&String| path.starts_with("out") && (path.contains(layer.hex()) || path.ends_with("index.json") || path.ends_with(".tar"));
+    let visible = |path: &&String| {
+        path.starts_with("out")
+            && (path.contains(&layer.hex()) || path.ends_with("index.json") || path.ends_with(".tar"))
+    };
     assert_eq!(left.iter().filter(|path| !path.contains("/.")).find(visible), None, "{left:?}");
     assert!(env.fails(1, &["tags", &target]).contains("404"));
 }
@@ -195,7 +200,9 @@ fn a_partial_blob_is_taken_up_again_or_thrown_away() {
 fn the_store_is_a_place_like_others() {
     let Some(env) = Env::with_busybox() else { return };
     let id = env.ok(&["images", "-q", "--no-trunc"]);
-    for (to, load) in [("docker-archive:d.tar:app:1", "d.tar"), ("oci-archive:o.tar:1", "o.tar"), ("oci:layout:1", "layout")] {
+    for (to, load) in
+        [("docker-archive:d.tar:app:1", "d.tar"), ("oci-archive:o.tar:1", "o.tar"), ("oci:layout:1", "layout")]
+    {
         env.ok(&["copy", "-q", "store:busybox", to]);
         env.ok(&["load", "-q", "-i", load]);
         env.ok(&["copy", "-q", to, "store:again"]);
@@ -203,7 +210,10 @@ fn the_store_is_a_place_like_others() {
     }
     assert_eq!(env.ok(&["images", "-q", "--no-trunc", "app:1"]), id);
     let absent = env.fails(1, &["copy", "store:bosybux", "oci:x"]);
-    assert!(absent.contains("store:bosybux: no image is called so; there is") && absent.contains("busybox:latest"), "{absent}");
+    assert!(
+        absent.contains("store:bosybux: no image is called so; there is") && absent.contains("busybox:latest"),
+        "{absent}"
+    );
     assert!(env.fails(1, &["copy", "store:busybox", "store:x"]).contains("`estiba tag`"));
 }
 

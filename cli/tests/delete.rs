@@ -35,7 +35,10 @@ fn where_deleting_is_off() {
     let server = Server::start(&env, &["--config", "r.toml"]);
     let name = format!("{}/app", server.address);
     let digest = env.ok(&["copy", "-q", "oci:odd:one", &name]).trim().to_owned();
-    assert!(env.fails(1, &["delete", &format!("{name}:latest")]).contains("this registry deletes no tags, or nothing at all"));
+    assert!(
+        env.fails(1, &["delete", &format!("{name}:latest")])
+            .contains("this registry deletes no tags, or nothing at all")
+    );
     assert!(env.fails(1, &["delete", &format!("{name}@{digest}")]).contains("deleting is switched off"));
     assert_eq!(env.ok(&["tags", &name]), "latest\n");
 }

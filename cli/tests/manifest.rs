@@ -56,7 +56,10 @@ fn an_index_is_made_changed_and_removed() {
     assert_eq!(index(&env), first);
     env.ok(&["manifest", "annotate", "--arch", "arm", "--variant", "v7", "--annotation", "a=b", &list, "linux/s390x"]);
     let second = index(&env);
-    assert_eq!((platform(&second["manifests"][1]).as_str(), &second["manifests"][1]["platform"]["variant"]), ("arm", &"v7".into()));
+    assert_eq!(
+        (platform(&second["manifests"][1]).as_str(), &second["manifests"][1]["platform"]["variant"]),
+        ("arm", &"v7".into())
+    );
     assert_eq!(second["manifests"][1]["annotations"]["a"], "b");
     let digest = second["manifests"][1]["digest"].as_str().unwrap();
     env.ok(&["manifest", "remove", &list, &digest[..15]]);
@@ -67,4 +70,27 @@ fn an_index_is_made_changed_and_removed() {
     assert_eq!(platform(&index(&env)["manifests"][1]), "riscv64");
     assert_eq!(env.ok(&["manifest", "rm", &list]), format!("Removed manifest list {list}\n"));
     env.fails(1, &["manifest", "inspect", &format!("store:{list}")]);
+}
+
+#[test]
+fn an_index_goes_to_a_registry_after_its_images() {
+    let Some(env) = Env::with_busybox() else { return };
+    odd(&env);
+    let server = Server::start(&env, &[]);
+    let at = |name: &str| format!("{}/{name}", server.address);
+    let foreign = env.ok(&["copy", "-q", "oci:odd:one", &at("there/app:s390x")]);
+    env.ok(&["manifest", "create", &at("app:1"), "busybox", &at("there/app:s390x")]);
+    let said = env.run(&["manifest", "push", &at("app:1")]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let digest = said.stdout.trim().rsplit_once('@').unwrap().1.to_owned();
+    let index: Value = serde_json::from_str(&env.ok(&["manifest", "inspect", &at("app:1")])).unwrap();
+    let entries = index["manifests"].as_array().unwrap();
+    assert_eq!(entries.len(), 2);
+    // What came of a registry is there byte for byte.
+    assert_eq!(entries[1]["digest"].as_str(), Some(foreign.trim()));
+    assert_eq!(entries[1]["platform"]["architecture"], "s390x");
+    assert_eq!(env.ok(&["copy", "-q", "-a", &at("app:1"), "oci:all"]), format!("{digest}\n"));
+    let elsewhere = env.ok(&["manifest", "push", "-q", "--rm", &at("app:1"), &at("copy:2")]);
+    assert_eq!(elsewhere, format!("{digest}\n"));
+    assert!(env.fails(1, &["manifest", "push", &at("app:1")]).contains("no index is called so"));
 }

@@ -14,9 +14,26 @@ fn what_refers_to_an_image_is_listed_and_copied() {
     let server = Server::start(&env, &[]);
     let at = |name: &str| format!("{}/{name}", server.address);
     env.ok(&["copy", "-q", "-a", "oci:odd:multi", &at("app:1")]);
-    let sbom = env.ok(&["attach", "-q", "--artifact-type", "application/spdx+json", &at("app:1"), "sbom.json:application/json"]);
+    let sbom = env.ok(&[
+        "attach",
+        "-q",
+        "--artifact-type",
+        "application/spdx+json",
+        &at("app:1"),
+        "sbom.json:application/json",
+    ]);
     let sbom = sbom.trim();
-    env.ok(&["attach", "-q", "--artifact-type", "example/mark", "--platform", "linux/s390x", "-a", "ok=yes", &at("app:1")]);
+    env.ok(&[
+        "attach",
+        "-q",
+        "--artifact-type",
+        "example/mark",
+        "--platform",
+        "linux/s390x",
+        "-a",
+        "ok=yes",
+        &at("app:1"),
+    ]);
     let seal = env.ok(&["attach", "-q", "--artifact-type", "example/seal", &format!("{}@{sbom}", at("app"))]);
     let listed = env.ok(&["referrers", &at("app:1")]);
     assert_eq!(listed.lines().count(), 2, "{listed}");
