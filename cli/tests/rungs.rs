@@ -8,6 +8,9 @@ use std::process::{Command, Output};
 use fixtures::User;
 use tempfile::TempDir;
 
+use crate::registry::serve::Server;
+use crate::runner::Env;
+
 /// A user's own folder, with the binary and a base image.
 struct Home {
     user: User,
@@ -31,14 +34,18 @@ impl Home {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    fn run_in(&self, store: &str, arguments: &[&str]) -> Output {
         let mut command: Command = self.user.command("env");
-        command.arg(format!("ESTIBA_ROOT={}", self.path("store"))).arg(&self.binary).args(arguments);
+        command.arg(format!("ESTIBA_ROOT={}", self.path(store))).arg(&self.binary).args(arguments);
         command.output().unwrap()
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
+        self.ok_in("store", arguments)
+    }
+
+    fn ok_in(&self, store: &str, arguments: &[&str]) -> String {
+        let output = self.run_in(store, arguments);
         assert!(output.status.success(), "{} {arguments:?}: {output:#?}", self.user.name);
         String::from_utf8(output.stdout).unwrap()
     }
@@ -73,7 +80,30 @@ fn whole_road(home: &Home, rung: &str) {
     home.build(DOCKERFILE, &["-o", &exported]);
     let owner = fs::metadata(Path::new(&exported).join("b")).unwrap().uid();
     assert_eq!(owner, home.user.uid, "exported files are the caller's");
+    to_a_registry_and_back(home, rung);
     home.ok(&["rmi", "app"]);
+}
+
+/// Owners, and the digest, survive the way through a registry into another store.
+fn to_a_registry_and_back(home: &Home, rung: &str) {
+    let env = Env::new();
+    let server = Server::start(&env, &[]);
+    let name = format!("{}/app:v1", server.address);
+    let digest = home.ok(&["push", "-q", "app", &name]);
+    assert_eq!(home.ok(&["push", "-q", "app", &name]), digest);
+    assert_eq!(home.ok_in("pulled", &["pull", "-q", &name]), digest);
+    if rung != "single-id" {
+        // There `stat` by a path shows the one id that is.
+        let stat = ["run", "--rm", &name, "stat", "-c", "%u:%g", "/a", "/b"];
+        assert_eq!(home.ok_in("pulled", &stat), "33:33\n33:33\n");
+    }
+    let again = format!("{}/again:v1", server.address);
+    assert_eq!(home.ok_in("pulled", &["push", "-q", &name, &again]), digest, "what was pulled is pushed as it was");
+    assert_eq!(home.ok_in("lazy", &["run", "--rm", "-q", &again, "cat", "/b"]), "a\n");
+    let dockerfile = format!("FROM {name}\nRUN cat /b >/c\n");
+    fs::write(home.dir.path().join("context/Dockerfile"), dockerfile).unwrap();
+    home.ok_in("built", &["build", "-q", "--push", "-t", &again, &home.path("context")]);
+    assert_eq!(home.ok_in("lazy", &["run", "--rm", "-q", "--pull=always", &again, "cat", "/c"]), "a\n");
 }
 
 #[test]
