@@ -110,7 +110,7 @@ mod tests {
             [
                 "pulling docker.io/library/app:1",
                 "e3b0c44298fc: resumed at 10MB",
-                "e3b0c44298fc: 60% of 50MB, 1.67MB/s, 12s left, resumed at 10MB",
+                "e3b0c44298fc: 60% of 50MB, 1.73MB/s, 12s left, resumed at 10MB",
                 "e3b0c44298fc: trying again: reset",
                 "e3b0c44298fc: pulled 40MB in 29.0s",
                 "pulled docker.io/library/app:1: 40MB in 30.0s",
