@@ -31,12 +31,16 @@ impl World {
         Some(Self { busybox, sandbox: Sandbox { probe, spawner } })
     }
 
+    pub(crate) fn busybox(&self) -> &Path {
+        &self.busybox
+    }
+
     /// A place of its own for one case.
     pub(crate) fn bench(&self) -> Bench<'_> {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path().join("store")).unwrap();
         fs::create_dir(dir.path().join("context")).unwrap();
-        let mut bench = Bench { world: self, dir, store, base: None };
+        let mut bench = Bench { world: self, dir, store, base: None, client: None };
         let tar = fixtures::Layer::busybox(&self.busybox).finish();
         bench.base = Some(bench.image(&[tar]));
         bench
@@ -49,6 +53,8 @@ pub(crate) struct Bench<'w> {
     dir: tempfile::TempDir,
     pub(crate) store: Store,
     base: Option<(Digest, ImageConfig)>,
+    /// Fetches what a base lacks.
+    pub(crate) client: Option<remote::Client>,
 }
 
 /// What a build did.
@@ -144,6 +150,11 @@ impl Bench<'_> {
         (manifest, config)
     }
 
+    /// Lets plans stand on another image.
+    pub(crate) fn stand_on(&mut self, manifest: Digest, config: ImageConfig) {
+        self.base = Some((manifest, config));
+    }
+
     pub(crate) fn sandbox(&self) -> &Sandbox {
         &self.world.sandbox
     }
@@ -194,7 +205,7 @@ impl Bench<'_> {
         let (sender, receiver) = mpsc::channel();
         // A request crosses a memfd in real life.
         let request: Request = serde_json::from_slice(&serde_json::to_vec(&request).unwrap()).unwrap();
-        let result = builder::run_in(&request, &self.store, Some(&self.world.sandbox), None, sender, cancel);
+        let result = builder::run_in(&request, &self.store, Some(&self.world.sandbox), self.client.as_ref(), sender, cancel);
         Told { result, events: receiver.into_iter().collect() }
     }
 

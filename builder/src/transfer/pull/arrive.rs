@@ -14,9 +14,10 @@ use runtime::tree::{ApplyError, ApplyOptions, Unpacked, unpack_recorded};
 use rustix::io::Errno;
 use store::Download;
 use sys::Root;
-use tokio::sync::mpsc;
 
-/// What is hashed and handed on at a time, at least where there is so much: less would be many small wakes.
+use super::feed;
+
+/// What is read of a download at a time.
 const CHUNK: usize = 256 * 1024;
 /// Chunks that wait for the unpacker.
 const WAITING: usize = 2;
@@ -35,7 +36,7 @@ pub(super) struct Arrived {
 pub(super) fn arrive(
     algorithm: oci::Algorithm,
     mut download: Option<Download>,
-    mut incoming: mpsc::Receiver<Bytes>,
+    mut incoming: feed::Receiver,
     tree: &Root,
     options: &ApplyOptions,
     split: std::fs::File,
@@ -77,12 +78,12 @@ impl Inlet<'_> {
     fn run(
         mut self,
         download: &mut Option<Download>,
-        incoming: &mut mpsc::Receiver<Bytes>,
+        incoming: &mut feed::Receiver,
     ) -> Result<Option<(Digest, u64)>, store::Error> {
         if let Some(download) = download {
             self.replay(download)?;
         }
-        while let Some(bytes) = gather(incoming) {
+        while let Some(bytes) = incoming.take() {
             if let Some(kept) = download
                 && kept.append(&bytes).is_err()
             {
@@ -128,24 +129,6 @@ impl Inlet<'_> {
         }
         !(self.sender.is_none() && self.stop.load(Ordering::Relaxed))
     }
-}
-
-/// The next bytes, and those that are there already; `None` at the end.
-fn gather(incoming: &mut mpsc::Receiver<Bytes>) -> Option<Bytes> {
-    let first = incoming.blocking_recv()?;
-    if first.len() >= CHUNK {
-        return Some(first);
-    }
-    let Ok(second) = incoming.try_recv() else { return Some(first) };
-    let mut bytes = Vec::with_capacity(2 * CHUNK);
-    bytes.extend_from_slice(&first);
-    bytes.extend_from_slice(&second);
-    while bytes.len() < CHUNK
-        && let Ok(more) = incoming.try_recv()
-    {
-        bytes.extend_from_slice(&more);
-    }
-    Some(bytes.into())
 }
 
 /// The unpacker's end, as a reader.

@@ -6,18 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use layer::Compression;
 use oci::{Descriptor, DiffId, Digest, media_type};
 use remote::{Fetch, ReadAhead, Repository};
 use runtime::tree::{ApplyOptions, IdPolicy};
 use store::{Download, KeyLock, LayerId, LayerRow, Lease, Origin, Store, TreeForm, Variant};
 use sys::Root;
-use tokio::sync::mpsc;
 
 use super::PullError;
 use super::arrive::{Arrived, arrive};
 use super::documents::is_foreign;
+use super::feed;
 use super::presence::{Form, Presence};
 use super::tell::Voice;
 use crate::build::unix_now;
@@ -26,8 +25,6 @@ use crate::transfer::event::{Sink, Step};
 
 /// Layers of this size on are kept while they come, so that the next try need not begin anew.
 const KEPT_FROM: u64 = 8 << 20;
-/// Chunks of a connection that wait to be hashed: some 400 KiB each at most.
-const WAITING: usize = 4;
 /// How often we look whether another process has finished.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -185,7 +182,7 @@ impl Session {
         if resumed > 0 {
             voice.say(Step::Resumed { at: resumed });
         }
-        let (sender, receiver) = mpsc::channel(WAITING);
+        let (sender, receiver) = feed::channel();
         let (session, own, algorithm) = (self.clone(), name.clone(), wanted.blob.digest.algorithm());
         let unpacking = tokio::task::spawn_blocking(move || session.unpack(own, algorithm, download, receiver));
         let fetched = self.fetch(wanted, sources, resumed, &sender, voice).await;
@@ -202,7 +199,7 @@ impl Session {
         wanted: &Wanted,
         sources: &[Repository],
         resumed: u64,
-        sender: &mpsc::Sender<Bytes>,
+        sender: &feed::Sender,
         voice: &mut Voice,
     ) -> Result<u64, remote::Error> {
         let size = wanted.blob.size;
@@ -212,7 +209,7 @@ impl Session {
             for why in fetch.troubles() {
                 voice.say(Step::Retried { why });
             }
-            if sender.send(bytes).await.is_err() {
+            if !sender.send(bytes).await {
                 break;
             }
             voice.moved(fetch.position(), size);
@@ -226,7 +223,7 @@ impl Session {
         name: Arc<Name>,
         algorithm: oci::Algorithm,
         download: Option<Download>,
-        receiver: mpsc::Receiver<Bytes>,
+        receiver: feed::Receiver,
     ) -> Result<(Sapling, Arrived), PullError> {
         let id = name.id.clone();
         self.clean(&id)?;

@@ -6,6 +6,7 @@
 mod arrive;
 mod documents;
 mod error;
+mod feed;
 mod layer;
 mod presence;
 mod stack;
