@@ -21,7 +21,8 @@ pub(crate) type Case = (&'static str, fn(&World));
 fn main() -> std::process::ExitCode {
     let filter = std::env::args().nth(1).filter(|argument| !argument.starts_with('-')).unwrap_or_default();
     let Some(world) = World::new() else { return std::process::ExitCode::SUCCESS };
-    let cases: Vec<Case> = [files::CASES, cache::CASES, runs::CASES, collect::CASES, beside::CASES, pulled::CASES].concat();
+    let cases: Vec<Case> =
+        [files::CASES, cache::CASES, runs::CASES, collect::CASES, beside::CASES, pulled::CASES].concat();
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, case) in cases.iter().filter(|(name, _)| name.contains(&filter)) {
         let ok = catch_unwind(AssertUnwindSafe(|| case(&world))).is_ok();

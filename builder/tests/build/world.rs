@@ -205,7 +205,8 @@ impl Bench<'_> {
         let (sender, receiver) = mpsc::channel();
         // A request crosses a memfd in real life.
         let request: Request = serde_json::from_slice(&serde_json::to_vec(&request).unwrap()).unwrap();
-        let result = builder::run_in(&request, &self.store, Some(&self.world.sandbox), self.client.as_ref(), sender, cancel);
+        let result =
+            builder::run_in(&request, &self.store, Some(&self.world.sandbox), self.client.as_ref(), sender, cancel);
         Told { result, events: receiver.into_iter().collect() }
     }
 
