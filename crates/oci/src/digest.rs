@@ -51,10 +51,10 @@ pub struct Digest {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
     /// No colon, or empty parts.
-    #[error("`{0}` is not a digest: expected `sha256:` and 64 hexadecimal digits")]
+    #[error("`{}` is not a digest: expected `sha256:` and 64 hexadecimal digits", .0.escape_debug())]
     Malformed(String),
     /// A well-formed digest of an algorithm that we do not have.
-    #[error("`{0}` uses an unsupported digest algorithm: use sha256 or sha512")]
+    #[error("`{}` uses an unsupported digest algorithm: use sha256 or sha512", .0.escape_debug())]
     Unsupported(String),
 }
 

@@ -26,7 +26,7 @@ pub struct Platform {
 
 /// Why a text is not a platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a platform: expected os/architecture[/variant], such as linux/arm64")]
+#[error("`{}` is not a platform: expected os/architecture[/variant], such as linux/arm64", .0.escape_debug())]
 pub struct PlatformError(pub String);
 
 impl Platform {
