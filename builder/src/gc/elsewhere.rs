@@ -45,7 +45,7 @@ pub(super) fn forget(
     Ok(kept)
 }
 
-/// Removes downloads that no process is at: old ones, and those whose layer is there.
+/// Removes downloads that no process is at: old ones (all, where everything is to go), and those whose layer is there.
 pub(super) fn downloads(
     store: &Store,
     there: &HashSet<Digest>,
@@ -53,7 +53,7 @@ pub(super) fn downloads(
     pruned: &mut Pruned,
 ) -> Result<(), GcError> {
     for (download, changed) in store.idle_downloads()? {
-        let old = changed.elapsed().is_ok_and(|age| age >= ABANDONED);
+        let old = options.all || changed.elapsed().is_ok_and(|age| age >= ABANDONED);
         let useless = download.digest().is_none_or(|digest| there.contains(&digest));
         if old || useless {
             pruned.bytes += download.len();

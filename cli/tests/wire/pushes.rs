@@ -169,7 +169,7 @@ fn large_bodies_are_refused_and_sent_in_pieces() {
 #[test]
 fn tokens_that_end() {
     let env = filled();
-    for uses in [1, 2, 3] {
+    for uses in [3, 4, 7] {
         let shelf = Arc::new(Shelf::default());
         let (issued, used) = (AtomicUsize::new(0), Mutex::new(HashMap::<String, usize>::new()));
         let address = Arc::new(Mutex::new(String::new()));
@@ -222,7 +222,6 @@ fn refused_pushes_are_told() {
         (401, "POST", "/uploads/", "", &["estiba login"]),
         (403, "POST", "/uploads/", r#"{"errors":[{"code":"DENIED","message":"no"}]}"#, &["DENIED"]),
         (404, "POST", "/uploads/", r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#, &["NAME_UNKNOWN"]),
-        (413, "PATCH", "/uploads/", "", &["413"]),
         (400, "PUT", "/uploads/", r#"{"errors":[{"code":"DIGEST_INVALID"}]}"#, &["DIGEST_INVALID"]),
         (507, "PATCH", "/uploads/", "", &["507"]),
         (400, "PUT", "/manifests/", r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#, &["MANIFEST_BLOB_UNKNOWN"]),

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
-use oci::{Digest, RepositoryName, Tag};
+use oci::{Digest, Hasher, RepositoryName, Tag};
 use url::Url;
 
 use crate::call::{Payload, Wait};
@@ -186,9 +186,19 @@ impl Repository {
         };
         let call =
             self.call(Method::PUT, &format!("manifests/{text}"), "pull,push", format!("manifest {text}")).await?;
+        let sent = bytes.clone();
         let call = call.header(header::CONTENT_TYPE, media_type).payload(Payload::Bytes(bytes));
         let response = self.ask(call, &[StatusCode::CREATED]).await?;
         let digest = crate::manifest::known(response.headers()).digest;
+        // What stands there under this name must be what was sent, as far as the registry says so.
+        if let Some(found) = digest {
+            let mut hasher = Hasher::new(found.algorithm());
+            hasher.update(&sent);
+            let expected = hasher.finish();
+            if expected != found {
+                return Err(Error::Digest { place: self.place(), what: format!("manifest {text}"), expected, found });
+            }
+        }
         Ok(PutManifest { digest, subject: response.headers().contains_key("oci-subject") })
     }
 
