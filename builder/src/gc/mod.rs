@@ -5,6 +5,7 @@
 //! live lease is spared: a running build may have made it and named it nowhere yet. Rows go before files, so that a
 //! collection that dies leaves files that the next one finds, and never a name for nothing.
 
+mod compressed;
 mod elsewhere;
 mod mark;
 mod sweep;

@@ -12,7 +12,7 @@ use sys::lock::Lock;
 
 use super::mark::Marks;
 use super::usage::{Files, disk_size};
-use super::{GcError, PruneOptions, Pruned, elsewhere};
+use super::{GcError, PruneOptions, Pruned, compressed, elsewhere};
 use crate::build::unix_now;
 use crate::cache::key::Chain;
 use crate::context::PARTIAL;
@@ -29,6 +29,7 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
     let marks = Marks::read(store, pins, &options.forget)?;
     let mut pruned = Pruned::default();
     let before = options.until.map(|until| SystemTime::now().checked_sub(until).unwrap_or(SystemTime::UNIX_EPOCH));
+    compressed::spare(store, &marks, options, &mut pruned)?;
     let kept = records(store, &marks, options, &mut pruned)?;
     let needed = marks.needed(kept.iter().map(|at| &marks.records[*at].1));
     let gone: Vec<LayerId> = marks.layers.keys().filter(|id| !needed.contains(id)).cloned().collect();
@@ -41,6 +42,7 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
     }
     let seen = elsewhere::forget(store, &marks, &needed, &gone, options)?;
     elsewhere::downloads(store, &seen, options, &mut pruned)?;
+    compressed::orphans(store, &marks, &seen, options, &mut pruned)?;
     trees(store, &marks, &needed, options, &mut pruned)?;
     blobs(store, &marks, &needed, options, &mut pruned)?;
     if !options.dry_run {

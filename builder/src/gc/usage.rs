@@ -34,7 +34,7 @@ impl Files {
     pub(super) fn of(store: &Store) -> Self {
         let layout = store.layout();
         Self {
-            blobs: disk_size(&layout.blobs()) + disk_size(&layout.downloads()),
+            blobs: disk_size(&layout.blobs()) + disk_size(&layout.compressed()) + disk_size(&layout.downloads()),
             trees: disk_size(&layout.snapshots()) + disk_size(&layout.splits()),
             mounts: disk_size(&layout.mounts()),
             logs: disk_size(&layout.logs()),
@@ -57,7 +57,9 @@ pub(super) fn usage(store: &Store) -> Result<Usage, GcError> {
             + disk_size(&store.layout().split(id))
             + blob.map_or(0, |blob| disk_size(&store.layout().blob(&blob.digest)))
     };
-    let (mut of_images, mut of_cache, mut of_nothing) = (0, 0, disk_size(&store.layout().downloads()));
+    let (mut of_images, mut of_nothing) = (0, disk_size(&store.layout().downloads()));
+    // Compressed forms are cache, too: they are made again from their layers.
+    let mut of_cache = disk_size(&store.layout().compressed());
     for id in marks.layers.keys() {
         match (marks.is_of_image(id), needed.contains(id)) {
             (true, _) => of_images += layer_size(id),

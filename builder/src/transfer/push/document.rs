@@ -103,12 +103,30 @@ pub(super) fn places(store: &Store, client: &Client, digest: &Digest) -> Result<
     let mut found = Vec::new();
     for origin in store.index().origins(digest)? {
         let name = format!("{}/{}@{digest}", origin.registry, origin.repository);
-        // A registry that is blocked now is passed over.
-        if let Ok(reference) = name.parse::<oci::Reference>()
-            && let Ok(route) = client.route(&reference)
-        {
-            found.extend(route.content().iter().cloned());
+        found.extend(ways(client, &name));
+    }
+    Ok(found)
+}
+
+/// Where what a document lists may be: where that was seen, where images that are it have their names from, and where
+/// blobs of what else it lists were seen.
+pub(super) fn places_of_parent(store: &Store, client: &Client, parent: &Digest) -> Result<Vec<Repository>, PushError> {
+    let mut found = places(store, client, parent)?;
+    for image in store.index().images()?.iter().filter(|image| image.manifest == *parent) {
+        found.extend(ways(client, &image.name));
+    }
+    if found.is_empty() {
+        for sibling in store.index().edges(parent)? {
+            for blob in store.index().edges(&sibling)? {
+                found.extend(places(store, client, &blob)?);
+            }
         }
     }
     Ok(found)
+}
+
+/// The ways to what a name stands for. A registry that is blocked now is passed over.
+fn ways(client: &Client, name: &str) -> Vec<Repository> {
+    let route = name.parse::<oci::Reference>().ok().and_then(|reference| client.route(&reference).ok());
+    route.map(|route| route.content().to_vec()).unwrap_or_default()
 }

@@ -166,7 +166,7 @@ impl Pusher<'_> {
         }
         let mut places = document::places(self.store, self.client, &child.digest)?;
         for parent in parents {
-            places.extend(document::places(self.store, self.client, parent)?);
+            places.extend(document::places_of_parent(self.store, self.client, parent)?);
         }
         Document::fetched(places, child).await
     }
@@ -229,14 +229,18 @@ impl Pusher<'_> {
     async fn has(&self, digest: &Digest, name: &Name) -> Result<bool, PushError> {
         let accept = Accept::default();
         let found = match name {
-            Name::Tag(tag) => self.target.head_manifest(tag, &accept).await,
-            Name::Digest(_) => self.target.head_manifest_by_digest(digest, &accept).await,
+            Name::Tag(tag) => match self.target.head_manifest(tag, &accept).await {
+                // A registry that names no digest is asked for the manifest: it is small.
+                Ok(known) if known.digest.is_none() => {
+                    self.target.manifest_by_tag(tag, &accept).await.map(|found| found.digest == *digest)
+                }
+                other => other.map(|known| known.digest == Some(*digest)),
+            },
+            Name::Digest(_) => self.target.head_manifest_by_digest(digest, &accept).await.map(|_| true),
         };
         match found {
-            Ok(known) => Ok(known.digest.is_none_or(|found| found == *digest)
-                && (known.digest.is_some() || matches!(name, Name::Digest(_)))),
             Err(error) if error.is_not_found() => Ok(false),
-            Err(error) => Err(error.into()),
+            other => Ok(other?),
         }
     }
 

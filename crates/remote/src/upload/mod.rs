@@ -76,6 +76,10 @@ type Tell<'a> = &'a (dyn Fn(Told) + Send + Sync);
 /// Repositories that are asked for a mount of one blob: those that do not have it cost a call each.
 const MOST_MOUNTS: usize = 2;
 
+/// Answers to `HEAD` of a blob after which it is worth a try to send it.
+const UNANSWERED: [StatusCode; 4] =
+    [StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED];
+
 impl Repository {
     /// Brings a blob into this repository.
     ///
@@ -104,7 +108,8 @@ impl Repository {
         let call = self.call(Method::HEAD, &format!("blobs/{digest}"), "pull,push", format!("blob {digest}")).await?;
         match self.ask(call, &[StatusCode::OK]).await {
             Ok(_) => Ok(true),
-            Err(error) if error.is_not_found() => Ok(false),
+            // Whoever does not answer this question answers the next one.
+            Err(error) if error.status().is_some_and(|status| UNANSWERED.contains(&status)) => Ok(false),
             Err(error) => Err(error),
         }
     }

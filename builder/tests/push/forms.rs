@@ -1,0 +1,82 @@
+//! The forms of layers.
+
+use builder::transfer::push::PushOptions;
+use builder::{Compress, CompressForm};
+use oci::media_type::{OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
+
+use crate::rig::{Rig, Running, assert_whole, manifest, text};
+
+fn options(form: Option<CompressForm>, level: Option<i32>, force: bool) -> PushOptions {
+    PushOptions { compress: Compress { form, level, force }, ..PushOptions::default() }
+}
+
+#[test]
+fn layers_go_out_as_asked() {
+    let (rig, registry) = (Rig::new(), Running::start());
+    let image = rig.image(&[&text(2 << 20), b"small"]);
+    let config = rig.config(&image);
+    let mut sizes = Vec::new();
+    for (tag, form, level, expected) in [
+        ("plain", Some(CompressForm::Uncompressed), None, OCI_LAYER),
+        ("gzip", None, None, OCI_LAYER_GZIP),
+        ("gzip9", Some(CompressForm::Gzip), Some(9), OCI_LAYER_GZIP),
+        ("zstd", Some(CompressForm::Zstd), None, OCI_LAYER_ZSTD),
+        ("zstd12", Some(CompressForm::Zstd), Some(12), OCI_LAYER_ZSTD),
+    ] {
+        let name = registry.name(&format!("app:{tag}"));
+        rig.push_with(&image, &name, &options(form, level, false)).unwrap();
+        assert_whole(&name, &config);
+        let (manifest, _) = manifest(&name);
+        assert!(manifest.layers.iter().all(|layer| layer.media_type == expected), "{tag}");
+        sizes.push(manifest.layers[0].size);
+        let again = rig.push_with(&image, &name, &options(form, level, false)).unwrap();
+        assert_eq!(again.moved, 0, "{tag}");
+    }
+    assert!(sizes[2] < sizes[1] && sizes[1] < sizes[0] && sizes[3] < sizes[2], "{sizes:?}");
+}
+
+#[test]
+fn what_is_compressed_stays_unless_forced() {
+    let (rig, registry) = (Rig::new(), Running::start());
+    let layer = fixtures::Layer::new().file("text", 0o644, &text(100_000));
+    let made = fixtures::Image::empty().layer(layer).made().unwrap().gzipped().unwrap();
+    let shelf = std::sync::Arc::new(fixtures::Shelf::default());
+    shelf.publish("latest", &made).unwrap();
+    let host = fixtures::Host::start(move |asked| shelf.answer(asked)).unwrap();
+    let pulled = rig.pull(&format!("{}/app", host.address()), &builder::transfer::pull::PullOptions::default());
+    let config = rig.config(&pulled.manifest);
+    let zstd = Some(CompressForm::Zstd);
+    let kept = rig.push_with(&pulled.manifest, &registry.name("app:kept"), &options(zstd, None, false)).unwrap();
+    assert_eq!(kept.descriptor.digest, pulled.manifest);
+    assert_whole(&registry.name("app:kept"), &config);
+    if !rustix::process::geteuid().is_root() {
+        fixtures::skip("only root reads trees without a sandbox");
+        return;
+    }
+    rig.push_with(&pulled.manifest, &registry.name("app:forced"), &options(zstd, None, true)).unwrap();
+    assert_whole(&registry.name("app:forced"), &config);
+    assert_eq!(manifest(&registry.name("app:forced")).0.layers[0].media_type, OCI_LAYER_ZSTD);
+}
+
+#[test]
+fn skopeo_reads_them() {
+    if std::process::Command::new("skopeo").arg("--version").output().is_err() {
+        fixtures::skip("there is no skopeo");
+        return;
+    }
+    let (rig, registry) = (Rig::new(), Running::start());
+    let image = rig.image(&[&text(2 << 20), b"small"]);
+    for (tag, form) in
+        [("gzip", CompressForm::Gzip), ("zstd", CompressForm::Zstd), ("plain", CompressForm::Uncompressed)]
+    {
+        let name = registry.name(&format!("app:{tag}"));
+        rig.push_with(&image, &name, &options(Some(form), None, false)).unwrap();
+        let to = rig.dir.path().join(tag);
+        let copied = std::process::Command::new("skopeo")
+            .args(["--insecure-policy", "copy", "--src-tls-verify=false", &format!("docker://{name}")])
+            .arg(format!("oci:{}:v1", to.display()))
+            .output()
+            .unwrap();
+        assert!(copied.status.success(), "{tag}: {}", String::from_utf8_lossy(&copied.stderr));
+    }
+}
