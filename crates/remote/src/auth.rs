@@ -1,10 +1,8 @@
 //! Logging in: challenges answered, tokens remembered.
 //! Specification: distribution's token and OAuth2 specifications.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -17,55 +15,8 @@ use crate::challenge::{self, Challenge};
 use crate::client::Registry;
 use crate::credentials::Credential;
 use crate::error::{Error, Result, printable};
-use crate::{hop, scope};
-
-/// What a registry was found to want, and the tokens that it takes.
-#[derive(Default)]
-pub(crate) struct Session {
-    wanted: Mutex<Wanted>,
-    tokens: Mutex<HashMap<BTreeSet<String>, Token>>,
-    /// A refresh token that came with a token: asked with instead of the password, as long as the realm takes it.
-    refresh: Mutex<Option<Refresh>>,
-    /// One token is fetched at a time: those who wait find it remembered.
-    fetching: tokio::sync::Mutex<()>,
-    had_credentials: AtomicBool,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-enum Wanted {
-    /// Nothing so far.
-    #[default]
-    Nothing,
-    Basic,
-    Bearer {
-        realm: String,
-        service: String,
-    },
-}
-
-#[derive(Clone)]
-struct Token {
-    value: String,
-    until: Instant,
-    life: Duration,
-}
-
-impl Token {
-    /// Whether it holds at `now`, and, for what is sent once and takes long, not only just.
-    fn holds(&self, now: Instant, once: bool) -> bool {
-        let least = if once { (self.life / 2).min(SOON) } else { Duration::ZERO };
-        self.until.saturating_duration_since(now) > least
-    }
-}
-
-#[derive(Clone)]
-struct Refresh {
-    value: String,
-    realm: Url,
-    service: String,
-    /// Credentials may differ between repositories.
-    repository: String,
-}
+use crate::hop;
+use crate::session::{LEAST_LIFE, MOST_LIFE, MOST_SCOPES, Refresh, Token, Wanted};
 
 /// What goes into `Authorization`.
 #[derive(Clone)]
@@ -92,86 +43,6 @@ impl Login {
         let mut value = HeaderValue::from_str(&format!("{scheme} {word}")).ok()?;
         value.set_sensitive(true);
         Some(Login::Sent(value))
-    }
-}
-
-/// Tokens that are remembered for one registry; beyond, all are forgotten.
-const MOST_TOKENS: usize = 1000;
-/// What a token that says nothing lasts (the specification's default), and what is the least we believe.
-const LEAST_LIFE: Duration = Duration::from_secs(60);
-/// No token is remembered for longer, whatever it says.
-const MOST_LIFE: Duration = Duration::from_secs(24 * 3600);
-/// A token that ends within this time is renewed before a stream begins, which cannot be sent twice.
-const SOON: Duration = Duration::from_secs(30);
-/// Scopes of one token.
-const MOST_SCOPES: usize = 16;
-
-impl Wanted {
-    /// What challenges want: a token rather than a password.
-    fn of(challenges: &[Challenge]) -> Option<Self> {
-        let bearer = challenges.iter().find_map(|challenge| match challenge {
-            Challenge::Bearer { realm, service, .. } => {
-                Some(Wanted::Bearer { realm: realm.clone(), service: service.clone() })
-            }
-            Challenge::Basic => None,
-        });
-        bearer.or_else(|| challenges.contains(&Challenge::Basic).then_some(Wanted::Basic))
-    }
-}
-
-impl Session {
-    pub(crate) fn had_credentials(&self) -> bool {
-        self.had_credentials.load(Ordering::Relaxed)
-    }
-
-    fn wanted(&self) -> Wanted {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Keeps what an answer to nobody says of logins.
-    pub(crate) fn learn(&self, response: &reqwest::Response) {
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return;
-        }
-        let values = response.headers().get_all(header::WWW_AUTHENTICATE);
-        let challenges = challenge::parse(values.iter().map(HeaderValue::as_bytes));
-        if let Some(wanted) = Wanted::of(&challenges) {
-            *self.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
-        }
-    }
-
-    fn token(&self, scopes: &BTreeSet<String>, once: bool) -> Option<String> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let valid =
-            |entry: &(&BTreeSet<String>, &Token)| entry.1.holds(now, once) && scope::all_covered(entry.0, scopes);
-        tokens.iter().find(valid).map(|(_, token)| token.value.clone())
-    }
-
-    fn refresh(&self, realm: &Url, service: &str, repository: &str) -> Option<String> {
-        let kept = self.refresh.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |kept: &&Refresh| kept.realm == *realm && kept.service == service && kept.repository == repository;
-        kept.as_ref().filter(same).map(|kept| kept.value.clone())
-    }
-
-    fn keep_refresh(&self, refresh: Option<Refresh>) {
-        *self.refresh.lock().unwrap_or_else(PoisonError::into_inner) = refresh;
-    }
-
-    fn remember(&self, scopes: BTreeSet<String>, token: Token) {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        tokens.retain(|_, token| token.until > now);
-        if tokens.len() >= MOST_TOKENS {
-            tokens.clear();
-        }
-        tokens.insert(scopes, token);
-    }
-
-    fn forget(&self, login: &Login) {
-        let Login::Sent(value) = login else { return };
-        let Some(word) = value.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")) else { return };
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, token| token.value != word);
     }
 }
 
@@ -202,14 +73,13 @@ impl Registry {
         session.forget(sent);
         let values = response.headers().get_all(header::WWW_AUTHENTICATE);
         let challenges = challenge::parse(values.iter().map(HeaderValue::as_bytes));
-        let set = |wanted| *session.wanted.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
         for challenge in &challenges {
             if let Challenge::Bearer { realm, service, scopes: named, .. } = challenge {
                 let mut all: BTreeSet<String> = scopes.iter().cloned().collect();
                 all.extend(named.iter().take(MOST_SCOPES).cloned());
                 let login = self.bearer(base, repository, realm, service, all, false).await?;
                 // A realm is remembered once it gave a token.
-                set(Wanted::Bearer { realm: realm.clone(), service: service.clone() });
+                session.want(Wanted::Bearer { realm: realm.clone(), service: service.clone() });
                 return Ok(Some(login));
             }
         }
@@ -220,7 +90,7 @@ impl Registry {
             {
                 return Ok(None);
             }
-            set(Wanted::Basic);
+            session.want(Wanted::Basic);
             return Ok(login);
         }
         Ok(None)
@@ -235,7 +105,7 @@ impl Registry {
     async fn credential(&self, repository: &str) -> Result<Option<Credential>> {
         let found = self.shared.options.credentials.lookup(self.name(), repository, self.is_mirror()).await?;
         if found.is_some() {
-            self.endpoint.session.had_credentials.store(true, Ordering::Relaxed);
+            self.endpoint.session.found_credentials();
         }
         Ok(found)
     }
@@ -437,29 +307,5 @@ fn by_name(
     match credential {
         Some(Credential::Password { user, password }) => request.basic_auth(user, Some(password)),
         _ => request,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stream_wants_a_token_that_lasts() {
-        let now = Instant::now();
-        let seconds = Duration::from_secs;
-        for (left, life, plain, once) in [
-            (0, 300, false, false),
-            (1, 300, true, false),
-            (30, 300, true, false),
-            (31, 300, true, true),
-            // A short token that is fresh is the best there is.
-            (54, 60, true, true),
-            (5, 8, true, true),
-            (3, 8, true, false),
-        ] {
-            let token = Token { value: String::new(), until: now + seconds(left), life: seconds(life) };
-            assert_eq!((token.holds(now, false), token.holds(now, true)), (plain, once), "{left} of {life}");
-        }
     }
 }

@@ -312,6 +312,33 @@ impl Registry {
         parse_errors(&body.unwrap_or_default())
     }
 
+    /// Sends a call and reads the answer's body into memory. An answer that breaks off is asked for again: `call` makes the
+    /// call, for each try.
+    pub(crate) async fn fetch(
+        &self,
+        call: impl Fn() -> Call,
+        wanted: &[StatusCode],
+        limit: u64,
+    ) -> Result<(HeaderMap, Bytes)> {
+        let policy = self.retry();
+        let mut failures = 0;
+        loop {
+            let call = call();
+            let (repository, what) = (call.repository.clone(), call.what.clone());
+            let response = self.send(call).await?;
+            let response = self.expect(response, &repository, &what, wanted).await?;
+            let headers = response.headers().clone();
+            let error = match self.read(response, &repository, &what, limit).await {
+                Err(error @ Error::Transport { .. }) => error,
+                other => return other.map(|body| (headers, body)),
+            };
+            failures += 1;
+            let Some(wait) = policy.wait(failures, None, retry::dice()) else { return Err(error) };
+            tracing::debug!(registry = self.name(), what, ?wait, failures, "the answer broke off");
+            tokio::time::sleep(wait).await;
+        }
+    }
+
     /// Reads a body into memory.
     pub(crate) async fn read(
         &self,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use http::HeaderMap;
 use url::Url;
 
-use crate::auth::Session;
 use crate::credentials::Credentials;
 use crate::error::{Error, Place, Result};
 use crate::hop;
@@ -17,6 +16,7 @@ use crate::quirk::Quirk;
 use crate::registry::{Base, Endpoint, Key, base};
 pub use crate::registry::{Registry, Repository};
 use crate::retry::Retry;
+use crate::session::Session;
 use crate::tls::{Identity, Pem};
 use crate::transport::Transport;
 

@@ -447,4 +447,19 @@ mod tests {
         );
         assert!(AuthFiles::read(&Places { docker_directory: Some("/nowhere".into()), ..Places::default() }).is_ok());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn reading_ends_and_finds_its_own_host_alone(text in "(\\{|\\}|\"auths\"|:|,|\"r\\.example\"|\"auth\"|\"YTox\"|\"\"|null|7){0,24}", host in "[a-z]{1,4}\\.[a-z]{1,4}") {
+            let path = Path::new("auth.json");
+            let _ = AuthFiles::of_content(path, text.as_bytes());
+            let kept = format!(r#"{{"auths":{{"{host}":{{"auth":"YTox"}}}}}}"#);
+            let files = AuthFiles::of_content(path, kept.as_bytes()).unwrap();
+            let found = |name: &str| files.files[0].entry(&keys(name, "x")).unwrap().is_some();
+            proptest::prop_assert!(found(&host));
+            for other in [format!("{host}:5000"), format!("{host}.evil"), format!("evil{host}"), format!("evil/{host}")] {
+                proptest::prop_assert!(!found(&other));
+            }
+        }
+    }
 }

@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::credential_program::HelperError;
 use crate::credentials::AuthFileError;
+pub use crate::distrust::Distrust;
+pub use crate::rate_limit::RateLimit;
+use crate::rate_limit::patience;
 use crate::tls::PemError;
 
 /// The result of a call.
@@ -261,119 +264,6 @@ impl Error {
     }
 }
 
-/// Why there is no encrypted connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Distrust {
-    /// Nobody that we believe has signed the host's certificate: `certs.d/HOST/*.crt` is missing, or it is not the host.
-    Unknown,
-    /// The certificate is for other names.
-    Name,
-    /// The certificate has ended, or has not begun.
-    Time,
-    /// The certificate is otherwise bad.
-    Bad,
-    /// The host wants a client certificate (`certs.d/HOST/*.cert`), or does not take ours.
-    Ours,
-}
-
-impl Distrust {
-    /// What a failed call says of it; `None` where it failed for something else.
-    pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        use rustls::{AlertDescription, CertificateError, Error as Tls};
-        let mut next = Some(error);
-        while let Some(error) = next {
-            // An I/O error hides what it holds from `source`.
-            let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            if let Some(inner) = inner {
-                return Self::of(inner);
-            }
-            match error.downcast_ref::<Tls>() {
-                Some(Tls::InvalidCertificate(problem)) => {
-                    return Some(match problem {
-                        CertificateError::UnknownIssuer => Self::Unknown,
-                        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                            Self::Name
-                        }
-                        CertificateError::Expired
-                        | CertificateError::ExpiredContext { .. }
-                        | CertificateError::NotValidYet
-                        | CertificateError::NotValidYetContext { .. } => Self::Time,
-                        _ => Self::Bad,
-                    });
-                }
-                Some(Tls::AlertReceived(
-                    AlertDescription::CertificateRequired
-                    | AlertDescription::BadCertificate
-                    | AlertDescription::UnsupportedCertificate
-                    | AlertDescription::CertificateExpired
-                    | AlertDescription::CertificateRevoked
-                    | AlertDescription::CertificateUnknown
-                    | AlertDescription::UnknownCA
-                    | AlertDescription::DecryptError
-                    | AlertDescription::AccessDenied,
-                )) => return Some(Self::Ours),
-                Some(_) => return None,
-                None => {}
-            }
-            next = error.source();
-        }
-        None
-    }
-}
-
-/// What a registry says of how much one may ask (`ratelimit-limit`, `ratelimit-remaining`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Calls in a window.
-    pub limit: Option<u64>,
-    /// Calls that are left in it.
-    pub remaining: u64,
-    /// How long the window is.
-    pub window: Option<Duration>,
-}
-
-impl RateLimit {
-    /// Reads `ratelimit-remaining: 76;w=21600`; `None` where nothing is said.
-    pub(crate) fn of(headers: &http::HeaderMap) -> Option<Self> {
-        let read = |name: &str| {
-            let text = headers.get(name)?.to_str().ok()?;
-            let (count, rest) = text.split_once(';').unwrap_or((text, ""));
-            let seconds = rest.split(';').find_map(|part| part.trim().strip_prefix("w=")?.parse().ok());
-            Some((count.trim().parse::<u64>().ok()?, seconds.map(Duration::from_secs)))
-        };
-        let (remaining, window) = read("ratelimit-remaining")?;
-        let limit = read("ratelimit-limit");
-        Some(Self {
-            limit: limit.map(|(count, _)| count),
-            remaining,
-            window: window.or(limit.and_then(|(_, window)| window)),
-        })
-    }
-}
-
-/// When to come back.
-fn patience(retry_after: &Option<Duration>, rate_limit: &Option<RateLimit>) -> String {
-    match (retry_after, rate_limit) {
-        (Some(wait), _) => format!("; it asks to come back in {}", spoken(*wait)),
-        (None, Some(RateLimit { remaining: 0, limit, window })) => {
-            let calls = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
-            let window = window.map_or_else(String::new, |window| format!(" in {}", spoken(window)));
-            format!("; the limit{calls} calls{window} is used up")
-        }
-        _ => String::new(),
-    }
-}
-
-fn spoken(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds.div_ceil(60)),
-        _ => format!("{} h", seconds.div_ceil(3600)),
-    }
-}
-
 fn listed(errors: &[ApiError]) -> String {
     let mut text = String::new();
     for error in errors {
@@ -439,21 +329,6 @@ pub(crate) fn chain(error: reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_say_when_to_come_back() {
-        let mut headers = http::HeaderMap::new();
-        assert_eq!(RateLimit::of(&headers), None);
-        headers.insert("ratelimit-remaining", "0;w=21600".parse().unwrap());
-        headers.insert("ratelimit-limit", "100;w=21600".parse().unwrap());
-        let limit = RateLimit::of(&headers);
-        let window = Some(Duration::from_secs(21600));
-        assert_eq!(limit, Some(RateLimit { limit: Some(100), remaining: 0, window }));
-        assert_eq!(patience(&None, &limit), "; the limit of 100 calls in 6 h is used up");
-        assert_eq!(patience(&Some(Duration::from_secs(90)), &limit), "; it asks to come back in 90 s");
-        assert_eq!(patience(&Some(Duration::from_secs(601)), &None), "; it asks to come back in 11 min");
-        assert_eq!(patience(&None, &None), "");
-    }
 
     #[test]
     fn error_bodies_are_read_kindly_and_printed_safely() {

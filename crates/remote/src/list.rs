@@ -145,9 +145,10 @@ impl Repository {
     }
 
     async fn page(&self, url: Url, what: &str) -> Result<(bytes::Bytes, Option<Url>, bool)> {
-        let call = self.call_at(Method::GET, url.clone(), "pull", what.to_owned());
-        let response = self.ask(call, &[StatusCode::OK]).await?;
-        let links = response.headers().get_all(header::LINK).iter();
+        let call = || self.call_at(Method::GET, url.clone(), "pull", what.to_owned());
+        let limit = self.registry.shared.options.limits.list;
+        let (headers, body) = self.registry.fetch(call, &[StatusCode::OK], limit).await?;
+        let links = headers.get_all(header::LINK).iter();
         let next = links.filter_map(|value| value.to_str().ok()).find_map(link::next);
         let next = match next {
             None => None,
@@ -163,10 +164,7 @@ impl Repository {
                 Some(target)
             }
         };
-        let filtered = response.headers().contains_key("oci-filters-applied");
-        let limit = self.registry.shared.options.limits.list;
-        let body = self.registry.read(response, self.name.as_str(), what, limit).await?;
-        Ok((body, next, filtered))
+        Ok((body, next, headers.contains_key("oci-filters-applied")))
     }
 
     pub(crate) fn malformed(&self, what: &str, problem: &dyn std::fmt::Display) -> Error {

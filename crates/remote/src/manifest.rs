@@ -72,12 +72,11 @@ impl Repository {
 
     async fn manifest(&self, reference: &str, expected: Option<&Digest>, accept: &Accept) -> Result<Fetched> {
         let what = format!("manifest {reference}");
-        let call = self.call(Method::GET, &format!("manifests/{reference}"), "pull", what.clone()).await?;
-        let response = self.ask(call.header(header::ACCEPT, &accept.0), &[StatusCode::OK]).await?;
-        let named = named_digest(response.headers());
-        let content_type = content_type(response.headers());
+        let url = self.url(&format!("manifests/{reference}")).await?;
+        let call = || self.call_at(Method::GET, url.clone(), "pull", what.clone()).header(header::ACCEPT, &accept.0);
         let limit = self.registry.shared.options.limits.manifest;
-        let bytes = self.registry.read(response, self.name.as_str(), &what, limit).await?;
+        let (headers, bytes) = self.registry.fetch(call, &[StatusCode::OK], limit).await?;
+        let (named, content_type) = (named_digest(&headers), content_type(&headers));
         let expected = expected.copied().or(named);
         let digest = match expected {
             None => Digest::sha256(&bytes),

@@ -8,11 +8,11 @@ use oci::RepositoryName;
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::auth::Session;
 use crate::client::Shared;
 use crate::error::{Error, Place, Result};
 use crate::hop;
 use crate::quirk::Quirk;
+use crate::session::Session;
 use crate::transport::Transport;
 
 /// A registry: its address, its challenge, its tokens. Cheap to clone.

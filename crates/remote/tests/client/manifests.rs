@@ -1,5 +1,7 @@
 //! Manifests and lists: hostile documents, digests that are paths, pages without end.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::Method;
 use oci::{Digest, Tag};
 use remote::{Accept, Error};
@@ -178,4 +180,65 @@ async fn referrers_by_list_by_tag_or_none() {
         assert_eq!(repository.all_referrers(&subject, None).await.unwrap().len(), all, "{name}");
         assert_eq!(repository.all_referrers(&subject, Some("a/sig")).await.unwrap().len(), signatures, "{name}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_anywhere_is_asked_for_again() {
+    let text = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","layers":[]}"#;
+    let digest = Digest::sha256(text.as_bytes());
+    for announced in [true, false] {
+        for cut in 0..text.len() {
+            let count = AtomicUsize::new(0);
+            let host = Host::start(move |_| {
+                let mut reply = Reply::new(200, text).header("content-type", oci::media_type::OCI_MANIFEST);
+                reply.announced = announced;
+                if count.fetch_add(1, Ordering::SeqCst) == 0 { reply.cut(cut) } else { reply }
+            })
+            .await;
+            let repository = repository(&host, "a");
+            let fetched = repository.manifest_by_tag(&tag("latest"), &Accept::default()).await.unwrap();
+            assert_eq!((fetched.digest, &fetched.bytes[..]), (digest, text.as_bytes()), "{cut}");
+        }
+    }
+    // One that always breaks is given up, and is not taken for a shorter one.
+    let host = Host::start(move |_| Reply::new(200, text).cut(40)).await;
+    let error = repository(&host, "a").manifest_by_tag(&tag("latest"), &Accept::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Transport { .. }), "{error}");
+    assert!(host.seen().len() < 10);
+}
+
+#[tokio::test]
+async fn lists_and_tokens_that_are_cut_are_asked_for_again() {
+    let count = AtomicUsize::new(0);
+    let host = Host::start(move |seen| {
+        let first = count.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let reply = match seen.path.as_str() {
+            "/v2/a/tags/list" => Reply::new(200, r#"{"name":"a","tags":["a","b"]}"#),
+            _ => Reply::new(404, ""),
+        };
+        if first { reply.cut(12) } else { reply }
+    })
+    .await;
+    assert_eq!(repository(&host, "a").all_tags().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_registry_that_keeps_no_referrers_says_nothing_of_them() {
+    let host = Host::start(|seen| match seen.method {
+        Method::PUT => Reply::new(201, ""),
+        _ => Reply::new(404, ""),
+    })
+    .await;
+    let repository = repository(&host, "a");
+    let subject = Digest::sha256(b"subject");
+    let body = format!(
+        r#"{{"schemaVersion":2,"layers":[],"subject":{{"mediaType":"{}","digest":"{subject}","size":7}}}}"#,
+        oci::media_type::OCI_MANIFEST
+    );
+    let reference = remote::Reference::Tag(&tag("latest"));
+    let put = repository.put_manifest(&reference, oci::media_type::OCI_MANIFEST, body.into()).await.unwrap();
+    assert!(!put.subject, "the tag that stands in is the client's affair then");
+    assert!(repository.referrers(&subject, None).await.unwrap_err().is_not_found());
+    assert!(repository.all_referrers(&subject, None).await.unwrap().is_empty());
+    assert_eq!(host.count(Method::GET, &format!("manifests/sha256-{}", subject.hex())), 1);
 }
