@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::file::{ConfigError, Source};
-use super::search::Location;
+use super::search::{Location, Places};
 
 /// Sections of all files together; mirrors of one section; registries that short names are looked for in.
 const MOST_SECTIONS: usize = 4096;
@@ -174,10 +174,7 @@ impl RegistriesConf {
     }
 
     /// The places of a reference: of its mirrors, and its own. `None` where nothing is said of it.
-    pub(crate) fn locate(
-        &self,
-        reference: &Reference,
-    ) -> Option<Result<(Vec<(PullFrom, Location)>, Location), String>> {
+    pub(crate) fn locate(&self, reference: &Reference) -> Option<Result<Places, String>> {
         let (prefix, section) = self.section(reference)?;
         let place = |location: &str, insecure, mirror| rewritten(reference, prefix, location, insecure, mirror);
         let mirrors = section.mirrors.iter().map(|it| Ok((it.pull, place(&it.location, it.insecure, true)?)));

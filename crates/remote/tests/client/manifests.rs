@@ -211,7 +211,7 @@ async fn an_answer_that_is_cut_anywhere_is_asked_for_again() {
 async fn lists_and_tokens_that_are_cut_are_asked_for_again() {
     let count = AtomicUsize::new(0);
     let host = Host::start(move |seen| {
-        let first = count.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let first = count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         let reply = match seen.path.as_str() {
             "/v2/a/tags/list" => Reply::new(200, r#"{"name":"a","tags":["a","b"]}"#),
             _ => Reply::new(404, ""),
