@@ -60,13 +60,14 @@ pub(super) struct At {
 }
 
 impl At {
-    pub(super) fn setup(&self) -> Setup {
-        Setup {
-            authfile: self.authfile.clone(),
+    pub(super) fn setup(&self) -> Result<Setup> {
+        let absolute = |path: &Option<PathBuf>| path.as_ref().map(std::path::absolute).transpose();
+        Ok(Setup {
+            authfile: absolute(&self.authfile)?,
             tls_verify: self.tls_verify,
-            cert_dir: self.cert_dir.clone(),
+            cert_dir: absolute(&self.cert_dir)?,
             ..Setup::default()
-        }
+        })
     }
 }
 
@@ -83,7 +84,7 @@ pub(super) fn key(written: Option<&str>) -> &str {
 /// Runs the verb.
 pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     let key = key(args.registry.as_deref());
-    let setup = args.at.setup();
+    let setup = args.at.setup()?;
     let variable = |name: &str| std::env::var_os(name);
     let known = wire::alone(login::get_login(&setup, variable, key))?;
     if args.get_login {

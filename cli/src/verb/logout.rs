@@ -29,7 +29,7 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
     let key = (!args.all).then(|| key(args.registry.as_deref()));
-    let setup = args.at.setup();
+    let setup = args.at.setup()?;
     let forgotten = wire::alone(login::logout(&setup, |name| std::env::var_os(name), key))??;
     let mut out: String =
         forgotten.iter().map(|(key, kept)| format!("Removed the login of {key} from {kept}\n")).collect();
