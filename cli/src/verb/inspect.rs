@@ -117,7 +117,12 @@ impl Inspected {
         }
         let names: Vec<_> = rows.iter().filter_map(|row| familiar(&row.name)).collect();
         let digest = image.manifest.digest();
-        let mut repo_digests: Vec<_> = names.iter().map(|name| format!("{}@{digest}", name.familiar_name())).collect();
+        let mut repo_digests = Vec::new();
+        for (row, name) in rows.iter().filter_map(|row| Some((row, familiar(&row.name)?))) {
+            if is_at(store, image, &name)? {
+                repo_digests.push(format!("{}@{}", name.familiar_name(), row.manifest));
+            }
+        }
         repo_digests.dedup();
         let tagged = rows.iter().map(|row| row.created).max().unwrap_or(0);
         Ok(Self {
@@ -145,6 +150,22 @@ impl Inspected {
             }),
         })
     }
+}
+
+/// Whether the repository of this name has the image as it is here. One that was built here has other bytes there: a push
+/// compresses its layers.
+fn is_at(store: &Store, image: &Image, name: &oci::Reference) -> Result<bool> {
+    let manifest = image.manifest.value();
+    for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+        let seen = store.index().origins(&blob.digest)?;
+        let is_its = |origin: &store::Origin| {
+            origin.registry == name.registry() && origin.repository == name.repository().as_str()
+        };
+        if !seen.iter().any(is_its) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The configuration with the fields that docker always shows: templates rely on their being there.
