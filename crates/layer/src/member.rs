@@ -2,9 +2,9 @@
 
 use crate::entry::is_private_xattr;
 use crate::header::{self, BLOCK, Header};
+use crate::limits::WhiteoutNames;
 use crate::pax::Records;
 use crate::plan::{self, Place, shown};
-use crate::read::WhiteoutNames;
 use crate::read_error::ReadError;
 use crate::sparse::{Extent, checked, header_runs, pairs};
 use crate::{Entry, Kind};

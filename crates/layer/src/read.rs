@@ -8,6 +8,7 @@ use std::io::{self, Read};
 
 use crate::buffer::Input;
 use crate::header::{BLOCK, BLOCK_SIZE, Header, HeaderError, is_zero};
+use crate::limits::{ENTRY_SIZE, Limits, WhiteoutNames};
 use crate::member::{Before, Layout, Member};
 use crate::pax::{self, Records};
 use crate::plan::{LONGEST_PATH, shown};
@@ -21,39 +22,8 @@ pub(crate) const MAX_EXTENDED: usize = 1 << 20;
 /// The largest GNU long name: a longest path with room for `./` and a final NUL.
 const MAX_NAME: usize = LONGEST_PATH + 16;
 
-/// What a reader refuses to go beyond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of content of all files together, holes included.
-    pub total: u64,
-    /// Number of entries.
-    pub entries: u64,
-    /// Memory that all entries together take who keeps them, as every record of a layer does: names, attributes, maps of
-    /// holes. A compressed archive of a few megabytes can have more of them than a machine has memory.
-    pub headers: u64,
-}
-
-/// Of [`Limits::headers`]: some five million files.
-const MOST_HEADERS: u64 = 1 << 30;
-/// What an entry takes besides its names, about.
-const ENTRY_SIZE: u64 = 128;
-
-impl Default for Limits {
-    /// Content of any size, since it is not held in memory, and more entries than any image has.
-    fn default() -> Limits {
-        Limits { total: u64::MAX, entries: u64::MAX, headers: MOST_HEADERS }
-    }
-}
-
-/// What a name that begins with `.wh.` means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WhiteoutNames {
-    /// A deletion, as in every layer.
-    #[default]
-    Deletions,
-    /// A name as any other: the archive is no layer.
-    Plain,
-}
+/// An entry and its content.
+type Next<'a, R, S> = (Entry, TarEntryReader<'a, R, S>);
 
 /// Reads a tar entry by entry. Memory is bounded, whatever the archive says.
 ///
@@ -144,7 +114,7 @@ impl<R: Read, S: Recorder> TarReader<R, S> {
     }
 
     /// The next entry and its content. What was not read of the one before is passed over.
-    pub fn next_entry(&mut self) -> Result<Option<(Entry, TarEntryReader<'_, R, S>)>, ReadError> {
+    pub fn next_entry(&mut self) -> Result<Option<Next<'_, R, S>>, ReadError> {
         while !self.done {
             self.skip_content()?;
             let Some(mut member) = self.next_member()? else {
