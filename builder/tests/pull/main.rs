@@ -4,6 +4,7 @@
 
 mod documents;
 mod lies;
+mod peer;
 mod resume;
 mod rig;
 mod whole;
