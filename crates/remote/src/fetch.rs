@@ -233,7 +233,7 @@ impl Fetch {
             Way::Windows { head: Head::Blob(blob), end, queue: VecDeque::new(), next: end }
         } else {
             // Without ranges this answer holds everything.
-            blob.to_the_end();
+            blob.want_all();
             Way::Single(blob)
         };
         Ok(())

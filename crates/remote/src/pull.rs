@@ -113,7 +113,7 @@ impl Blob {
     }
 
     /// Wants all that follows, where an end was asked for and the host knows no ranges.
-    pub(crate) fn to_the_end(&mut self) {
+    pub(crate) fn want_all(&mut self) {
         self.end = None;
     }
 

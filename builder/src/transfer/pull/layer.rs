@@ -48,7 +48,7 @@ pub(super) enum Outcome {
     /// It is there, row and all.
     Kept(LayerId, u64),
     /// It is there, but some of its directories take their attributes from layers below; its row waits for that.
-    Unsettled(Made),
+    Unsettled(Box<Made>),
 }
 
 /// A tree that goes away again unless it is kept.
@@ -115,7 +115,7 @@ impl Session {
         let moved = made.moved;
         voice.say(Step::Done { moved, digest: wanted.blob.digest });
         if !made.implied.is_empty() {
-            return Ok(Outcome::Unsettled(made));
+            return Ok(Outcome::Unsettled(Box::new(made)));
         }
         let session = self.clone();
         blocking(move || session.keep(&made)).await?;
@@ -159,7 +159,7 @@ impl Session {
             Err(Failed { error, doubtful: true }) => {
                 voice.say(Step::Retried { why: error.to_string() });
                 let download = if kept { self.store.download(&wanted.blob.digest)? } else { None };
-                let itself = wanted.itself.as_ref().map(std::slice::from_ref).unwrap_or_default();
+                let itself = wanted.itself.as_slice();
                 self.once(name, wanted, itself, download, voice).await.map_err(|failed| failed.error)
             }
             other => other.map_err(|failed| failed.error),

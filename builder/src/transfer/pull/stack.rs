@@ -44,7 +44,7 @@ pub(super) async fn bring(
     });
     let mut outcomes = futures_util::stream::iter(tasks).buffer_unordered(parallel.max(1));
     let (mut fresh, mut moved) = (Vec::new(), 0);
-    let mut unsettled: HashMap<DiffId, Made> = HashMap::new();
+    let mut unsettled: HashMap<DiffId, Box<Made>> = HashMap::new();
     let mut failed = None;
     while let Some((diff_id, outcome)) = outcomes.next().await {
         match outcome {
@@ -80,7 +80,7 @@ pub(super) async fn bring(
 fn settle_all(
     session: &Session,
     order: &[Wanted],
-    mut unsettled: HashMap<DiffId, Made>,
+    mut unsettled: HashMap<DiffId, Box<Made>>,
 ) -> Result<Vec<LayerId>, PullError> {
     let mut settled = Vec::new();
     let mut below: Vec<LayerId> = Vec::new();
