@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 
+use oci::Reference;
 use remote::{Client, Setup};
 use tokio::runtime::{Builder, Runtime};
 
@@ -56,6 +57,13 @@ impl WireArgs {
             retries: self.retry,
             ..Setup::default()
         })
+    }
+
+    /// The same, where `--creds` are for the registry of the reference `written` and for no other: a Dockerfile, or a second
+    /// name, may name somebody else's.
+    pub(crate) fn setup_for(&self, written: &str) -> Result<Setup> {
+        let registry = written.parse::<Reference>().ok().map(|reference| reference.registry().to_owned());
+        Ok(Setup { credentials_for: registry, ..self.setup()? })
     }
 }
 

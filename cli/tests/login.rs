@@ -59,7 +59,10 @@ fn credentials_may_come_with_the_call() {
     let there = Env::new();
     assert_eq!(there.ok(&["run", "--rm", "-q", "--creds", "ann:secret", &name, "echo", "in"]), "in\n");
     there.write("Dockerfile", format!("FROM {name}\nRUN echo on\n"));
-    there.ok(&["build", "-q", "--creds", "ann:secret", "."]);
+    assert!(there.fails(125, &["build", "--creds", "ann:secret", "."]).contains("-t REGISTRY/NAME"));
+    there.ok(&["build", "-q", "--creds", "ann:secret", "-t", &format!("{name}:built"), "."]);
+    let foreign = there.fails(125, &["pull", "--creds", "ann:secret", &name, "example.com/x"]);
+    assert!(foreign.contains("one registry"), "{foreign}");
     let warned = there.run(&["login", "-u", "ann", "-p", "secret", "--authfile", "auth.json", &server.address]);
     assert!(warned.code == 0 && warned.stderr.contains("--password-stdin"), "{warned:#?}");
     let mut pull = there.command(&["pull", "-q", &name]);

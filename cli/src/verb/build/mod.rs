@@ -17,6 +17,7 @@ use std::sync::Arc;
 use builder::{Cached, Request};
 use frontend::{Lowered, Plan};
 use oci::{Platform, Reference};
+use remote::Setup;
 
 use self::dockerfile::Source;
 use self::report::{Push, Report};
@@ -159,9 +160,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         Some(store) => store,
         None => context.store()?,
     });
-    let (outputs, push) = destinations(&args)?;
-    let mut report = Report::new(&args, &source, outputs.kept, push);
-    let setup = args.wire.setup()?;
+    let outputs = destinations(&args)?;
+    let setup = setup(&args, &outputs.tags)?;
+    let push = outputs.push.map(|compress| Push { compress, setup: setup.clone() });
+    let mut report = Report::new(&args, &source, outputs.kept(), push);
     let mut resolver = Resolver::new(&store, args.pull, &setup, report.mode);
     let lowered = lower(&mut resolver, &source, options::for_frontend(&args)?)?;
     report.shown = resolver.shown();
@@ -196,21 +198,26 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 struct Outputs {
     all: Vec<builder::Output>,
     tags: Vec<String>,
+    /// In which form the image is pushed, if it is.
+    push: Option<builder::Compress>,
+}
+
+impl Outputs {
     /// Whether the store keeps the image.
-    kept: bool,
+    fn kept(&self) -> bool {
+        self.all.contains(&builder::Output::Image)
+    }
 }
 
 /// What `--output`, `--tag` and `--push` say together.
-fn destinations(args: &Args) -> Result<(Outputs, Option<Push>)> {
+fn destinations(args: &Args) -> Result<Outputs> {
     let mut tags = Vec::new();
     let mut all = Vec::new();
     let mut push = args.push.then(builder::Compress::default);
     for written in &args.outputs {
         let parsed = output::parse(written)?;
         tags.extend(parsed.names);
-        if parsed.push.is_some() {
-            push = parsed.push;
-        }
+        push = parsed.push.or(push);
         if !all.contains(&parsed.output) {
             all.push(parsed.output);
         }
@@ -223,12 +230,17 @@ fn destinations(args: &Args) -> Result<(Outputs, Option<Push>)> {
     if push.is_some() && tags.is_empty() {
         return Err(Error::usage("there is no name to push to").hint("add `-t REGISTRY/NAME:TAG`"));
     }
-    let push = match push {
-        Some(compress) => Some(Push { compress, setup: args.wire.setup()? }),
-        None => None,
-    };
-    let kept = all.contains(&builder::Output::Image);
-    Ok((Outputs { all, tags, kept }, push))
+    Ok(Outputs { all, tags, push })
+}
+
+/// How registries are reached. Name and password are for the registry of the image's own name: a Dockerfile names any.
+fn setup(args: &Args, tags: &[String]) -> Result<Setup> {
+    match (tags.first(), &args.wire.creds) {
+        (Some(tag), _) => args.wire.setup_for(tag),
+        (None, None) => args.wire.setup(),
+        (None, Some(_)) => Err(Error::usage("--creds are for the registry of the image's name, and it has none")
+            .hint("add `-t REGISTRY/NAME`, or `estiba login REGISTRY`")),
+    }
 }
 
 /// Lowers a text that needs no image.

@@ -114,7 +114,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         return Ok(0);
     }
     let job = Job {
-        setup: args.wire.setup()?,
+        setup: setup(&args, &names)?,
         mode: args.progress.mode(),
         what: if args.all_tags { What::Tags(names) } else { What::Names(names) },
         platform: args.platform,
@@ -123,6 +123,17 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         tell,
     };
     run_job(job, store)
+}
+
+/// One name and password are for one registry.
+fn setup(args: &Args, names: &[String]) -> Result<Setup> {
+    let registry = |name: &String| bare(name).parse::<Reference>().ok().map(|name| name.registry().to_owned());
+    let first = names.first().map_or("", |name| bare(name));
+    if args.wire.creds.is_some() && names.iter().any(|name| registry(name) != registry(&names[0])) {
+        return Err(Error::usage("--creds are for one registry, and there are several")
+            .hint("`estiba login` keeps one for each"));
+    }
+    args.wire.setup_for(first)
 }
 
 /// Whether something else than a registry is meant.

@@ -106,9 +106,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         return place::run(&args, context);
     }
     let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(&args.image)) };
+    let items = items(&store, &args)?;
     let job = Job {
-        items: items(&store, &args)?,
-        setup: args.wire.setup()?,
+        setup: args.wire.setup_for(&items.first().map(|(_, to)| to.to_string()).unwrap_or_default())?,
+        items,
         mode: args.progress.mode(),
         quiet: args.progress.quiet,
         compress: Compress { form: args.compression, level: args.compression_level, force: args.force_compression },

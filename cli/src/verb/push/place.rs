@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::place::{Ready, explain};
 use crate::ui::transfer::Progress;
-use crate::verb::pull::{is_place, settle};
+use crate::verb::pull::{bare, is_place, settle};
 use crate::{ui, wire};
 
 /// Whether the arguments name a place on this machine.
@@ -28,7 +28,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<u8> {
         return Err(Error::usage(format!("{to}: --compression works from the store to a registry"))
             .hint("`estiba build -o type=oci,compression=zstd,dest=FILE` writes compressed archives"));
     }
-    let mut ready = Ready::remote(wire::client(&args.wire.setup()?)?);
+    let mut ready = Ready::remote(wire::client(&args.wire.setup_for(bare(args.to.as_deref().unwrap_or_default()))?)?);
     if copy::needs_store(&from, &to) {
         ready = ready.with_trees(context, !matches!(from, Place::Store(_)))?;
     }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result, While, code};
 use crate::present::Wanted;
 use crate::resolve::Policy;
 use crate::ui::progress::Mode;
+use crate::verb::pull::bare;
 use crate::wire::WireArgs;
 use crate::{rootfs, sandbox};
 
@@ -147,7 +148,7 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
         name,
         platform: args.platform.as_ref(),
         policy: args.pull,
-        setup: args.wire.setup()?,
+        setup: args.wire.setup_for(bare(name))?,
         mode: if args.quiet { Mode::Quiet } else { Mode::Auto },
     };
     let image = wanted.get(&store)?;
