@@ -218,6 +218,25 @@ fn the_store_is_a_place_like_others() {
 }
 
 #[test]
+fn digests_are_kept_where_that_is_asked_for() {
+    let Some(env) = Env::with_busybox() else { return };
+    let server = Server::start(&env, &[]);
+    let name = format!("{}/app:1", server.address);
+    env.ok(&["push", "-q", "busybox", &name]);
+    let other = Env::new();
+    let digest = other.ok(&["pull", "-q", &name]);
+    // The store has a tree, whose tar is what an archive gets by itself.
+    let store = format!("store:{name}");
+    assert_ne!(other.ok(&["copy", "-q", &store, "oci:plain"]), digest);
+    assert_eq!(other.ok(&["copy", "-q", "--preserve-digests", &store, "oci:exact:1"]), digest);
+    assert_eq!(other.ok(&["copy", "-q", "--preserve-digests", &store, "oci-archive:exact.tar:1"]), digest);
+    drop(server);
+    other.ok(&["copy", "-q", "--preserve-digests", &store, "oci:exact:2"]);
+    other.fails(1, &["copy", "-q", "--preserve-digests", "--retry=0", &store, "oci:gone"]);
+    assert!(!other.work().join("gone/index.json").exists());
+}
+
+#[test]
 fn mistakes_name_the_next_step() {
     let env = Env::new();
     let said = env.fails(125, &["copy", "dir:x", "oci:y"]);

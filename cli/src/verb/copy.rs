@@ -53,7 +53,7 @@ pub(super) struct Args {
     /// Also what refers to it: signatures, bills of materials
     #[arg(long)]
     referrers: bool,
-    /// Fail where the digest would change
+    /// Keep the digest: layers that the store has in another form are fetched again; fail where that cannot be
     #[arg(long)]
     preserve_digests: bool,
     /// How many blobs go side by side

@@ -42,7 +42,8 @@ pub struct CopyOptions {
     pub platform: Option<Platform>,
     /// An index with all that it lists.
     pub all: bool,
-    /// Fail where a digest would be another at the target.
+    /// Keep digests: an image of the store goes out with the very layers of its manifest, fetched again where they are here in
+    /// another form. Fail where that cannot be.
     pub preserve_digests: bool,
     /// Also what refers to what is copied: signatures, bills of materials.
     pub referrers: bool,
@@ -90,14 +91,14 @@ pub async fn copy(hands: &Hands<'_>, from: &Place, to: &Place, options: &CopyOpt
         (from, Place::Store(name)) => stored::keep(hands, store_for(name)?, from, name, options).await,
         (Place::Store(name), to) => {
             let store = store_for(name)?;
-            out_of_store(hands, store, &stored::find(store, name)?, to, options).await
+            out_of_store(hands, store, &stored::find(store, name)?, (from, to), options).await
         }
         (Place::DockerArchive { file, reference }, to) => match new_archive(file, reference.as_ref()).await? {
             Some(archive) => carried(hands, (&archive, from), to, options).await,
             None => {
                 let store = store_for("")?;
                 let digest = stored::import_from(store, from, &CopyOptions { all: false, ..options.clone() }).await?;
-                out_of_store(hands, store, &digest, to, options).await
+                out_of_store(hands, store, &digest, (from, to), options).await
             }
         },
         (from, to) => carried(hands, (from, from), to, options).await,
@@ -131,7 +132,7 @@ async fn out_of_store(
     hands: &Hands<'_>,
     store: &Arc<Store>,
     top: &Digest,
-    to: &Place,
+    (from, to): (&Place, &Place),
     options: &CopyOptions,
 ) -> Result<Copied, CopyError> {
     if let Place::Registry(reference) = to {
@@ -142,12 +143,8 @@ async fn out_of_store(
         let why = "an index of the store goes to a registry as a whole, to files for one platform: leave out --all";
         return Err(CopyError::Pair { from: "store", to: to.transport(), why });
     }
-    let source = Source::stored(hands, &manifest)?;
-    let found = source.top().await?.digest;
-    if options.preserve_digests && found != manifest {
-        return Err(CopyError::Changed { place: to.to_string(), expected: manifest, found });
-    }
-    between(hands, &source, (&format!("store:{manifest}"), to), options).await
+    let source = Source::stored(hands, &manifest, options.preserve_digests)?;
+    between(hands, &source, (&from.to_string(), to), options).await
 }
 
 /// Opens `from` and carries what is there; `shown` is how the user wrote it.

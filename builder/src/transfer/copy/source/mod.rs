@@ -44,10 +44,10 @@ impl Source {
         }
     }
 
-    /// An image of the store, as it would be exported.
-    pub(super) fn stored(hands: &Hands<'_>, manifest: &Digest) -> Result<Self, CopyError> {
+    /// An image of the store: as it would be exported, or, `exactly`, with the layers of its own manifest, wherever they are.
+    pub(super) fn stored(hands: &Hands<'_>, manifest: &Digest, exactly: bool) -> Result<Self, CopyError> {
         let store = hands.store.ok_or_else(|| CopyError::NoStore(manifest.to_string()))?;
-        Ok(Self::Stored(Box::new(stored::Image::open(store, manifest)?)))
+        Ok(Self::Stored(Box::new(stored::Image::open(store, manifest, exactly.then_some(hands.source))?)))
     }
 
     /// What the place's name points at.

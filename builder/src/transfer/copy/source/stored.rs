@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use oci::{Descriptor, Digest, ImageConfig, Manifest, Raw};
-use remote::{BytesSource, Pieces, SourceError};
+use remote::{BytesSource, Client, FileSource, Pieces, RemoteSource, SourceError};
 use store::{Blobs, Lease, Store};
 use tokio::sync::mpsc;
 
@@ -27,25 +27,40 @@ pub(crate) struct Image {
     top: Document,
     config: Bytes,
     config_digest: Digest,
-    layers: BTreeMap<Digest, Layer>,
+    layers: Layers,
     _lease: Lease,
 }
 
+enum Layers {
+    /// In the forms that are here, which the manifest names.
+    Prepared(BTreeMap<Digest, Layer>),
+    /// Those of the image's own manifest: from the store, or from where they came.
+    Own(Client),
+}
+
 impl Image {
-    /// Reads an image's documents; `digest` is its manifest's.
-    pub(super) fn open(store: &Arc<Store>, digest: &Digest) -> Result<Self, CopyError> {
+    /// Reads an image's documents; `digest` is its manifest's. With a client, it is the very image: layers that are here in
+    /// another form come from the registries where they were seen.
+    pub(super) fn open(store: &Arc<Store>, digest: &Digest, own: Option<&Client>) -> Result<Self, CopyError> {
         let lease = store.lease()?;
         lease.pin(&[digest])?;
         let manifest: Raw<Manifest> = document(store, digest)?;
         let config: Raw<ImageConfig> = document(store, &manifest.value().config.digest)?;
-        let prepared = layers::prepare(store, manifest.value(), config.value(), &Compress::default())?;
-        let written = with_layers(manifest, &prepared)?;
-        let media_type = written.value().media_type.as_deref().unwrap_or(oci::media_type::OCI_MANIFEST);
+        let (manifest, layers) = match own {
+            Some(client) => (manifest, Layers::Own(client.clone())),
+            None => {
+                let prepared = layers::prepare(store, manifest.value(), config.value(), &Compress::default())?;
+                let written = with_layers(manifest, &prepared)?;
+                let by_digest = prepared.into_iter().map(|layer| (layer.descriptor.digest, layer)).collect();
+                (written, Layers::Prepared(by_digest))
+            }
+        };
+        let media_type = manifest.value().media_type.as_deref().unwrap_or(oci::media_type::OCI_MANIFEST);
         Ok(Self {
-            top: Document::made(written.bytes().to_vec(), media_type),
+            top: Document::made(manifest.bytes().to_vec(), media_type),
             config: Bytes::copy_from_slice(config.bytes()),
             config_digest: config.digest(),
-            layers: prepared.into_iter().map(|layer| (layer.descriptor.digest, layer)).collect(),
+            layers,
             store: Arc::clone(store),
             _lease: lease,
         })
@@ -63,14 +78,37 @@ impl Image {
         if descriptor.digest == self.config_digest {
             return Ok(Box::new(BytesSource::new(descriptor.digest, self.config.clone())));
         }
-        match self.layers.get(&descriptor.digest) {
-            Some(layer) => Ok(Box::new(LayerBlob { store: Arc::clone(&self.store), layer: layer.clone() })),
-            None => Err(CopyError::Choice {
-                place: self.name(),
-                problem: format!("{} is none of its layers", descriptor.digest),
-                there: Vec::new(),
-            }),
+        let absent = |problem: &str| CopyError::Choice {
+            place: self.name(),
+            problem: format!("{} {problem}", descriptor.digest),
+            there: Vec::new(),
+        };
+        match &self.layers {
+            Layers::Prepared(layers) => {
+                let layer = layers.get(&descriptor.digest).ok_or_else(|| absent("is none of its layers"))?;
+                Ok(Box::new(LayerBlob { store: Arc::clone(&self.store), layer: layer.clone() }))
+            }
+            Layers::Own(client) => self
+                .own(client, descriptor)?
+                .ok_or_else(|| absent("is in the store in another form only, and no registry is known to have it")),
         }
+    }
+
+    /// A blob as the manifest names it.
+    fn own(&self, client: &Client, descriptor: &Descriptor) -> Result<Option<Box<dyn remote::Source>>, CopyError> {
+        let (digest, size) = (descriptor.digest, descriptor.size);
+        if self.store.blobs().size(&digest)? == Some(size) {
+            return Ok(Some(Box::new(FileSource::new(self.store.layout().blob(&digest), digest, size))));
+        }
+        let mut places = Vec::new();
+        for origin in self.store.index().origins(&digest)? {
+            // What an earlier version wrote there may be no name any more.
+            if let (Ok(registry), Ok(repository)) = (client.registry(&origin.registry), origin.repository.parse()) {
+                places.push(registry.repository(&repository));
+            }
+        }
+        let source = (!places.is_empty()).then(|| RemoteSource::new(places, digest, size));
+        Ok(source.map(|source| Box::new(source) as Box<dyn remote::Source>))
     }
 }
 
