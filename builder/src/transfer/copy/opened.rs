@@ -15,6 +15,7 @@ pub struct Opened {
     place: String,
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a process")]
 enum Form {
     Source(Source),
     /// Documents as the store has them, which is not always as it would export them.

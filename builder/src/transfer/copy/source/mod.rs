@@ -16,6 +16,7 @@ pub(super) use files::{IMAGE_NAME, REF_NAME, blob_path};
 pub(crate) use registry::Registry;
 
 /// A place that is read.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a copy")]
 pub(super) enum Source {
     /// A registry's repository, and its mirrors.
     Registry(Registry),

@@ -21,6 +21,7 @@ pub(super) use tar::Archive;
 pub(super) type Told<'a> = &'a (dyn Fn(Step) + Send + Sync);
 
 /// A place that is written to.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a copy")]
 pub(super) enum Target {
     /// A registry's repository.
     Registry(Registry),
