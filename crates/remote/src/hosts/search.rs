@@ -58,7 +58,7 @@ impl Folders {
             drop_ins,
             hosts: vec![etc.join("containerd/certs.d"), etc.join("docker/certs.d")],
             certificates: certificates
-                .chain(["containers/certs.d", "docker/certs.d"].map(|name| etc.join(name)))
+                .chain(["containers/certs.d", "docker/certs.d", "containerd/certs.d"].map(|name| etc.join(name)))
                 .collect(),
             given_certificates: None,
         }
