@@ -180,3 +180,43 @@ fn pulled_layers_are_synced_and_collected() {
     rig.assert_nothing();
     assert_eq!(rig.store.index().blobs_with_origins().unwrap(), []);
 }
+
+#[test]
+fn every_form_of_a_layer_comes() {
+    if !is_root() {
+        return;
+    }
+    use oci::media_type as kinds;
+    let tar = Layer::new().file("form", 0o644, b"the same in every form").finish();
+    let compressed = |compression: layer::Compression| {
+        let mut encoder = compression.encoder(Vec::new(), None).unwrap();
+        std::io::Write::write_all(&mut encoder, &tar).unwrap();
+        encoder.finish().unwrap()
+    };
+    let gzip = compressed(layer::Compression::Gzip);
+    let zstd = compressed(layer::Compression::Zstd);
+    // What zstd:chunked writes behind the layer: a frame to be skipped.
+    let chunked = [&zstd[..], &[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0], b"toc!"].concat();
+    for (kind, bytes, recorded) in [
+        (kinds::OCI_LAYER, &tar, kinds::OCI_LAYER),
+        (kinds::DOCKER_LAYER, &tar, kinds::OCI_LAYER),
+        (kinds::OCI_LAYER_GZIP, &gzip, kinds::OCI_LAYER_GZIP),
+        (kinds::DOCKER_LAYER_GZIP, &gzip, kinds::OCI_LAYER_GZIP),
+        (kinds::OCI_LAYER_ZSTD, &zstd, kinds::OCI_LAYER_ZSTD),
+        (kinds::DOCKER_LAYER_ZSTD, &chunked, kinds::OCI_LAYER_ZSTD),
+        // A name that lies about the compression: the bytes count.
+        (kinds::OCI_LAYER_ZSTD, &gzip, kinds::OCI_LAYER_GZIP),
+    ] {
+        let mut made =
+            Image::empty().layer(Layer::new().file("form", 0o644, b"the same in every form")).made().unwrap();
+        made.layers[0] = (kind.to_owned(), bytes.clone());
+        let (rig, shelf) = (Rig::new(), Arc::new(Shelf::default()));
+        shelf.publish("latest", &made).unwrap();
+        let host = Host::start(move |asked| shelf.answer(asked)).unwrap();
+        rig.pull(&format!("{}/app", host.address())).unwrap();
+        let diff_id = &diff_ids(&made)[0];
+        assert_eq!(fs::read(rig.tree(diff_id).join("form")).unwrap(), b"the same in every form", "{kind}");
+        let variants = rig.store.index().variants(&DiffId::new(diff_id.parse().unwrap())).unwrap();
+        assert_eq!(variants[0].media_type, recorded, "{kind}");
+    }
+}
