@@ -23,7 +23,7 @@ use crate::range::ByteRange;
 
 /// What one ranged question asks for: long enough that its round trip does not count, short enough that a few of them
 /// fit into memory.
-const WINDOW: u64 = 4 << 20;
+const WINDOW: u64 = 2 << 20;
 /// Blobs with more than this to come are asked for in windows: below it, connections would cost more than they bring.
 const WINDOWS_FROM: u64 = 16 << 20;
 /// Connections of one fetch.
@@ -34,7 +34,7 @@ const CONNECTIONS: usize = 4;
 pub struct ReadAhead(Arc<Semaphore>);
 
 impl ReadAhead {
-    /// At most `bytes`, in windows of 4 MiB. With less than one window nothing is read ahead.
+    /// At most `bytes`, in windows of 2 MiB. With less than one window nothing is read ahead.
     pub fn new(bytes: u64) -> Self {
         Self(Arc::new(Semaphore::new(usize::try_from(bytes / WINDOW).unwrap_or(0))))
     }

@@ -14,7 +14,7 @@ use crate::build::{millis_now, unix_now};
 use crate::transfer::event::{Direction, Event, Sink};
 
 /// What all layers of a pull may read ahead of their unpackers.
-const READ_AHEAD: u64 = 12 << 20;
+const READ_AHEAD: u64 = 8 << 20;
 
 /// See [`super::pull`].
 pub(super) async fn pull(
