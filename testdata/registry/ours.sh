@@ -114,25 +114,6 @@ client_estiba_pushes() {
 	works skopeo inspect "docker://$at/ours/other/place:one"
 }
 
-client_estiba_pushes_to_docker() {
-	begin_ours
-	ours_logs_in
-	varied varied
-	pushed varied "$at/for-docker:gzip"
-	pushed varied "$at/for-docker:zstd" --compression zstd
-	start_daemon
-	trap stop_daemon EXIT
-	export DOCKER_HOST=unix://$work/dockerd-$suffix/socket
-	[ -z "$login" ] || works docker login --username "${login%:*}" --password "${login#*:}" "$at"
-	works docker pull "$at/for-docker:gzip"
-	works docker pull "$at/for-docker:zstd"
-	works docker tag "$at/for-docker:zstd" "$at/from-docker:one"
-	works docker push "$at/from-docker:one"
-	ours pull "$at/from-docker:one"
-	works skopeo copy "docker://$at/from-docker:one" "oci:layout:docker"
-	same_tree "$at/from-docker:one" layout:docker
-}
-
 # What the others push, in each of their forms, is read by us as the same files.
 client_estiba_pulls() {
 	needs skopeo
@@ -316,4 +297,25 @@ loop_olareg() {
 	server=$!
 	wait_for_server || cannot "it does not start: $(tail -n 1 "$work/server.log")"
 	the_loop
+}
+
+# What we push docker reads, and what it pushes we read.
+loop_dockerd() {
+	needs skopeo
+	trap 'stop_daemon; stop_server' EXIT
+	start_server for-docker || exit 1
+	suffix=loop
+	begin_ours
+	varied varied
+	pushed varied "$at/for-docker:gzip"
+	pushed varied "$at/for-docker:zstd" --compression zstd
+	start_daemon
+	export DOCKER_HOST=unix://$work/dockerd-$suffix/socket
+	works docker pull "$at/for-docker:gzip"
+	works docker pull "$at/for-docker:zstd"
+	works docker tag "$at/for-docker:zstd" "$at/from-docker:one"
+	works docker push "$at/from-docker:one"
+	ours pull "$at/from-docker:one"
+	works skopeo copy --src-tls-verify=false "docker://$at/from-docker:one" "oci:layout:docker"
+	same_tree "$at/from-docker:one" layout:docker
 }

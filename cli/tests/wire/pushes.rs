@@ -169,7 +169,7 @@ fn large_bodies_are_refused_and_sent_in_pieces() {
 #[test]
 fn tokens_that_end() {
     let env = filled();
-    for uses in [3, 4, 7] {
+    for (uses, parallel) in [(2, "1"), (3, "1"), (7, "2")] {
         let shelf = Arc::new(Shelf::default());
         let (issued, used) = (AtomicUsize::new(0), Mutex::new(HashMap::<String, usize>::new()));
         let address = Arc::new(Mutex::new(String::new()));
@@ -194,7 +194,9 @@ fn tokens_that_end() {
         });
         *address.lock().unwrap() = odd.address();
         println!("{uses} uses");
-        arrives(&env, &odd, &shelf);
+        let name = format!("{}/app:pushed", odd.address());
+        let said = works(&env, &["push", "--parallel", parallel, "app", &name]);
+        whole(&shelf, &said);
     }
 }
 

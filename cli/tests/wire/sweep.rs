@@ -17,7 +17,7 @@ use crate::registry::serve::Server;
 use crate::runner::Env;
 
 /// Offsets a sweep where nobody says: as root, and as others, for whom nothing is different on the wire.
-const FEW: (u64, u64) = (24, 6);
+const FEW: (u64, u64) = (16, 4);
 /// Runs at once: most of a run is waiting.
 const AT_ONCE: usize = 4;
 
@@ -283,9 +283,10 @@ fn large_pushes_that_are_cut() {
     assert!(total < length as u64 + (1 << 20), "{total} bytes of {length}");
     let count = if fixtures::is_root() { 4 } else { 1 };
     for at in offsets(total, cuts().min(200) * count / FEW.0) {
-        // What was under way when the connection ended may be lost: buffers of the kernel on both sides of the proxy.
+        // It goes on from what the registry had written when it was asked, which is behind what had passed.
         let proxy = push(&source, &expected, &[Rule::after(at, Way::Up, Fault::Cut)]);
-        assert!(proxy.passed().up < total + (9 << 20), "cut at {at}: {} bytes of {total}", proxy.passed().up);
+        let most = total + at * 3 / 4 + (9 << 20);
+        assert!(proxy.passed().up < most, "cut at {at}: {} bytes of {total}", proxy.passed().up);
         push(&source, &expected, &[Rule::after(at, Way::Up, Fault::Down)]);
         push(&source, &expected, &[Rule::after(at, Way::Up, Fault::Corrupt(4))]);
     }
