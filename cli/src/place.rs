@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use builder::transfer::Sink;
 use builder::transfer::copy::{CopyError, Hands, Place};
-use remote::Client;
+use remote::{Client, Setup};
 use runtime::ladder::Probe;
 use store::Store;
 
 use crate::context::Context;
 use crate::error::{Error, Result, code};
+use crate::wire::WireArgs;
 use crate::{remedy, rootfs, sandbox};
 
 /// Clients and a store.
@@ -59,6 +60,15 @@ impl Ready {
             probe: self.probe.as_ref(),
             sink,
         }
+    }
+}
+
+/// What a client for a place is made from. A name and password are for the one registry that is named: other places get
+/// none, since what they fetch may come from anywhere.
+pub(crate) fn setup(wire: &WireArgs, place: &Place) -> Result<Setup> {
+    match place {
+        Place::Registry(reference) => wire.setup_for(&reference.to_string()),
+        _ => WireArgs { creds: None, ..wire.clone() }.setup(),
     }
 }
 

@@ -244,6 +244,8 @@ fn mistakes_name_the_next_step() {
     assert!(env.fails(125, &["copy", "/x/y", "oci:y"]).contains("write `oci:/x/y`"));
     assert!(env.fails(1, &["copy", "oci:absent", "oci:y"]).contains("absent"));
     assert!(env.fails(1, &["copy", "store:x", "oci:y"]).contains("the store is empty"));
+    let creds = env.fails(125, &["copy", "--creds", "a:b", "localhost:1/x", "localhost:2/x"]);
+    assert!(creds.contains("--creds are for one registry, and there are two"), "{creds}");
     env.write("plain.tar", vec![0; 1024]);
     assert!(env.fails(1, &["copy", "oci-archive:plain.tar", "oci:y"]).contains("it has no index.json"));
 }

@@ -60,7 +60,7 @@ pub(super) fn run(args: Args, _: &Context) -> Result<u8> {
         annotations: args.annotations.iter().cloned().collect::<BTreeMap<_, _>>(),
         platform: args.platform.clone(),
     };
-    let client = wire::client(&args.wire.setup()?)?;
+    let client = wire::client(&args.wire.setup_for(&subject.to_string())?)?;
     let progress = Progress::start(args.progress.mode());
     let sink = progress.sink();
     let attached = wire::together(async {

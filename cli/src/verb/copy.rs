@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use builder::transfer::copy::{self, Copied, CopyOptions, Place};
 use oci::Platform;
-use remote::Setup;
+use remote::Client;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -71,7 +71,7 @@ pub(super) struct Args {
 }
 
 /// Options for one of the two registries, where they differ.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "One registry of two")]
 struct EndArgs {
     /// As --creds, for the source
@@ -101,54 +101,52 @@ struct EndArgs {
 }
 
 impl EndArgs {
-    /// The options of both ends.
-    fn setups(&self, common: &WireArgs) -> Result<(Setup, Setup)> {
-        let one =
-            |creds: &Option<String>, authfile: &Option<PathBuf>, tls: Option<bool>, cert_dir: &Option<PathBuf>| {
-                let mut args = common.clone();
-                args.creds = creds.clone().or(args.creds);
-                args.authfile = authfile.clone().or(args.authfile);
-                args.tls_verify = tls.or(args.tls_verify);
-                args.cert_dir = cert_dir.clone().or(args.cert_dir);
-                args.setup()
-            };
-        let source = one(&self.src_creds, &self.src_authfile, self.src_tls_verify, &self.src_cert_dir)?;
-        let same = self.src_creds.is_none() && self.dest_creds.is_none();
-        // A password that is typed is typed once.
-        let mut target = if same && common.creds.is_some() {
-            let mut target = source.clone();
-            let other = one(&Some("x:x".to_owned()), &None, self.dest_tls_verify, &self.dest_cert_dir)?;
-            (target.tls_verify, target.cert_dir) = (other.tls_verify, other.cert_dir);
-            target
-        } else {
-            one(&self.dest_creds, &self.dest_authfile, self.dest_tls_verify, &self.dest_cert_dir)?
-        };
-        if self.dest_authfile.is_some() {
-            target.credentials = None;
-        }
-        Ok((source, target))
+    /// The options of one end: its own, else those for both.
+    fn source(&self, common: &WireArgs) -> WireArgs {
+        let own = (&self.src_creds, &self.src_authfile, self.src_tls_verify, &self.src_cert_dir);
+        end(common, own)
     }
 
-    fn differ(&self) -> bool {
-        let Self {
-            src_creds,
-            dest_creds,
-            src_tls_verify,
-            dest_tls_verify,
-            src_authfile,
-            dest_authfile,
-            src_cert_dir,
-            dest_cert_dir,
-        } = self;
-        src_creds.is_some()
-            || dest_creds.is_some()
-            || src_tls_verify.is_some()
-            || dest_tls_verify.is_some()
-            || src_authfile.is_some()
-            || dest_authfile.is_some()
-            || src_cert_dir.is_some()
-            || dest_cert_dir.is_some()
+    /// The same of the other end.
+    fn target(&self, common: &WireArgs) -> WireArgs {
+        let own = (&self.dest_creds, &self.dest_authfile, self.dest_tls_verify, &self.dest_cert_dir);
+        end(common, own)
     }
+}
+
+type Own<'o> = (&'o Option<String>, &'o Option<PathBuf>, Option<bool>, &'o Option<PathBuf>);
+
+fn end(common: &WireArgs, (creds, authfile, tls_verify, cert_dir): Own<'_>) -> WireArgs {
+    // A file that is named for one end wins over a password for both.
+    let common_creds = common.creds.clone().filter(|_| authfile.is_none());
+    WireArgs {
+        creds: creds.clone().or(common_creds),
+        authfile: authfile.clone().or(common.authfile.clone()),
+        tls_verify: tls_verify.or(common.tls_verify),
+        cert_dir: cert_dir.clone().or(common.cert_dir.clone()),
+        ..common.clone()
+    }
+}
+
+/// The clients of both ends: one client where they are one registry, which then is asked for one token.
+fn clients(args: &Args) -> Result<(Client, Client)> {
+    let registry = |place: &Place| match place {
+        Place::Registry(reference) => Some(reference.registry().to_owned()),
+        _ => None,
+    };
+    let (from, to) = (registry(&args.from), registry(&args.to));
+    if from == to && args.ends == EndArgs::default() {
+        let client = wire::client(&place::setup(&args.wire, &args.to)?)?;
+        return Ok((client.clone(), client));
+    }
+    let own = args.ends.src_creds.is_some() || args.ends.dest_creds.is_some();
+    if from.is_some() && to.is_some() && from != to && args.wire.creds.is_some() && !own {
+        return Err(Error::usage("--creds are for one registry, and there are two")
+            .hint("`--src-creds` and `--dest-creds` say whose they are"));
+    }
+    let source = place::setup(&args.ends.source(&args.wire), &args.from)?;
+    let target = place::setup(&args.ends.target(&args.wire), &args.to)?;
+    Ok((wire::client(&source)?, wire::client(&target)?))
 }
 
 /// Runs the verb.
@@ -175,12 +173,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 
 /// Clients, and the store if a place is in it.
 fn ready(args: &Args, context: &Context) -> Result<Ready> {
-    let ready = if args.ends.differ() {
-        let (source, target) = args.ends.setups(&args.wire)?;
-        Ready::between(wire::client(&source)?, wire::client(&target)?)
-    } else {
-        Ready::remote(wire::client(&args.wire.setup()?)?)
-    };
+    let (source, target) = clients(args)?;
+    let ready = Ready::between(source, target);
     if copy::needs_store(&args.from, &args.to) {
         let make = !matches!(args.from, Place::Store(_));
         return ready.with_trees(context, make);

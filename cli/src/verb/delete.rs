@@ -41,7 +41,11 @@ pub(super) fn run(args: Args, _: &Context) -> Result<u8> {
     if let Some(reference) = references.iter().find(|one| args.tag_only && one.digest().is_some()) {
         return Err(Error::usage(format!("`{}` is no tag: --tag-only has nothing to delete", reference.familiar())));
     }
-    let client = wire::client(&args.wire.setup()?)?;
+    if args.wire.creds.is_some() && references.iter().any(|one| one.registry() != references[0].registry()) {
+        return Err(Error::usage("--creds are for one registry, and there are several")
+            .hint("`estiba login` keeps one for each"));
+    }
+    let client = wire::client(&args.wire.setup_for(&references[0].to_string())?)?;
     let results = wire::alone(async {
         let mut results = Vec::new();
         for reference in &references {

@@ -56,7 +56,7 @@ struct Node {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    let mut ready = Ready::remote(wire::client(&args.wire.setup()?)?);
+    let mut ready = Ready::remote(wire::client(&place::setup(&args.wire, &args.image)?)?);
     if matches!(args.image, Place::Store(_)) {
         ready = ready.with_documents(context, false)?;
     }

@@ -41,7 +41,7 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, _: &Context) -> Result<u8> {
     let reference = repository(&args.repository)?;
-    let client = wire::client(&args.wire.setup()?)?;
+    let client = wire::client(&args.wire.setup_for(&reference.to_string())?)?;
     let tags = wire::alone(async {
         let repository = client.route(&reference)?.target().clone();
         match list(&repository, args.limit, args.last.as_ref()).await {

@@ -36,7 +36,7 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let name = entry::name(&args.index)?;
-    let ready = Ready::remote(wire::client(&args.wire.setup()?)?).with_documents(context, true)?;
+    let ready = Ready::remote(wire::client(&entry::setup(&args.wire, &args.images)?)?).with_documents(context, true)?;
     let store = ready.store.as_ref().ok_or_else(|| Error::failed("there is no store"))?;
     let mut index = list::read(store, &name)?;
     let sink = place::silence();

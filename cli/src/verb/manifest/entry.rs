@@ -3,11 +3,12 @@
 use builder::transfer::Sink;
 use builder::transfer::copy::{CopyError, Place, list, stored};
 use oci::{Descriptor, Digest, Index, Platform, Reference};
+use remote::Setup;
 use store::Store;
 
 use crate::error::{Error, Result};
 use crate::place::{self, Ready};
-use crate::wire;
+use crate::wire::{self, WireArgs};
 
 /// Options about an entry.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -86,6 +87,22 @@ pub(super) fn image(store: &Store, text: &str) -> Result<Place> {
         Err(CopyError::Choice { .. }) => text.parse::<Place>().map_err(|error| Error::usage(error.to_string())),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the client for these images is made from: a name and password are for one registry.
+pub(super) fn setup(wire: &WireArgs, images: &[String]) -> Result<Setup> {
+    let mut registries: Vec<Place> = images.iter().filter_map(|text| text.parse().ok()).collect();
+    registries.retain(|place| matches!(place, Place::Registry(_)));
+    let name = |place: &Place| match place {
+        Place::Registry(reference) => reference.registry().to_owned(),
+        _ => String::new(),
+    };
+    if wire.creds.is_some() && registries.iter().any(|place| name(place) != name(&registries[0])) {
+        return Err(Error::usage("--creds are for one registry, and there are several")
+            .hint("`estiba login` keeps one for each"));
+    }
+    let nowhere = Place::Store(String::new());
+    place::setup(wire, registries.first().unwrap_or(&nowhere))
 }
 
 /// The entries of these images, in order.

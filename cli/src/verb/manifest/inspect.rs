@@ -54,7 +54,7 @@ pub(super) fn run(mut args: Args, context: &Context) -> Result<u8> {
     if args.insecure && args.wire.tls_verify.is_none() {
         args.wire.tls_verify = Some(false);
     }
-    let mut ready = Ready::remote(wire::client(&args.wire.setup()?)?);
+    let mut ready = Ready::remote(wire::client(&place::setup(&args.wire, &args.image)?)?);
     if matches!(args.image, Place::Store(_)) {
         ready = ready.with_documents(context, false)?;
     }

@@ -48,7 +48,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         Some(target) => place::reference(target, "manifest push")?,
         None => name.clone(),
     };
-    let ready = Ready::remote(wire::client(&args.wire.setup()?)?).with_trees(context, false)?;
+    let ready = Ready::remote(wire::client(&args.wire.setup_for(&target.to_string())?)?).with_trees(context, false)?;
     let Some(store) = &ready.store else { return Err(image::missing_without_store(&args.index)) };
     let index = list::read(store, &name)?;
     if index.manifests.is_empty() {
