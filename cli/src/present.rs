@@ -103,7 +103,7 @@ pub(crate) fn whole(store: &Store, manifest: &Digest) -> Result {
 
 fn fetch(store: &Store, what: What, platform: Option<&Platform>, setup: Setup, mode: Mode) -> Result {
     let (platform, all_platforms, parallel) = (platform.cloned(), false, transfer::PARALLEL);
-    let job = Job { setup, mode, what, platform, all_platforms, parallel, tell: Tell::Nothing };
+    let job = Job { setup, mode, what, platform, all_platforms, parallel, tell: Tell::Nothing, content: false };
     match worker::child(&Plan { root: store.root().to_path_buf(), job: worker::Job::Pull(job) })? {
         0 => Ok(()),
         code => Err(Error::silent(code)),

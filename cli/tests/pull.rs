@@ -68,6 +68,7 @@ fn run_fetches_what_is_not_here() {
     assert!(absent.contains("did you mean") && absent.contains("team/app:v1"), "{absent}");
     drop(server);
     assert_eq!(env.ok(&["run", "--rm", "--pull=newer", &name]), "newer\n", "the store's will do");
+    env.ok(&["pull", "--policy=newer", &name]);
     env.fails(125, &["run", "--rm", "--pull=always", &name]);
 }
 

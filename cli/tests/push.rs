@@ -20,6 +20,7 @@ fn what_is_there_costs_one_question() {
     let after = ["GET", "HEAD", "POST", "PUT"].map(|method| server.counted(method, ""));
     assert_eq!(server.counted("POST", "upload"), sent);
     assert_eq!((after[2] - before[2], after[3] - before[3]), (0, 0), "nothing is sent");
+    assert_eq!(after[1] - before[1], 1, "one HEAD");
     // Another repository of the same registry mounts.
     let other = format!("{}/other:v1", server.address);
     let said = env.run(&["push", "--progress=plain", "busybox", &other]);

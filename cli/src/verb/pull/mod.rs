@@ -18,7 +18,9 @@ use store::{LayerId, Store};
 
 use crate::context::Context;
 use crate::error::{Error, Result, code};
+use crate::resolve::Policy;
 use crate::ui::progress::Mode;
+use crate::ui::style;
 use crate::ui::transfer::{Progress, ProgressArgs};
 use crate::wire::WireArgs;
 use crate::worker::{self, Plan};
@@ -56,7 +58,7 @@ pub(super) struct Args {
     parallel: usize,
     /// When to ask the registry: always, missing (not here), newer (moved) or never
     #[arg(long, visible_alias = "pull", value_name = "WHEN", default_value = "always", hide_default_value = true)]
-    policy: crate::resolve::Policy,
+    policy: Policy,
     #[command(flatten)]
     progress: ProgressArgs,
     #[command(flatten)]
@@ -74,6 +76,8 @@ pub(crate) struct Job {
     pub(crate) parallel: usize,
     /// What is printed on standard output.
     pub(crate) tell: Tell,
+    /// Whether an image that is here will do where its registry fails.
+    pub(crate) content: bool,
 }
 
 /// What is pulled.
@@ -107,7 +111,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         ui::out(&place::pull(&store, &written.parse()?, args.platform.as_ref(), tell)?)?;
     }
     names.retain(|name| !args.policy.is_content_with(&store, name, args.platform.as_ref()));
-    if let (crate::resolve::Policy::Never, Some(name)) = (args.policy, names.first()) {
+    if let (Policy::Never, Some(name)) = (args.policy, names.first()) {
         return Err(image::missing(&store, name));
     }
     if names.is_empty() {
@@ -121,6 +125,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         all_platforms: args.all_platforms,
         parallel: args.parallel.max(1),
         tell,
+        content: args.policy == Policy::Newer,
     };
     run_job(job, store)
 }
@@ -217,7 +222,17 @@ impl Work<'_> {
 
     async fn name(&mut self, written: &str) -> Result<String> {
         let candidates = self.client.candidates(bare(written))?;
-        self.one(&candidates).await
+        match self.one(&candidates).await {
+            Err(error) if self.job.content && self.is_here(written) => {
+                ui::err(&format!("{} {written} of the store is used: {}\n", style::hint("note:"), error.message()));
+                Ok(String::new())
+            }
+            other => other,
+        }
+    }
+
+    fn is_here(&self, written: &str) -> bool {
+        Policy::Missing.is_content_with(self.store, written, self.job.platform.as_ref())
     }
 
     /// Every tag that the repository lists.
