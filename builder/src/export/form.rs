@@ -52,7 +52,7 @@ pub(crate) enum Choice {
     /// It goes out as the manifest lists it.
     Keep,
     /// In a compressed form that is remembered.
-    Known(Descriptor),
+    Known(Box<Descriptor>),
     /// In this form, which may be remembered.
     As(Wanted),
 }
@@ -85,7 +85,7 @@ pub(crate) fn choose(
         return match its_own {
             Some(variant) => {
                 let name = variant.media_type.split(';').next().unwrap_or_default();
-                Choice::Known(Descriptor::new(name, variant.blob, variant.size))
+                Choice::Known(Box::new(Descriptor::new(name, variant.blob, variant.size)))
             }
             None if compress.form.is_none() => Choice::Keep,
             None => Choice::As(wanted),
@@ -130,7 +130,7 @@ mod tests {
         use CompressForm::{Gzip, Uncompressed, Zstd};
         let gzip = Variant { media_type: OCI_LAYER_GZIP.to_owned(), blob: Digest::sha256(b"g"), size: 1 };
         let as_of = |form| Choice::As(Wanted::of(form, None));
-        let known = Choice::Known(Descriptor::new(OCI_LAYER_GZIP, gzip.blob, 1));
+        let known = Choice::Known(Box::new(Descriptor::new(OCI_LAYER_GZIP, gzip.blob, 1)));
         let some = std::slice::from_ref(&gzip);
         for (own, pulled, variants, form, force, expected) in [
             (OCI_LAYER, false, &[][..], None, false, as_of(Gzip)),

@@ -71,7 +71,7 @@ fn layer(store: &Store, own: &Descriptor, diff_id: DiffId, compress: &Compress) 
         |descriptor: &Descriptor| form::form_of(&descriptor.media_type).map(|form| (diff_id, Wanted::of(form, None)));
     Ok(match form::choose(&own.media_type, pulled, &variants, compress, Some(CompressForm::Gzip)) {
         Choice::Keep => Part { recipe: recipe(own), ..Part::as_it_is(own) },
-        Choice::Known(known) => Part { own: own.clone(), recipe: recipe(&known), known: Some(known) },
+        Choice::Known(known) => Part { own: own.clone(), recipe: recipe(&known), known: Some(*known) },
         Choice::As(wanted) => {
             let plain = wanted.media_type == media_type::OCI_LAYER;
             let tar = |size| Descriptor::new(wanted.media_type, *diff_id.digest(), size);

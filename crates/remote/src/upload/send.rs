@@ -20,9 +20,11 @@ use crate::retry;
 const PROGRESS: u64 = 1 << 20;
 /// An upload is begun anew so many times: whoever forgets sessions faster takes no blob of this size.
 const MOST_BEGINNINGS: u32 = 4;
-/// How often, and how many times at most, a registry is asked whether what broke is still coming in.
-const LOOK: Duration = Duration::from_millis(50);
-const MOST_LOOKS: u32 = 20;
+/// The first wait, which doubles, and how many times at most a registry is asked whether what broke is still coming in.
+const LOOK: Duration = Duration::from_millis(25);
+const MOST_LOOKS: u32 = 8;
+/// So many looks in a row that show the same are believed.
+const SAME_LOOKS: u32 = 2;
 /// How often a stream is looked at while it goes: for displays, and for stalls.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -149,17 +151,16 @@ impl<'a> Sending<'a> {
     /// What the registry has, once it does not become more: of a call that broke it may still be taking in what came.
     async fn settled(&self, upload: &Upload) -> Result<Upload> {
         let mut found = self.repository.upload_status(upload).await?;
+        let (mut same, mut wait) = (0, LOOK);
         for _ in 0..MOST_LOOKS {
-            if found.offset >= self.furthest {
+            if found.offset >= self.furthest || same >= SAME_LOOKS {
                 break;
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(wait).await;
             let next = self.repository.upload_status(&found).await?;
-            let same = next.offset == found.offset;
+            same = if next.offset == found.offset { same + 1 } else { 0 };
+            wait *= 2;
             found = next;
-            if same {
-                break;
-            }
         }
         Ok(found)
     }
