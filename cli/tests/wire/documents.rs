@@ -221,7 +221,7 @@ fn indexes_that_lie_are_refused() {
 
 #[test]
 fn configs_that_lie_are_refused() {
-    let lie: &[(&str, fn(&mut Value), &[&str])] = &[
+    let lies: &[Lie] = &[
         (
             "a DiffId of something else",
             |c| c["rootfs"]["diff_ids"][0] = json!(format!("sha256:{}", "ab".repeat(32))),
@@ -234,7 +234,7 @@ fn configs_that_lie_are_refused() {
         ("not an object", |c| *c = json!([1, 2]), &[]),
     ];
     let env = Env::new();
-    for (what, change, words) in lie {
+    for (what, change, words) in lies {
         let mut made = small();
         change(&mut made.config);
         let shelf = Arc::new(Shelf::default());
@@ -307,7 +307,8 @@ fn words_of_a_registry_stay_words() {
     let env = Env::new();
     let evil = "\u{1b}]0;title\u{7}\u{1b}[31m\r\nerror: mine";
     let made = small();
-    let cases: Vec<(&str, Box<dyn Fn(&mut Value)>)> = vec![
+    type Change = Box<dyn Fn(&mut Value)>;
+    let cases: Vec<(&str, Change)> = vec![
         ("a layer's kind", Box::new(move |m| m["layers"][0]["mediaType"] = json!(evil))),
         ("a config's kind", Box::new(move |m| m["config"]["mediaType"] = json!(evil))),
         (

@@ -37,7 +37,6 @@ struct Chance(u64);
 impl Chance {
     fn new() -> Chance {
         let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64 | 1;
-        println!("seed {seed}");
         Chance(seed)
     }
 
@@ -94,6 +93,7 @@ fn pulls_that_are_killed() {
     let expected = files(&calm);
     let env = Env::new();
     let mut chance = Chance::new();
+    println!("seed {}", chance.0);
     for round in 0..kills() {
         killed_after(&env, &["pull", &name], chance.before(took.mul_f64(1.1)));
         // Two in three go on with what the one before left; the third looks whether it can be ended well, and begins anew.
@@ -130,6 +130,7 @@ fn pushes_that_are_killed() {
     works(&target, &["pull", &calm]);
     let expected = files(&target);
     let mut chance = Chance::new();
+    println!("seed {}", chance.0);
     for round in 0..kills() {
         // Every other time it has to be compressed anew, to a registry that has nothing of it.
         let (source, data) = (holding(image()), Env::new());
