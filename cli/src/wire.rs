@@ -101,6 +101,7 @@ pub(crate) fn small_runtime() -> Result<Runtime> {
 
 /// Runs a transfer, on threads. Only once namespaces are entered.
 pub(crate) fn together<F: Future>(future: F) -> Result<F::Output> {
+    sys::heap::return_large_buffers();
     let runtime = runtime(Builder::new_multi_thread().worker_threads(WORKERS))?;
     let output = runtime.block_on(future);
     // What reads a credential helper's answer, or resolves a name, may not hold the end up.

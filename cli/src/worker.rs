@@ -112,6 +112,7 @@ pub(crate) fn detached(plan: &Plan) -> Result {
 /// The worker's whole life.
 pub(crate) fn main(descriptor: u32) -> Result<u8> {
     let Plan { root, job } = read_plan(descriptor)?;
+    sys::heap::return_large_buffers();
     match job {
         Job::Build { request, report, setup } => sandboxed_build(&root, request, report, &setup),
         Job::Conclude { report, built } => {

@@ -9,6 +9,7 @@ pub mod dirents;
 mod error;
 pub mod exec;
 pub mod fork;
+pub mod heap;
 pub mod inherit;
 pub mod lock;
 pub mod mapped;
