@@ -175,7 +175,9 @@ fn what_is_not_what_it_says_goes_nowhere() {
             && (path.contains(&layer.hex()) || path.ends_with("index.json") || path.ends_with(".tar"))
     };
     assert_eq!(left.iter().filter(|path| !path.contains("/.")).find(visible), None, "{left:?}");
-    assert!(env.fails(1, &["tags", &target]).contains("404"));
+    // A good blob may have arrived before the bad one was met: then there is a repository, and no tag in it.
+    let tags = env.run(&["tags", &target]);
+    assert!(tags.stdout.is_empty() && (tags.code == 0 || tags.stderr.contains("404")), "{tags:#?}");
 }
 
 #[test]

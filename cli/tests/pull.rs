@@ -32,7 +32,10 @@ fn the_loop_closes() {
     assert!(lines[0].starts_with("Digest: sha256:"), "{said:#?}");
     assert_eq!(lines[1..], [format!("Status: Downloaded newer image for {name}"), name.clone()]);
     assert_eq!(env.ok(&["run", "--rm", &name]), "hello\n");
-    assert_eq!(env.ok(&["run", "--rm", &name, "stat", "-c", "%u:%g", "/copy"]), "33:44\n", "owners come along");
+    if !env.ok(&["info"]).contains("single-id") {
+        // There `stat` by a path shows the one id that is.
+        assert_eq!(env.ok(&["run", "--rm", &name, "stat", "-c", "%u:%g", "/copy"]), "33:44\n", "owners come along");
+    }
     let blobs = server.counted("GET", "blob");
     let again = env.ok(&["pull", &name]);
     assert!(again.contains(&format!("Status: Image is up to date for {name}")), "{again}");

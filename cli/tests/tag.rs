@@ -15,6 +15,6 @@ fn a_name_and_an_id_both_serve() {
 fn mistakes() {
     let Some(env) = Env::with_busybox() else { return };
     let error = env.fails(1, &["tag", "busybax", "x"]);
-    assert!(error.contains("did you mean `busybox`?") && error.contains("estiba load"), "{error}");
+    assert!(error.contains("did you mean `busybox`?") && error.contains("estiba pull busybax"), "{error}");
     assert!(env.fails(1, &["tag", "busybox", "Upper"]).contains("upper"));
 }
