@@ -38,7 +38,10 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
         marks.parents.iter().filter(|parent| !marks.of_images.contains(parent)).copied().collect();
     if !options.dry_run {
         store.index().remove_layers(&gone).map_err(store::Error::from)?;
-        store.index().remove_edges(&dead_parents).map_err(store::Error::from)?;
+        // What a live process has just made may get its name in a moment, and must have its edges then.
+        if !marks.is_young(SystemTime::now()) {
+            store.index().remove_edges(&dead_parents).map_err(store::Error::from)?;
+        }
     }
     let seen = elsewhere::forget(store, &marks, &needed, &gone, options)?;
     elsewhere::downloads(store, &seen, options, &mut pruned)?;

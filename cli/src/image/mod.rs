@@ -101,15 +101,21 @@ pub(crate) fn read(store: &Store, digest: &Digest, platform: Option<&Platform>) 
 }
 
 fn try_read(store: &Store, digest: &Digest, platform: Option<&Platform>) -> Result<Image, Unread> {
-    let bytes = document(store, digest)?;
-    if let Some(index) = as_index(&bytes, digest)? {
-        let chosen = choose(&index, digest, platform)?;
-        return read_manifest(store, document(store, &chosen)?, &chosen);
+    let (mut digest, mut told) = (*digest, false);
+    let mut bytes = document(store, &digest)?;
+    // It ends: an index cannot list itself, nor what lists it.
+    while let Some(index) = as_index(&bytes, &digest)? {
+        digest = choose(&index, &digest, platform)?;
+        told |= index.manifests.iter().any(|one| one.digest == digest && one.platform.is_some());
+        bytes = document(store, &digest)?;
     }
-    let image = read_manifest(store, bytes, digest)?;
+    let image = read_manifest(store, bytes, &digest)?;
     let own = image.config.value().platform();
     match platform {
-        Some(wanted) if !own.matches(wanted) => Err(Unread::Absent(wrong_platform(wanted, &[own]))),
+        // What an index says was compared.
+        Some(wanted) if !told && wanted.best_of([&own]).is_none() => {
+            Err(Unread::Absent(wrong_platform(wanted, &[own])))
+        }
         _ => Ok(image),
     }
 }

@@ -66,6 +66,10 @@ impl Store {
                 continue;
             }
             let metadata = file.metadata().map_err(io_at("stat", &path))?;
+            // Its holder may have removed it between the two: then the name is another's.
+            if metadata.nlink() == 0 {
+                continue;
+            }
             let changed = metadata.modified().map_err(io_at("stat", &path))?;
             found.push((Download { file, path, length: metadata.len() }, changed));
         }

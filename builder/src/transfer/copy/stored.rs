@@ -103,7 +103,10 @@ pub(super) async fn push_to(
     let platform = one.then(|| options.platform.clone().unwrap_or_else(Platform::host));
     let defaults = PushOptions::default();
     let parallel = if options.parallel == 0 { defaults.parallel } else { options.parallel };
-    let push_options = PushOptions { platform, parallel, ..defaults };
+    // What the manifest lists as a tar goes out as one: compressed, it would have another digest.
+    let form = options.preserve_digests.then_some(crate::CompressForm::Uncompressed);
+    let compress = crate::Compress { form, ..crate::Compress::default() };
+    let push_options = PushOptions { compress, platform, parallel, ..defaults };
     let pushed = push::push(store, hands.target, top, to, &push_options, hands.probe, hands.sink).await?;
     if options.preserve_digests && !one && pushed.descriptor.digest != *top {
         let (expected, found) = (*top, pushed.descriptor.digest);
@@ -121,6 +124,8 @@ pub(super) async fn keep(
     options: &CopyOptions,
 ) -> Result<Copied, CopyError> {
     let name: Reference = name.parse().map_err(super::PlaceError::from)?;
+    // Until it is named, only the lease keeps a collector away from it.
+    let _lease = store.lease()?;
     let copied = match from {
         Place::Registry(reference) => {
             let defaults = PullOptions::default();

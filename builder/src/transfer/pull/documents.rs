@@ -85,13 +85,15 @@ impl<'f> Fetcher<'f> {
 
     /// Reads on from what the name points at.
     pub(super) async fn read(mut self, top: &Fetched, choice: &Choice<'_>) -> Result<Documents, PullError> {
-        let mut open = vec![(top.digest, top.bytes.to_vec(), top.media_type.clone(), 0)];
-        while let Some((digest, bytes, media_type, depth)) = open.pop() {
+        // The last field: whether an index told the platform, which was compared then.
+        let mut open = vec![(top.digest, top.bytes.to_vec(), top.media_type.clone(), 0, false)];
+        let mut met = 0;
+        while let Some((digest, bytes, media_type, depth, told)) = open.pop() {
             match shape(&bytes, &media_type).map_err(|problem| self.refused(problem))? {
                 Shape::Image => {
                     let first = depth == 0;
                     if let Some(image) = self.image(digest, bytes, first || matches!(choice, Choice::One(..))).await? {
-                        self.check_platform(&image, choice, first)?;
+                        self.check_platform(&image, choice, told)?;
                         self.found.images.push(image);
                     }
                 }
@@ -101,14 +103,16 @@ impl<'f> Fetcher<'f> {
                 Shape::Index => {
                     let index: Raw<Index> = parse("index", digest, bytes)?;
                     let chosen = self.choose(index.value(), choice)?;
-                    if self.found.images.len() + open.len() + chosen.len() > MAX_IMAGES {
+                    met += chosen.len();
+                    if met > MAX_IMAGES {
                         return Err(self.refused(format!("its indexes list more than {MAX_IMAGES} images")));
                     }
                     self.found.indexes.push((digest, index));
                     // The last one is read first.
                     for child in chosen.into_iter().rev() {
                         let (bytes, media_type) = self.child(&child).await?;
-                        open.push((child.digest, bytes, media_type, depth + 1));
+                        let told = told || child.platform.is_some();
+                        open.push((child.digest, bytes, media_type, depth + 1, told));
                     }
                 }
             }
@@ -194,11 +198,11 @@ impl<'f> Fetcher<'f> {
     }
 
     /// An image that somebody wants for a platform must be for it; the one image that there is may be for another.
-    fn check_platform(&mut self, image: &Image, choice: &Choice<'_>, first: bool) -> Result<(), PullError> {
+    fn check_platform(&mut self, image: &Image, choice: &Choice<'_>, told: bool) -> Result<(), PullError> {
         let Choice::One(wanted, named) = choice else { return Ok(()) };
         let own = image.config.value().platform();
         // What an index says of an image was compared already.
-        if !first || wanted.best_of([&own]).is_some() {
+        if told || wanted.best_of([&own]).is_some() {
             return Ok(());
         }
         if *named {
@@ -316,8 +320,21 @@ async fn small_blob(sources: &[Repository], descriptor: &Descriptor) -> Result<V
             ),
         });
     }
+    let mut failed = None;
+    // Each from its first byte: what one sent wrong must not spoil the next one's.
+    for source in sources {
+        match small_blob_of(source, descriptor).await {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(no_source(failed))
+}
+
+async fn small_blob_of(source: &Repository, descriptor: &Descriptor) -> Result<Vec<u8>, remote::Error> {
     let nothing = remote::ReadAhead::new(0);
     let hasher = Hasher::new(descriptor.digest.algorithm());
+    let sources = std::slice::from_ref(source);
     let mut fetch = remote::Fetch::new(sources, &descriptor.digest, descriptor.size, 0, Some(hasher), &nothing);
     let mut bytes = Vec::new();
     while let Some(more) = fetch.next().await? {

@@ -284,6 +284,9 @@ impl Session {
             let (expected, found) = (wanted.diff_id, unpacked.diff_id);
             return Err(PullError::DiffId { layer: digest, expected, found }.into());
         }
+        if !is_right {
+            return Err(PullError::Broken(format!("layer {digest} was not compared with its digest")).into());
+        }
         if !unpacked.whole {
             // It could not give the tar back: the registry has to, if anybody asks.
             self.store.remove_split(&sapling.name.id).map_err(PullError::from)?;

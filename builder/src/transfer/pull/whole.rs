@@ -204,7 +204,8 @@ fn commit(
 
 fn put(store: &Store, digest: &Digest, bytes: &[u8]) -> Result<(), PullError> {
     let blobs = store.blobs();
-    if blobs.size(digest)? == Some(bytes.len() as u64) {
+    // The same size is not enough: it may be here again because what lies there is damaged.
+    if documents::kept(store, digest)?.is_some() {
         return Ok(blobs.keep(digest)?);
     }
     let mut writer = blobs.writer_with(digest.algorithm())?;

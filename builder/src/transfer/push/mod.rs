@@ -180,6 +180,11 @@ impl Pusher<'_> {
             if let Some(planned) = self.planned(&document, depth)?
                 && self.has(&planned.digest, &name).await?
             {
+                if let Name::Digest(Some(named)) = &name
+                    && *named != planned.digest
+                {
+                    return Err(PushError::OtherDigest { named: *named, made: planned.digest });
+                }
                 let number = self.announce(&[item(&planned)]);
                 (self.sink)(Event::Item { number, step: Step::Exists });
                 return Ok(planned.descriptor());

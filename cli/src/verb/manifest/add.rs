@@ -38,6 +38,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let name = entry::name(&args.index)?;
     let ready = Ready::remote(wire::client(&entry::setup(&args.wire, &args.images)?)?).with_documents(context, true)?;
     let store = ready.store.as_ref().ok_or_else(|| Error::failed("there is no store"))?;
+    // Until the index names them, only the lease keeps a collector away from what is fetched.
+    let _lease = store.lease()?;
     let mut index = list::read(store, &name)?;
     let sink = place::silence();
     let mut entries = entry::entries(&ready, &sink, &args.images)?;

@@ -48,6 +48,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let name = entry::name(&args.index)?;
     let ready = Ready::remote(wire::client(&entry::setup(&args.wire, &args.images)?)?).with_documents(context, true)?;
     let store = ready.store.as_ref().ok_or_else(|| Error::failed("there is no store"))?;
+    // Until the index names them, only the lease keeps a collector away from what is fetched.
+    let _lease = store.lease()?;
     let mut index = match list::read(store, &name) {
         Ok(index) if args.amend => index,
         Ok(_) => {

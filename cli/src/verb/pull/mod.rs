@@ -102,15 +102,31 @@ pub(crate) enum Tell {
     Nothing,
 }
 
+/// The digest of an image that is here, as a pull tells it.
+fn digest_here(store: &Store, name: &str, platform: Option<&Platform>) -> Result<String> {
+    let image::Sought::Here(found, meant) = image::seek(store, bare(name), platform)? else { return Ok(String::new()) };
+    let row = match &meant {
+        image::Meant::Name(name) => store.index().image(name)?,
+        image::Meant::Id => None,
+    };
+    Ok(format!("{}\n", row.map_or_else(|| found.manifest.digest(), |row| row.manifest)))
+}
+
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let tell = if args.progress.quiet { Tell::Digest } else { Tell::Lines };
     let store = context.store()?;
-    let (places, mut names): (Vec<_>, Vec<_>) = args.names.iter().cloned().partition(|name| is_place(name));
+    let (places, names): (Vec<_>, Vec<_>) = args.names.iter().cloned().partition(|name| is_place(name));
     for written in &places {
         ui::out(&place::pull(&store, &written.parse()?, args.platform.as_ref(), tell)?)?;
     }
-    names.retain(|name| !args.policy.is_content_with(&store, name, args.platform.as_ref()));
+    // One tag, or one platform, that is here says nothing of the others.
+    let one = !(args.all_tags || args.all_platforms) || args.policy == Policy::Never;
+    let is_enough = |name: &String| one && args.policy.is_content_with(&store, name, args.platform.as_ref());
+    let (here, names): (Vec<String>, Vec<String>) = names.into_iter().partition(is_enough);
+    for name in here.iter().filter(|_| tell == Tell::Digest) {
+        ui::out(&digest_here(&store, name, args.platform.as_ref())?)?;
+    }
     if let (Policy::Never, Some(name)) = (args.policy, names.first()) {
         return Err(image::missing(&store, name));
     }
@@ -225,7 +241,10 @@ impl Work<'_> {
         match self.one(&candidates).await {
             Err(error) if self.job.content && self.is_here(written) => {
                 ui::err(&format!("{} {written} of the store is used: {}\n", style::hint("note:"), error.message()));
-                Ok(String::new())
+                match self.job.tell {
+                    Tell::Digest => digest_here(self.store, written, self.job.platform.as_ref()),
+                    Tell::Lines | Tell::Nothing => Ok(String::new()),
+                }
             }
             other => other,
         }

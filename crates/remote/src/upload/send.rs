@@ -65,7 +65,8 @@ impl<'a> Sending<'a> {
             repository,
             source,
             told,
-            upload,
+            // Of a session that was just opened the registry has nothing, whatever it says.
+            upload: upload.map(|upload| Upload { offset: 0, ..upload }),
             doubt: false,
             confirmed: 0,
             furthest: 0,
@@ -120,7 +121,7 @@ impl<'a> Sending<'a> {
         let upload = match self.upload.take() {
             None => {
                 (self.confirmed, self.furthest, self.resumed) = (0, 0, false);
-                self.repository.begin_upload().await?
+                Upload { offset: 0, ..self.repository.begin_upload().await? }
             }
             Some(upload) if self.doubt => {
                 // Kept, so that a failure to ask asks again.
