@@ -176,7 +176,8 @@ fn what_cannot_be_pulled_has_a_next_step() {
     let all = env.ok(&["pull", "-a", "-q", &format!("{at}/team/app")]);
     assert_eq!(all.lines().count(), 1, "{all}");
     assert!(env.fails(1, &["pull", "-a", &format!("{at}/team/app:v1")]).contains("--all-tags"));
-    assert_eq!(env.ok(&["pull", "--policy=missing", "busybox"]), "", "it is here");
+    assert_eq!(env.ok(&["pull", "--policy=missing", "busybox"]), "docker.io/library/busybox:latest\n", "it is here");
+    assert!(env.ok(&["pull", "-q", "--policy=missing", "busybox"]).starts_with("sha256:"), "scripts want a digest");
 }
 
 #[test]

@@ -102,14 +102,18 @@ pub(crate) enum Tell {
     Nothing,
 }
 
-/// The digest of an image that is here, as a pull tells it.
-fn digest_here(store: &Store, name: &str, platform: Option<&Platform>) -> Result<String> {
+/// What a pull tells of an image that is here, and was not asked for: its digest, or the name that it has.
+fn what_is_here(store: &Store, name: &str, platform: Option<&Platform>, tell: Tell) -> Result<String> {
     let image::Sought::Here(found, meant) = image::seek(store, bare(name), platform)? else { return Ok(String::new()) };
     let row = match &meant {
         image::Meant::Name(name) => store.index().image(name)?,
         image::Meant::Id => None,
     };
-    Ok(format!("{}\n", row.map_or_else(|| found.manifest.digest(), |row| row.manifest)))
+    Ok(match tell {
+        Tell::Nothing => String::new(),
+        Tell::Digest => format!("{}\n", row.map_or_else(|| found.manifest.digest(), |row| row.manifest)),
+        Tell::Lines => format!("{}\n", row.map_or_else(|| bare(name).to_owned(), |row| row.name)),
+    })
 }
 
 /// Runs the verb.
@@ -124,8 +128,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let one = !(args.all_tags || args.all_platforms) || args.policy == Policy::Never;
     let is_enough = |name: &String| one && args.policy.is_content_with(&store, name, args.platform.as_ref());
     let (here, names): (Vec<String>, Vec<String>) = names.into_iter().partition(is_enough);
-    for name in here.iter().filter(|_| tell == Tell::Digest) {
-        ui::out(&digest_here(&store, name, args.platform.as_ref())?)?;
+    for name in &here {
+        ui::out(&what_is_here(&store, name, args.platform.as_ref(), tell)?)?;
     }
     if let (Policy::Never, Some(name)) = (args.policy, names.first()) {
         return Err(image::missing(&store, name));
@@ -241,10 +245,7 @@ impl Work<'_> {
         match self.one(&candidates).await {
             Err(error) if self.job.content && self.is_here(written) => {
                 ui::err(&format!("{} {written} of the store is used: {}\n", style::hint("note:"), error.message()));
-                match self.job.tell {
-                    Tell::Digest => digest_here(self.store, written, self.job.platform.as_ref()),
-                    Tell::Lines | Tell::Nothing => Ok(String::new()),
-                }
+                what_is_here(self.store, written, self.job.platform.as_ref(), self.job.tell)
             }
             other => other,
         }
