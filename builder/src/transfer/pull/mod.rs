@@ -23,7 +23,7 @@ use store::{LayerId, Store};
 pub use error::PullError;
 
 use super::event::Sink;
-use crate::durable::DurableError;
+use crate::durable::{self, DurableError};
 
 /// Layers side by side where nobody says: docker's number.
 pub const PARALLEL: usize = 3;
@@ -130,7 +130,12 @@ pub async fn head(client: &Client, reference: &Reference) -> Result<Digest, Pull
 /// # Errors
 /// When the disk or the index fails.
 pub fn sync(store: &Store, layers: &[LayerId]) -> Result<(), PullError> {
-    crate::durable::sync_trees(store, layers).map_err(|error| match error {
+    if durable::sync_trees(store, layers).is_ok() {
+        return Ok(());
+    }
+    // A collector may have taken one of them meanwhile, its row first: the others are synced all the same.
+    let each = layers.iter().map(|layer| durable::sync_trees(store, std::slice::from_ref(layer)));
+    each.fold(Ok(()), Result::and).map_err(|error| match error {
         DurableError::Store(error) => error.into(),
         DurableError::Io { call, path, source } => PullError::Io { call, path, source },
     })
