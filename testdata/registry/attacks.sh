@@ -141,6 +141,8 @@ attack_full_disk() {
 	! grep -q panicked "$work/server.log" || bad "the server panicked"
 	# With room again it goes on, without being asked.
 	mount -o remount,size=64m "$work/small" || cannot "the small disk does not grow"
+	# What is left is asked for four times a second.
+	sleep 0.5
 	login='' fetch "/v2/again/blobs/uploads/?digest=sha256:$(head -c 3000000 /dev/zero | sha256sum | cut -d' ' -f1)" \
 		--request POST --header 'Content-Type: application/octet-stream' --data-binary @<(head -c 3000000 /dev/zero)
 	status 201
