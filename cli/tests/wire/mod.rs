@@ -88,6 +88,11 @@ fn drain(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHand
 
 /// Of a process and its children, which a sandbox may be.
 fn peak_of(pid: u32) -> u64 {
+    // A child that has not executed its program yet shows our own memory.
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok();
+    if program.is_none() || program == std::env::current_exe().ok() {
+        return 0;
+    }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let own = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
