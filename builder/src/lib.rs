@@ -34,7 +34,9 @@ use store::Store;
 pub use cancel::{Cancel, CancelGuard};
 pub use error::Error;
 pub use progress::{Event, Stream, VertexId, VertexInfo};
-pub use request::{Compress, CompressForm, Destination, LocalContext, Options, Output, Request};
+pub use request::{
+    Attesting, Caching, Compress, CompressForm, Destination, LocalContext, Options, Output, Request, Running, Telling,
+};
 pub use trees::image_trees;
 
 /// A finished build.

@@ -84,7 +84,7 @@ impl Build<'_> {
     /// Why a vertex was not found, in words; empty where nobody asked.
     fn why(&self, v: V) -> Result<String, Failure> {
         let vertex = self.vertex(v);
-        if !self.request.options.explain {
+        if !self.request.options.telling.explain {
             return Ok(String::new());
         }
         if vertex.meta().ignore_cache {

@@ -32,8 +32,12 @@ pub(crate) fn run(
     let definitions = fast::definitions(request, &contexts)?;
     contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
     let records = Records::new(store).map_err(|error| Error::other("open the cache", error))?;
-    let build_id =
-        request.options.build_id.clone().unwrap_or_else(|| format!("{:x}-{}", millis_now(), std::process::id()));
+    let build_id = request
+        .options
+        .telling
+        .build_id
+        .clone()
+        .unwrap_or_else(|| format!("{:x}-{}", millis_now(), std::process::id()));
     let logs = store.layout().logs().join(&build_id);
     let build = Build::new(Parts {
         request,

@@ -214,7 +214,7 @@ fn bundle(world: &World) {
     step.env.push(("GIT_SSL_CAINFO".into(), "mine".into()));
     let root = plan.exec(plan.base, vec![], step);
     let mut request = bench.request(&plan, root);
-    request.options.ca_bundle = Some(bench.context().join("ca.pem"));
+    request.options.running.ca_bundle = Some(bench.context().join("ca.pem"));
     let told = bench.run(request);
     let view = bench.view(told.built());
     assert!(told.output().contains("aGVsbG8=") && told.output().contains("CAInfo") && told.output().contains("mine\n"));

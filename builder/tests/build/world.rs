@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use builder::{Built, Cached, Cancel, Error, Event, LocalContext, Options, Output, Request, Sandbox};
+use builder::{Built, Cached, Cancel, Error, Event, LocalContext, Options, Output, Request, Sandbox, Telling};
 use graph::pattern::IgnoreRules;
 use graph::{Copy, Edge, Exec, FileAction, FileOp, Graph, Meta, Op, Source, Unpack};
 use oci::{ContainerConfig, Descriptor, Digest, History, ImageConfig, Manifest, Platform, Raw, media_type};
@@ -187,7 +187,7 @@ impl Bench<'_> {
             config: plan.config.clone(),
             platform: Platform::host(),
             contexts: vec![LocalContext { name: "context".into(), dir: self.context(), rules: IgnoreRules::none() }],
-            options: Options { explain: true, ..Options::default() },
+            options: Options { telling: Telling { explain: true, ..Telling::default() }, ..Options::default() },
             tags: vec!["docker.io/library/app:latest".into()],
             outputs: vec![Output::Image],
         }

@@ -139,7 +139,7 @@ fn contain(
     let set = |name: &str| exec.env.iter().chain(&exec.proxy_env).any(|(known, _)| known == name);
     spec.env
         .extend(exec.proxy_env.iter().filter(|(name, _)| !exec.env.iter().any(|(known, _)| known == name)).cloned());
-    if let Some(bundle) = &build.request.options.ca_bundle {
+    if let Some(bundle) = &build.request.options.running.ca_bundle {
         let trusted = ca::inject(build, v, bundle, scratch)?;
         spec.env.extend(trusted.env.into_iter().filter(|(name, _)| !set(name)));
         mounts.mounts.extend(trusted.mounts);

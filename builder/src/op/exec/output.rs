@@ -32,7 +32,7 @@ pub(super) fn follow(build: &Build<'_>, v: V, out: OwnedFd, err: OwnedFd) -> Res
     };
     std::fs::create_dir_all(&build.logs).map_err(io("mkdir"))?;
     let mut log = File::create(&path).map_err(io("create"))?;
-    let limit = build.request.options.log_tail.unwrap_or(TAIL);
+    let limit = build.request.options.telling.log_tail.unwrap_or(TAIL);
     let mut tail = VecDeque::new();
     let mut sources = [(Stream::Stdout, out), (Stream::Stderr, err)].map(|(stream, fd)| Source {
         stream,

@@ -10,6 +10,20 @@ use super::Args;
 use super::dockerfile::Source;
 use crate::error::{Error, Result, While};
 
+/// What is built, and what COPY and FROM may read.
+#[derive(Debug, clap::Args)]
+pub(super) struct ContextArgs {
+    /// The folder that COPY and ADD read; `-` takes a Dockerfile from standard input and no folder
+    #[arg(value_name = "CONTEXT")]
+    pub(super) context: String,
+    /// The Dockerfile [default: CONTEXT/Dockerfile]; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Another folder or image for COPY --from, FROM and mounts: a path, docker-image://NAME or oci-layout://DIR
+    #[arg(long = "build-context", value_name = "NAME=PLACE")]
+    pub(super) build_contexts: Vec<String>,
+}
+
 /// The main context's name in the graph.
 const MAIN: &str = "context";
 
@@ -90,7 +104,7 @@ pub(super) fn named(args: &Args) -> Result<Vec<(String, Place)>> {
         };
         Ok((name.to_owned(), place_of(name, place)?))
     };
-    args.build_contexts.iter().map(one).collect()
+    args.context.build_contexts.iter().map(one).collect()
 }
 
 fn place_of(name: &str, place: &str) -> Result<Place> {

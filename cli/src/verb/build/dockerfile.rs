@@ -27,10 +27,10 @@ pub(super) struct Source {
 
 /// Reads the Dockerfile that the arguments mean.
 pub(super) fn read(args: &Args) -> Result<Source> {
-    let context = context_folder(&args.context)?;
-    let from_stdin = context.is_none() || args.file.as_deref() == Some(Path::new("-"));
+    let context = context_folder(&args.context.context)?;
+    let from_stdin = context.is_none() || args.context.file.as_deref() == Some(Path::new("-"));
     let (name, bytes, path) = if from_stdin {
-        if let (None, Some(file)) = (&context, args.file.as_deref().filter(|file| *file != Path::new("-"))) {
+        if let (None, Some(file)) = (&context, args.context.file.as_deref().filter(|file| *file != Path::new("-"))) {
             return Err(Error::usage(format!(
                 "context `-` takes the Dockerfile from standard input: --file {} has no place",
                 file.display()
@@ -39,8 +39,8 @@ pub(super) fn read(args: &Args) -> Result<Source> {
         (DEFAULT_NAME.to_owned(), from_standard_input()?, None)
     } else {
         let folder = context.clone().unwrap_or_default();
-        let path = args.file.clone().unwrap_or_else(|| default_file(&folder));
-        let bytes = read_file(&path, args.file.is_some())?;
+        let path = args.context.file.clone().unwrap_or_else(|| default_file(&folder));
+        let bytes = read_file(&path, args.context.file.is_some())?;
         (path.strip_prefix("./").unwrap_or(&path).display().to_string(), bytes, Some(path))
     };
     let text = SourceText::new(name, bytes).map_err(|found| {

@@ -4,14 +4,19 @@
 //! and writes nothing. On the first miss the request goes to a worker, which is this program
 //! executed again (see [`crate::worker`]).
 
+mod attesting;
+mod caching;
+mod checking;
 mod context;
 mod dockerfile;
 mod options;
 mod output;
+mod platform;
 pub(crate) mod report;
+mod running;
+mod telling;
 pub(crate) mod work;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use builder::{Cached, Request};
@@ -49,54 +54,40 @@ FROM takes a name (of the store, else of its registry), `oci-layout://DIR` and `
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The folder that COPY and ADD read; `-` takes a Dockerfile from standard input and no folder
-    #[arg(value_name = "CONTEXT")]
-    context: String,
+    #[command(flatten)]
+    context: context::ContextArgs,
+    #[command(flatten)]
+    output: output::OutputArgs,
+    #[command(flatten)]
+    platform: platform::PlatformArgs,
+    #[command(flatten)]
+    caching: caching::CachingArgs,
+    #[command(flatten)]
+    running: running::RunningArgs,
+    #[command(flatten)]
+    attesting: attesting::AttestingArgs,
+    #[command(flatten)]
+    checking: checking::CheckingArgs,
+    #[command(flatten)]
+    telling: telling::TellingArgs,
     /// Name the image (may be repeated)
     #[arg(short, long = "tag", value_name = "NAME[:TAG]")]
     tags: Vec<String>,
-    /// The Dockerfile [default: CONTEXT/Dockerfile]; `-` reads standard input
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
     /// Build this stage instead of the last
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
     /// Set a build argument; without a value it comes from the environment
     #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
     build_args: Vec<String>,
-    /// Another folder or image for COPY --from, FROM and mounts: a path, docker-image://NAME or oci-layout://DIR
-    #[arg(long = "build-context", value_name = "NAME=PLACE")]
-    build_contexts: Vec<String>,
     /// Add a label to the image
     #[arg(long = "label", value_name = "KEY=VALUE")]
     labels: Vec<String>,
-    /// Where the result goes: type=image|registry|oci|docker|tar|local|cacheonly[,dest=PATH][,compression=…]; a bare path is a folder, `-` a tar on standard output
-    #[arg(short, long = "output", value_name = "OUTPUT")]
-    outputs: Vec<String>,
-    /// The platform of the image
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<Platform>,
-    /// Take no step from the cache
-    #[arg(long)]
-    no_cache: bool,
-    /// Take no step of these stages from the cache
-    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
-    no_cache_filter: Vec<String>,
-    /// The network of RUN: default, host or none
-    #[arg(long, value_name = "MODE", default_value = "default", hide_default_value = true)]
-    network: String,
-    /// Certificate authorities that RUNs trust besides their own: a PEM file, or `system` for this machine's
-    #[arg(long, value_name = "FILE|system")]
-    ca_bundle: Option<String>,
     /// Let every time in the image be SOURCE_DATE_EPOCH, or 1970: the same inputs give the same digest
     #[arg(long)]
     reproducible: bool,
     /// How many steps run side by side
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
-    /// Say of each step that was not cached what changed
-    #[arg(long)]
-    explain: bool,
     /// How to show progress
     #[arg(
         long,
@@ -110,18 +101,6 @@ pub(super) struct Args {
     /// Print nothing but the image's id
     #[arg(short, long)]
     quiet: bool,
-    /// Print the build graph instead of building: graph, graph=json or graph=dot
-    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "graph")]
-    print: Option<String>,
-    /// Write the image's id into this file
-    #[arg(long, value_name = "FILE")]
-    iidfile: Option<PathBuf>,
-    /// Write digests and names of the result into this file, as JSON
-    #[arg(long, value_name = "FILE")]
-    metadata_file: Option<PathBuf>,
-    /// Push the image under its names
-    #[arg(long)]
-    push: bool,
     /// When base images are looked for in their registries: missing, always, newer or never; bare, it means always
     #[arg(
         long,
@@ -136,14 +115,9 @@ pub(super) struct Args {
     pull: Policy,
     #[command(flatten)]
     wire: WireArgs,
-    /// The image goes into the store anyhow: accepted for docker's sake
-    #[arg(long, hide = true)]
-    load: bool,
     /// The context is sent nowhere: accepted for docker's sake
     #[arg(long, hide = true)]
     compress: bool,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    provenance: Option<String>,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     rm: Option<String>,
     #[arg(long, hide = true)]
@@ -152,7 +126,7 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    if args.provenance.as_deref().is_some_and(|value| !matches!(value, "false" | "0")) {
+    if args.attesting.provenance.as_deref().is_some_and(|value| !matches!(value, "false" | "0")) {
         return Err(Error::later("`--provenance`", "`--provenance=false` is accepted"));
     }
     let source = dockerfile::read(&args)?;
@@ -170,7 +144,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     // Its threads end here: what comes may have to be without any.
     drop(resolver);
     report.warn(&source, &lowered.warnings, &lowered.unused_args);
-    if let Some(what) = &args.print {
+    if let Some(what) = &args.checking.print {
         ui::out(&ui::graph::print(what, &lowered)?)?;
         return Ok(0);
     }
@@ -213,8 +187,8 @@ impl Outputs {
 fn destinations(args: &Args) -> Result<Outputs> {
     let mut tags = Vec::new();
     let mut all = Vec::new();
-    let mut push = args.push.then(builder::Compress::default);
-    for written in &args.outputs {
+    let mut push = args.output.push.then(builder::Compress::default);
+    for written in &args.output.outputs {
         let parsed = output::parse(written)?;
         tags.extend(parsed.names);
         push = parsed.push.or(push);
@@ -222,7 +196,7 @@ fn destinations(args: &Args) -> Result<Outputs> {
             all.push(parsed.output);
         }
     }
-    if all.is_empty() || (args.push && !all.contains(&builder::Output::Image)) {
+    if all.is_empty() || (args.output.push && !all.contains(&builder::Output::Image)) {
         all.push(builder::Output::Image);
     }
     tags.extend(args.tags.iter().cloned());
@@ -279,7 +253,7 @@ fn request(args: &Args, source: &Source, lowered: Lowered, outputs: Outputs) -> 
         graph: lowered.graph,
         root: lowered.root,
         config: lowered.config,
-        platform: args.platform.clone().unwrap_or_else(Platform::host),
+        platform: args.platform.platform.clone().unwrap_or_else(Platform::host),
         contexts: context::all(args, source)?,
         options: options::for_builder(args)?,
         tags: outputs.tags,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use builder::{Running, Telling};
 use graph::Network;
 use oci::Platform;
 
@@ -24,7 +25,7 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// What the frontend decides with.
 pub(super) fn for_frontend(args: &Args) -> Result<frontend::Options> {
-    let platform = args.platform.clone().unwrap_or_else(Platform::host);
+    let platform = args.platform.platform.clone().unwrap_or_else(Platform::host);
     let mut build_args = build_args(args);
     if let (None, Some(epoch)) = (build_args.get(EPOCH), variable(EPOCH)) {
         // As buildx does: RUNs and ARGs see what clamps the layers.
@@ -37,9 +38,9 @@ pub(super) fn for_frontend(args: &Args) -> Result<frontend::Options> {
         build_platform: Platform::host(),
         labels: labels(args)?,
         contexts: context::for_frontend(args)?,
-        no_cache: args.no_cache,
-        no_cache_filter: args.no_cache_filter.iter().cloned().collect(),
-        network: network(&args.network)?,
+        no_cache: args.caching.no_cache,
+        no_cache_filter: args.caching.no_cache_filter.iter().cloned().collect(),
+        network: network(&args.running.network)?,
         hostname: None,
         source_date_epoch: epoch(args)?,
     })
@@ -53,8 +54,8 @@ pub(super) fn for_builder(args: &Args) -> Result<builder::Options> {
     Ok(builder::Options {
         jobs: args.jobs,
         epoch: epoch(args)?,
-        ca_bundle: args.ca_bundle.as_deref().map(ca_bundle).transpose()?,
-        explain: args.explain,
+        running: Running { ca_bundle: args.running.ca_bundle.as_deref().map(ca_bundle).transpose()? },
+        telling: Telling { explain: args.telling.explain, ..Telling::default() },
         ..builder::Options::default()
     })
 }

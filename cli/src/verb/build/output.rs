@@ -22,6 +22,26 @@ const KEYS: [&str; 10] = [
     "unpack",
 ];
 
+/// Options about what comes out.
+#[derive(Debug, clap::Args)]
+pub(super) struct OutputArgs {
+    /// Where the result goes: type=image|registry|oci|docker|tar|local|cacheonly[,dest=PATH][,compression=…]; a bare path is a folder, `-` a tar on standard output
+    #[arg(short, long = "output", value_name = "OUTPUT")]
+    pub(super) outputs: Vec<String>,
+    /// Write the image's id into this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) iidfile: Option<PathBuf>,
+    /// Write digests and names of the result into this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(super) metadata_file: Option<PathBuf>,
+    /// Push the image under its names
+    #[arg(long)]
+    pub(super) push: bool,
+    /// The image goes into the store anyhow: accepted for docker's sake
+    #[arg(long, hide = true)]
+    pub(super) load: bool,
+}
+
 /// One `--output`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parsed {

@@ -1,11 +1,21 @@
 //! What a build is asked to do, as data: it crosses a memfd as JSON when a miss makes the process start over in its sandbox.
 
+mod attesting;
+mod caching;
+mod running;
+mod telling;
+
 use std::path::PathBuf;
 
 use graph::pattern::IgnoreRules;
 use graph::{Edge, Graph};
 use oci::{ImageConfig, Platform};
 use serde::{Deserialize, Serialize};
+
+pub use self::attesting::Attesting;
+pub use self::caching::Caching;
+pub use self::running::Running;
+pub use self::telling::Telling;
 
 /// One build: what to make, from what, and where it goes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,14 +57,14 @@ pub struct Options {
     pub jobs: Option<usize>,
     /// Seconds since 1970: later times in layers, history and config are set to it (`SOURCE_DATE_EPOCH`).
     pub epoch: Option<i64>,
-    /// A PEM file of authorities that RUNs trust besides their own.
-    pub ca_bundle: Option<PathBuf>,
-    /// Say for each miss why it missed.
-    pub explain: bool,
-    /// Names the folder of the build's logs; made up where absent.
-    pub build_id: Option<String>,
-    /// Lines of a failing step's log that its error carries.
-    pub log_tail: Option<usize>,
+    /// What RUNs are run with.
+    pub running: Running,
+    /// Caches besides the store.
+    pub caching: Caching,
+    /// What is said of the image besides the image.
+    pub attesting: Attesting,
+    /// What the build tells.
+    pub telling: Telling,
 }
 
 /// Where a result goes.

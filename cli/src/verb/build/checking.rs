@@ -1,0 +1,9 @@
+//! Looking at a Dockerfile instead of building it.
+
+/// Options about checks.
+#[derive(Debug, clap::Args)]
+pub(super) struct CheckingArgs {
+    /// Print the build graph instead of building: graph, graph=json or graph=dot
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "graph")]
+    pub(super) print: Option<String>,
+}
