@@ -55,7 +55,7 @@ pub(super) fn for_builder(args: &Args) -> Result<builder::Options> {
         jobs: args.jobs,
         epoch: epoch(args)?,
         running: Running { ca_bundle: args.running.ca_bundle.as_deref().map(ca_bundle).transpose()? },
-        telling: Telling { explain: args.telling.explain, ..Telling::default() },
+        telling: Telling { explain: args.telling.explain, shell: args.telling.wants_shell(), ..Telling::default() },
         ..builder::Options::default()
     })
 }
