@@ -35,7 +35,8 @@ pub use cancel::{Cancel, CancelGuard};
 pub use error::Error;
 pub use progress::{Event, Stream, VertexId, VertexInfo};
 pub use request::{
-    Attesting, Caching, Compress, CompressForm, Destination, LocalContext, Options, Output, Request, Running, Telling,
+    Attesting, Caching, Compress, CompressForm, Destination, Invocation, LocalContext, Options, Output, Provenance,
+    Request, Running, Telling,
 };
 pub use trees::image_trees;
 

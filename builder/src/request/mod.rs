@@ -12,7 +12,7 @@ use graph::{Edge, Graph};
 use oci::{ImageConfig, Platform};
 use serde::{Deserialize, Serialize};
 
-pub use self::attesting::Attesting;
+pub use self::attesting::{Attesting, Invocation, Provenance};
 pub use self::caching::Caching;
 pub use self::running::Running;
 pub use self::telling::Telling;

@@ -41,8 +41,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("build", "--cache-from", "the local cache needs no option"),
     ("build", "--cache-to", "the local cache needs no option"),
     ("build", "--allow", ""),
-    ("build", "--attest", ""),
-    ("build", "--sbom", ""),
     ("build", "--annotation", ""),
     ("build", "--add-host", ""),
     ("build", "--shm-size", ""),

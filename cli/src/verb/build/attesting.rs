@@ -1,8 +1,157 @@
-//! What is said of an image besides the image: provenance, and what is in it.
+//! What is said of an image besides the image: `--provenance`, `--sbom` and `--attest`, as buildx writes them.
+
+use builder::{Attesting, Provenance};
+
+use crate::error::{Error, Result};
+use crate::keyed::Keyed;
+
+const PROVENANCE_KEYS: [&str; 8] =
+    ["type", "mode", "builder-id", "reproducible", "version", "inline-only", "filename", "disabled"];
+const SBOM_KEYS: [&str; 3] = ["type", "generator", "disabled"];
 
 /// Options about attestations.
 #[derive(Debug, clap::Args)]
 pub(super) struct AttestingArgs {
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    /// Attach how the image was made: true, or mode=min|max[,builder-id=URL][,reproducible=true]
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(super) provenance: Option<String>,
+    /// Attach what is in the image: its packages, as SPDX
+    #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(super) sbom: Option<String>,
+    /// The same in its long form: type=provenance|sbom[,mode=…] (may be repeated)
+    #[arg(long, value_name = "ATTESTATION")]
+    pub(super) attest: Vec<String>,
+    /// Build twice, the second time from nothing, and tell every difference
+    #[arg(long)]
+    pub(super) verify: bool,
+}
+
+/// What is to be attached; the invocation is filled in by who knows it.
+pub(super) fn parse(args: &AttestingArgs) -> Result<Attesting> {
+    let mut all = Attesting::default();
+    let mut seen = Vec::new();
+    let short = [("provenance", &args.provenance), ("sbom", &args.sbom)];
+    let short = short
+        .iter()
+        .filter_map(|(kind, value)| Some((*kind, format!("--{kind}={}", value.as_ref()?), value.as_deref()?)));
+    let mut written: Vec<(String, String, Keyed)> = Vec::new();
+    for (kind, shown, value) in short {
+        let keyed = match value {
+            "true" | "1" => Keyed::default(),
+            "false" | "0" => Keyed::parse("disabled=true")?,
+            other => Keyed::parse(other)?,
+        };
+        written.push((kind.to_owned(), shown, keyed));
+    }
+    for value in &args.attest {
+        let mut keyed = Keyed::parse(value)?;
+        let shown = format!("--attest {value}");
+        let kind = keyed.take(&["type"]).ok_or_else(|| {
+            Error::usage(format!("{shown}: type= is missing")).hint("the types are provenance and sbom")
+        })?;
+        written.push((kind, shown, keyed));
+    }
+    for (kind, shown, keyed) in written {
+        if seen.contains(&kind) {
+            return Err(Error::usage(format!("{shown}: {kind} is asked for twice")));
+        }
+        match kind.as_str() {
+            "provenance" => all.provenance = provenance(keyed, &shown)?,
+            "sbom" => all.sbom = sbom(keyed, &shown)?,
+            other => {
+                return Err(
+                    Error::usage(format!("{shown}: unknown type {other}")).hint("the types are provenance and sbom")
+                );
+            }
+        }
+        seen.push(kind);
+    }
+    Ok(all)
+}
+
+fn provenance(mut keys: Keyed, shown: &str) -> Result<Option<Provenance>> {
+    let disabled = keys.take_switch(&["disabled"])?.unwrap_or(false);
+    let max = match keys.take(&["mode"]).as_deref() {
+        None | Some("max") => true,
+        Some("min") => false,
+        Some(other) => return Err(Error::usage(format!("{shown}: mode={other}: expected min or max"))),
+    };
+    match keys.take(&["version"]).as_deref() {
+        None | Some("v1") => {}
+        Some("v0.2") => {
+            return Err(Error::usage(format!("{shown}: SLSA v0.2 is not written"))
+                .hint("version=v1 is what BuildKit writes by itself, too"));
+        }
+        Some(other) => return Err(Error::usage(format!("{shown}: version={other}: expected v1"))),
+    }
+    let provenance = Provenance {
+        max,
+        builder_id: keys.take(&["builder-id"]).unwrap_or_default(),
+        reproducible: keys.take_switch(&["reproducible"])?.unwrap_or(false),
+        inline_only: keys.take_switch(&["inline-only"])?.unwrap_or(false),
+        filename: keys.take(&["filename"]).map(|name| file_name(name, shown)).transpose()?,
+    };
+    keys.finish(shown, &PROVENANCE_KEYS)?;
+    Ok((!disabled).then_some(provenance))
+}
+
+fn sbom(mut keys: Keyed, shown: &str) -> Result<bool> {
+    let disabled = keys.take_switch(&["disabled"])?.unwrap_or(false);
+    if let Some(generator) = keys.take(&["generator"]) {
+        return Err(Error::usage(format!(
+            "{shown}: the generator {generator} is not run: estiba reads the packages itself"
+        ))
+        .hint("use --sbom=true"));
+    }
+    keys.finish(shown, &SBOM_KEYS)?;
+    Ok(!disabled)
+}
+
+/// A name within the output's folder.
+fn file_name(name: String, shown: &str) -> Result<String> {
+    match name.contains('/') || name.is_empty() || name == "." || name == ".." {
+        true => Err(Error::usage(format!("{shown}: filename={name}: expected a file's name"))),
+        false => Ok(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(provenance: Option<&str>, sbom: Option<&str>, attest: &[&str]) -> Result<Attesting> {
+        let own = |value: Option<&str>| value.map(str::to_owned);
+        let attest = attest.iter().map(|value| (*value).to_owned()).collect();
+        parse(&AttestingArgs { provenance: own(provenance), sbom: own(sbom), attest, verify: false })
+    }
+
+    #[test]
+    fn the_forms_people_write() {
+        assert!(!asked(None, None, &[]).unwrap().is_asked());
+        assert!(!asked(Some("false"), Some("false"), &[]).unwrap().is_asked());
+        assert!(asked(Some("true"), None, &[]).unwrap().provenance.unwrap().max);
+        assert!(!asked(Some("mode=min"), None, &[]).unwrap().provenance.unwrap().max);
+        let long = ["type=provenance,mode=max,builder-id=https://ci/1,reproducible=true", "type=sbom"];
+        let all = asked(None, None, &long).unwrap();
+        let provenance = all.provenance.unwrap();
+        assert_eq!((provenance.builder_id.as_str(), provenance.reproducible, all.sbom), ("https://ci/1", true, true));
+        assert!(asked(None, None, &["type=provenance,disabled=true"]).unwrap().provenance.is_none());
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let bad: [(Option<&str>, Option<&str>, &[&str]); 8] = [
+            (Some("mode=medium"), None, &[]),
+            (Some("version=v0.2"), None, &[]),
+            (Some("filename=../x"), None, &[]),
+            (None, Some("generator=docker/scout"), &[]),
+            (None, Some("mode=max"), &[]),
+            (None, None, &["mode=max"]),
+            (None, None, &["type=build-logs"]),
+            (Some("true"), None, &["type=provenance"]),
+        ];
+        for (provenance, sbom, attest) in bad {
+            assert!(asked(provenance, sbom, attest).is_err(), "{provenance:?} {sbom:?} {attest:?}");
+        }
+    }
 }

@@ -126,8 +126,8 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    if args.attesting.provenance.as_deref().is_some_and(|value| !matches!(value, "false" | "0")) {
-        return Err(Error::later("`--provenance`", "`--provenance=false` is accepted"));
+    if attesting::parse(&args.attesting)?.is_asked() || args.attesting.verify {
+        return Err(Error::later("`--provenance`, `--sbom` and `--verify`", "`--provenance=false` is accepted"));
     }
     let source = dockerfile::read(&args)?;
     let store = Arc::new(match context.existing_store()? {
