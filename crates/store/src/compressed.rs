@@ -51,6 +51,7 @@ impl CompressedWriter {
 
 impl Write for CompressedWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.upload.room(bytes.len())?;
         let mut file = self.upload.file();
         file.write_all(bytes)?;
         self.hasher.update(bytes);

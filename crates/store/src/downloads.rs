@@ -7,12 +7,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use oci::Digest;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::room::Room;
 use crate::{Error, Result, Store};
 
 /// A download that this process goes on with. Dropping it leaves the bytes for the next try.
@@ -21,6 +23,7 @@ pub struct Download {
     file: File,
     path: PathBuf,
     length: u64,
+    room: Arc<Room>,
 }
 
 impl Store {
@@ -43,7 +46,7 @@ impl Store {
             let held = file.metadata().map_err(io_at("stat", &path))?;
             // A collector may have taken it between the two.
             if held.nlink() > 0 {
-                return Ok(Some(Download { file, path, length: held.len() }));
+                return Ok(Some(Download { file, path, length: held.len(), room: Arc::clone(self.room()) }));
             }
         }
     }
@@ -71,7 +74,8 @@ impl Store {
                 continue;
             }
             let changed = metadata.modified().map_err(io_at("stat", &path))?;
-            found.push((Download { file, path, length: metadata.len() }, changed));
+            let room = Arc::clone(self.room());
+            found.push((Download { file, path, length: metadata.len(), room }, changed));
         }
         Ok(found)
     }
@@ -106,6 +110,7 @@ impl Download {
     /// # Errors
     /// When the disk fails or is full.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        self.room.take(bytes.len() as u64)?;
         self.file.write_all_at(bytes, self.length).map_err(io_at("write", &self.path))?;
         self.length += bytes.len() as u64;
         Ok(())

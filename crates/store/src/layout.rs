@@ -27,6 +27,8 @@ pub const VERSION: u32 = 1;
 ///        logs/<build id>/        one file a step
 ///        leases/<pid-random>     locked by a live process; lists what it uses
 ///        locks/<key>             held by the one process that runs a cache key
+///        room/                   what is taken of the limit, while there is one
+///        config.toml             what holds for every process: the limit
 ///        collect.lock            held by a garbage collector, shared by whoever pins
 ///        rung                    the remembered privilege probe
 /// ```
@@ -166,6 +168,16 @@ impl Layout {
     /// The lock between a garbage collector and those who pin.
     pub fn collect_lock(&self) -> PathBuf {
         self.root.join("collect.lock")
+    }
+
+    /// The folder of what is taken of the limit.
+    pub fn room(&self) -> PathBuf {
+        self.root.join("room")
+    }
+
+    /// What holds for every process that works on the store.
+    pub fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
     }
 
     /// The remembered privilege probe.

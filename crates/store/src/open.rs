@@ -4,10 +4,12 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::key_lock::{Failure, KeyLock};
 use crate::layout::{Layout, VERSION};
 use crate::lease::{self, CollectLock, Lease, Pins};
+use crate::room::Room;
 use crate::{FsBlobs, Index, blobs, index, random, upload};
 
 /// What can go wrong with a store.
@@ -70,6 +72,9 @@ pub enum Error {
     /// An index operation failed.
     #[error(transparent)]
     Index(#[from] index::Error),
+    /// The limit.
+    #[error(transparent)]
+    Room(#[from] crate::RoomError),
 }
 
 /// The result of a store operation.
@@ -81,6 +86,7 @@ pub struct Store {
     layout: Layout,
     blobs: FsBlobs,
     index: Index,
+    room: Arc<Room>,
 }
 
 impl Store {
@@ -109,9 +115,27 @@ impl Store {
     }
 
     fn open_laid(layout: Layout, create: bool) -> Result<Self> {
+        let room = Room::new(&layout);
+        Self::with_room(layout, room, create)
+    }
+
+    fn with_room(layout: Layout, room: Arc<Room>, create: bool) -> Result<Self> {
         let index = Index::open(&layout.index(), create)?;
-        let blobs = FsBlobs::new(&layout);
-        Ok(Self { layout, blobs, index })
+        let blobs = FsBlobs::new(&layout, &room);
+        Ok(Self { layout, blobs, index, room })
+    }
+
+    /// Opens the same store once more, for another thread: with the same room.
+    ///
+    /// # Errors
+    /// When the index cannot be opened.
+    pub fn again(&self) -> Result<Self> {
+        Self::with_room(self.layout.clone(), Arc::clone(&self.room), false)
+    }
+
+    /// What may still be taken on disk.
+    pub fn room(&self) -> &Arc<Room> {
+        &self.room
     }
 
     /// The store's paths.
@@ -230,6 +254,8 @@ fn refuse_foreign(layout: &Layout) -> Result<()> {
     let root = layout.root();
     let mut ours: Vec<PathBuf> = layout.folders().into();
     ours.extend([layout.blobs(), layout.compressed(), layout.index(), layout.version()]);
+    // A limit may be there before the store is.
+    ours.extend([layout.config(), layout.room()]);
     let fail = |error| io_error(root)(("read directory", error));
     for entry in fs::read_dir(root).map_err(fail)? {
         let path = entry.map_err(|error| io_error(root)(("read directory", error)))?.path();

@@ -56,6 +56,11 @@ impl Upload {
         &self.file
     }
 
+    /// Asks for room for what is about to be written to [`Upload::file`].
+    pub(crate) fn room(&self, bytes: usize) -> Result<()> {
+        Ok(self.folders.room.take(bytes as u64)?)
+    }
+
     /// Lets the file appear as cache: not synced.
     pub(crate) fn keep_as(&mut self, target: &Path) -> Result<()> {
         if let Some(folder) = target.parent() {
@@ -83,6 +88,7 @@ impl Upload {
 
 impl Sink for Upload {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.room(bytes.len())?;
         self.file.write_all(bytes).map_err(io_at("write", &self.path))?;
         self.written += bytes.len() as u64;
         if self.written - self.started >= WRITEBACK {

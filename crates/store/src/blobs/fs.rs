@@ -10,6 +10,7 @@ use oci::{Algorithm, Digest};
 
 use super::{BlobRead, BlobWriter, Blobs, Error, Result};
 use crate::layout::{Layout, blob_path};
+use crate::room::Room;
 use crate::upload::Upload;
 
 /// The folders that an upload moves between.
@@ -17,6 +18,7 @@ use crate::upload::Upload;
 pub(crate) struct Folders {
     pub(crate) blobs: PathBuf,
     pub(crate) ingest: PathBuf,
+    pub(crate) room: Arc<Room>,
 }
 
 /// Blobs in a store's directory. Cheap to clone.
@@ -26,8 +28,8 @@ pub struct FsBlobs {
 }
 
 impl FsBlobs {
-    pub(crate) fn new(layout: &Layout) -> Self {
-        let folders = Folders { blobs: layout.blobs(), ingest: layout.ingest() };
+    pub(crate) fn new(layout: &Layout, room: &Arc<Room>) -> Self {
+        let folders = Folders { blobs: layout.blobs(), ingest: layout.ingest(), room: Arc::clone(room) };
         Self { folders: Arc::new(folders) }
     }
 

@@ -54,6 +54,9 @@ pub enum Error {
         /// The caller's limit.
         limit: u64,
     },
+    /// The store has reached its limit.
+    #[error(transparent)]
+    Room(#[from] crate::RoomError),
     /// A kernel call failed.
     #[error("{call} {path}: {source}")]
     Io {
@@ -268,6 +271,8 @@ impl From<Error> for io::Error {
         let kind = match &error {
             Error::Missing { .. } => io::ErrorKind::NotFound,
             Error::Digest { .. } | Error::Size { .. } | Error::TooLarge { .. } => io::ErrorKind::InvalidData,
+            Error::Room(crate::RoomError::Full { .. }) => io::ErrorKind::StorageFull,
+            Error::Room(_) => io::ErrorKind::Other,
             Error::Io { source, .. } => source.kind(),
         };
         Self::new(kind, error)
