@@ -18,6 +18,7 @@ mod op;
 mod progress;
 mod request;
 mod solver;
+pub mod ssh;
 mod steps;
 pub mod transfer;
 mod trees;
@@ -34,6 +35,7 @@ use store::Store;
 pub use cancel::{Cancel, CancelGuard};
 pub use error::Error;
 pub use progress::{Event, Stream, VertexId, VertexInfo};
+pub use request::{Allow, Cgroup, Dns, MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};
 pub use request::{
     Attesting, Caching, Compress, CompressForm, Destination, Invocation, LocalContext, Options, Output, Provenance,
     Request, Running, Telling,

@@ -3,6 +3,7 @@
 mod attesting;
 mod caching;
 mod running;
+mod secret;
 mod telling;
 
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::attesting::{Attesting, Invocation, Provenance};
 pub use self::caching::Caching;
-pub use self::running::Running;
+pub use self::running::{Allow, Cgroup, Dns, Running};
+pub use self::secret::{MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};
 pub use self::telling::Telling;
 
 /// One build: what to make, from what, and where it goes.

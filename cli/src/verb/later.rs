@@ -36,8 +36,6 @@ const VERBS: &[(&str, &str)] = &[
 
 /// Options of verbs, and what helps until they come.
 const FLAGS: &[(&str, &str, &str)] = &[
-    ("build", "--secret", ""),
-    ("build", "--ssh", ""),
     ("build", "--cache-from", "the local cache needs no option"),
     ("build", "--cache-to", "the local cache needs no option"),
     ("build", "--allow", ""),

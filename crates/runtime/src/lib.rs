@@ -1,5 +1,6 @@
 //! File trees, snapshots, namespaces and the processes in them.
 
+pub mod cgroup;
 mod channel;
 pub mod container;
 pub mod ladder;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use builder::{Running, Telling};
+use builder::Telling;
 use graph::Network;
 use oci::Platform;
 
@@ -54,7 +54,7 @@ pub(super) fn for_builder(args: &Args) -> Result<builder::Options> {
     Ok(builder::Options {
         jobs: args.jobs,
         epoch: epoch(args)?,
-        running: Running { ca_bundle: args.running.ca_bundle.as_deref().map(ca_bundle).transpose()? },
+        running: args.running.running()?,
         telling: Telling { explain: args.telling.explain, shell: args.telling.wants_shell(), ..Telling::default() },
         ..builder::Options::default()
     })
@@ -112,7 +112,7 @@ fn epoch(args: &Args) -> Result<Option<i64>> {
     }
 }
 
-fn ca_bundle(written: &str) -> Result<PathBuf> {
+pub(super) fn ca_bundle(written: &str) -> Result<PathBuf> {
     if written != "system" {
         let path = std::path::absolute(written)?;
         if !path.is_file() {
