@@ -168,9 +168,12 @@ fn solve_warm(bencher: Bencher) {
     let lowered = lowered("FROM scratch\nCOPY . /all/\nCOPY f00001 /one\nWORKDIR /work\nCMD [\"/one\"]\n");
     let request = builder::Request {
         graph: lowered.graph,
-        root: lowered.root,
-        config: lowered.config,
-        platform: Platform::host(),
+        images: vec![builder::Image {
+            platform: Platform::host(),
+            root: lowered.root,
+            config: lowered.config,
+            base: lowered.base,
+        }],
         contexts: vec![builder::LocalContext {
             name: "context".to_owned(),
             dir: context,

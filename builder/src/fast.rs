@@ -3,11 +3,12 @@
 use graph::{Edge, Op, Source};
 use store::Store;
 
-use crate::build::unix_now;
+use crate::build::{Failure, unix_now};
 use crate::cache::content::{Contexts, DefineError, Definitions, define};
 use crate::cache::key::Chain;
 use crate::cache::record::{Lookup, Records};
 use crate::export::image;
+use crate::export::images::Images;
 use crate::layers::Layers;
 use crate::op::source;
 use crate::solver::state::V;
@@ -20,22 +21,18 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
     contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
     let records = Records::new(store).map_err(|error| Error::other("open the cache", error))?;
     let miss = |error| Error::other("look up the cache", error);
-    let Some(chain) = root(request, store, &records, &definitions).map_err(miss)? else {
-        return Ok(Cached::Miss { needs_sandbox: needs_sandbox(request, store, &records, &definitions) });
-    };
     let layers = Layers::new(store, &records, None);
-    let composed = image::compose(request, store, &layers, &chain).map_err(miss)?;
-    if let Some(composed) = composed
+    if let Some(images) = images(request, store, &records, &definitions, &layers).map_err(miss)?
         && request.outputs.iter().all(|output| matches!(output, Output::Image | Output::CacheOnly))
     {
         let wanted = request.outputs.contains(&Output::Image);
-        if !wanted || image::is_committed(store, &composed, &request.tags).map_err(miss)? {
+        if !wanted || images.are_committed(store, &request.tags).map_err(miss)? {
             let steps =
                 definitions.order.iter().filter(|edge| !matches!(request.graph.vertex(**edge).op(), Op::Source(_)));
             let count = u32::try_from(steps.count()).unwrap_or(u32::MAX);
             return Ok(Cached::Hit(Built {
-                manifest: wanted.then(|| composed.descriptor(request)),
-                config_digest: wanted.then(|| composed.config.digest()),
+                images: if wanted { images.built() } else { Vec::new() },
+                index: if wanted { images.index() } else { None },
                 tags: if wanted { request.tags.clone() } else { Vec::new() },
                 cached: (count, count),
                 fresh: Vec::new(),
@@ -54,18 +51,37 @@ pub(crate) fn contexts(request: &Request, store: &Store) -> Result<Contexts, Err
 pub(crate) fn definitions(request: &Request, contexts: &Contexts) -> Result<Definitions, Error> {
     let blame =
         |(edge, error): (Edge, DefineError)| build::vertex_error(request.graph.vertex(edge).meta(), None, None, error);
-    define(&request.graph, request.root, contexts).map_err(blame)
+    define(&request.graph, &request.roots(), contexts).map_err(blame)
 }
 
-/// The root's result, if the cache has it.
-fn root(
+/// The images, if the cache has the result of every root, and all that names them.
+fn images(
     request: &Request,
     store: &Store,
     records: &Records<'_>,
     definitions: &Definitions,
-) -> Result<Option<Chain>, Box<dyn std::error::Error + Send + Sync>> {
-    let root: V = definitions.order.len() - 1;
-    match request.graph.vertex(request.root).op() {
+    layers: &Layers<'_>,
+) -> Result<Option<Images>, Failure> {
+    let mut all = Vec::with_capacity(request.images.len());
+    for (image, &root) in request.images.iter().zip(&definitions.roots) {
+        let Some(chain) = result(request, store, records, definitions, root)? else { return Ok(None) };
+        let Some(composed) = image::compose(image, request.options.epoch, store, layers, &chain)? else {
+            return Ok(None);
+        };
+        all.push(composed);
+    }
+    Images::new(request, all).map(Some)
+}
+
+/// A root's result, if the cache has it.
+fn result(
+    request: &Request,
+    store: &Store,
+    records: &Records<'_>,
+    definitions: &Definitions,
+    root: V,
+) -> Result<Option<Chain>, Failure> {
+    match request.graph.vertex(definitions.order[root]).op() {
         Op::Source(Source::Image { manifest, .. }) => {
             match source::image::chain(store, records, None, manifest, unix_now()) {
                 Ok(chain) => Ok(Some(chain)),

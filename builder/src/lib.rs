@@ -26,7 +26,7 @@ mod whole;
 
 use std::sync::mpsc::Sender;
 
-use oci::{Descriptor, Digest};
+use oci::{Descriptor, Digest, Platform};
 use runtime::ladder::Probe;
 use runtime::spawner::Spawner;
 use serde::{Deserialize, Serialize};
@@ -37,18 +37,18 @@ pub use error::Error;
 pub use progress::{Event, Stream, VertexId, VertexInfo};
 pub use request::{Allow, Cgroup, Dns, MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};
 pub use request::{
-    Attesting, Caching, Compress, CompressForm, Destination, Invocation, LocalContext, Options, Output, Provenance,
-    Request, Running, Telling,
+    Attesting, Caching, Compress, CompressForm, Destination, Image, Invocation, LocalContext, Options, Output,
+    Provenance, Request, Running, Telling,
 };
 pub use trees::image_trees;
 
 /// A finished build.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Built {
-    /// The image's manifest in the store; `None` where no output made one.
-    pub manifest: Option<Descriptor>,
-    /// The image's config, which is the image id.
-    pub config_digest: Option<Digest>,
+    /// The image of each platform, in the request's order; none where no output made one.
+    pub images: Vec<BuiltImage>,
+    /// The index over them, where there is one: it is what the names name.
+    pub index: Option<Descriptor>,
     /// The references that name it now.
     pub tags: Vec<String>,
     /// How many vertices were found in the cache, of how many that were looked at.
@@ -56,6 +56,32 @@ pub struct Built {
     /// Layers of bases that were pulled: to be handed to [`transfer::pull::sync`] when there is time.
     #[serde(default)]
     pub fresh: Vec<store::LayerId>,
+}
+
+/// The image of one platform, in the store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltImage {
+    /// The platform it is for.
+    pub platform: Platform,
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// Its config.
+    pub config_digest: Digest,
+}
+
+impl Built {
+    /// What the names name: the index, or the one image's manifest; `None` where no output made one.
+    pub fn manifest(&self) -> Option<&Descriptor> {
+        self.index.as_ref().or(self.images.first().map(|image| &image.manifest))
+    }
+
+    /// The image's id: the digest of its config, or of the index where there are several.
+    pub fn id(&self) -> Option<Digest> {
+        match (&self.images[..], &self.index) {
+            ([image], _) => Some(image.config_digest),
+            (_, index) => index.as_ref().map(|index| index.digest),
+        }
+    }
 }
 
 /// What RUNs are run with: the rung that this process has entered, and its spawner.

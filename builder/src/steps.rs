@@ -97,8 +97,10 @@ impl Build<'_> {
             return Ok("first build of this step".to_owned());
         };
         let inputs: Vec<String> = self.inputs(v).iter().map(|input| self.vertex(*input).meta().name.clone()).collect();
-        let env = &self.request.config.config.env;
-        let is_env = |name: &str| env.iter().any(|entry| entry.split('=').next() == Some(name));
+        let is_env = |name: &str| {
+            let mut env = self.request.images.iter().flat_map(|image| &image.config.config.env);
+            env.any(|entry| entry.split('=').next() == Some(name))
+        };
         let step = Step { inputs: &inputs, is_env: &is_env };
         Ok(explain::differences(&previous, &(self.definitions.keyed[v].preimage.clone() + &self.details(v)?), &step))
     }

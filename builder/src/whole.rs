@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::sync::mpsc::Sender;
 
-use oci::Descriptor;
 use store::Store;
 
-use crate::build::{Build, Parts, id, millis_now, unix_now};
+use crate::build::{Build, Failure, Parts, id, millis_now, unix_now};
 use crate::cache::content::Definitions;
 use crate::cache::key::Chain;
 use crate::cache::record::Records;
 use crate::export::image::{self, Composed};
+use crate::export::images::Images;
 use crate::solver::drive::drive;
 use crate::solver::state::{Outcome, State};
-use crate::{Built, Cancel, Error, Event, Output, Request, Sandbox, VertexInfo, fast};
+use crate::{Built, Cancel, Error, Event, Image, Output, Request, Sandbox, VertexInfo, fast};
 
 /// Operations side by side where the request does not say: most wait for the disk or the network.
 const MIN_JOBS: usize = 8;
@@ -56,15 +56,14 @@ pub(crate) fn run(
     build.emit(plan);
     let stop = build.stop.clone();
     let _guard = cancel.on_cancel(move || stop.cancel());
-    let root = definitions.order.len() - 1;
     let jobs = request.options.jobs.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(MIN_JOBS, |cores| (cores.get() * 2).max(MIN_JOBS))
     });
-    let state = State::new(definitions.inputs.clone(), root, jobs);
+    let state = State::new(definitions.inputs.clone(), &definitions.roots, jobs);
     let outcome = drive(state, &build, cancel).map_err(|error| Error::other("start the solver", error))?;
     contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
     match outcome {
-        Outcome::Built => export(&build, build.chain(root), cancel),
+        Outcome::Built => export(&build, cancel),
         Outcome::Cancelled => Err(Error::Cancelled),
         Outcome::Failed(v) => Err(build.take_failure(v).unwrap_or(Error::Cancelled)),
     }
@@ -92,11 +91,12 @@ fn infos(request: &Request, definitions: &Definitions) -> Vec<VertexInfo> {
 }
 
 /// Writes the outputs: the image first, since the others read it from the store.
-fn export(build: &Build<'_>, chain: &Chain, cancel: &Cancel) -> Result<Built, Error> {
+fn export(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
     let request = build.request;
     let failed = |error| Error::Export(error);
-    let mut manifest: Option<Descriptor> = None;
-    let mut config_digest = None;
+    let chains: Vec<&Chain> = build.definitions.roots.iter().map(|root| build.chain(*root)).collect();
+    let mut built =
+        Built { images: Vec::new(), index: None, tags: Vec::new(), cached: build.found(), fresh: build.fresh() };
     let needs_image = request
         .outputs
         .iter()
@@ -107,30 +107,31 @@ fn export(build: &Build<'_>, chain: &Chain, cancel: &Cancel) -> Result<Built, Er
         build.emit(Event::Exporting {
             what: tags.first().map_or_else(|| "image".to_owned(), |tag| format!("image {tag}")),
         });
-        let composed = composed(build, chain).map_err(failed)?;
-        if !image::is_committed(build.store, &composed, tags).map_err(failed)? {
-            image::commit(build.store, &composed, tags, &build.lease, unix_now()).map_err(failed)?;
+        let composed: Result<_, _> =
+            request.images.iter().zip(&chains).map(|(image, chain)| composed(build, image, chain)).collect();
+        let images = composed.and_then(|composed| Images::new(request, composed)).map_err(failed)?;
+        if !images.are_committed(build.store, tags).map_err(failed)? {
+            images.commit(build.store, tags, &build.lease, unix_now()).map_err(failed)?;
         }
-        manifest = Some(composed.descriptor(request));
-        config_digest = Some(composed.config.digest());
+        (built.images, built.index, built.tags) = (images.built(), images.index(), tags.to_vec());
     }
     for output in &request.outputs {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        crate::export::write(build, chain, output, manifest.as_ref()).map_err(failed)?;
+        crate::export::write(build, &chains, output, built.manifest()).map_err(failed)?;
     }
     build.touch().map_err(|error| Error::other("touch the cache", error))?;
-    build.emit(Event::Built { manifest: manifest.as_ref().map(|manifest| manifest.digest), time: millis_now() });
-    let tags = if request.outputs.contains(&Output::Image) { request.tags.clone() } else { Vec::new() };
-    Ok(Built { manifest, config_digest, tags, cached: build.found(), fresh: build.fresh() })
+    build.emit(Event::Built { manifest: built.manifest().map(|named| named.digest), time: millis_now() });
+    Ok(built)
 }
 
-fn composed(build: &Build<'_>, chain: &Chain) -> Result<Composed, Box<dyn std::error::Error + Send + Sync>> {
-    let compose = || image::compose(build.request, build.store, &build.layers, chain);
+fn composed(build: &Build<'_>, image: &Image, chain: &Chain) -> Result<Composed, Failure> {
+    let epoch = build.request.options.epoch;
+    let compose = || image::compose(image, epoch, build.store, &build.layers, chain);
     if let Some(composed) = compose()? {
         return Ok(composed);
     }
-    image::complete(build.request, build.store, &build.layers, chain, build.now)?;
+    image::complete(image, epoch, build.store, &build.layers, chain, build.now)?;
     compose()?.ok_or_else(|| "a layer went away while the image was made".into())
 }

@@ -90,8 +90,10 @@ pub(crate) enum DefineError {
     NoContext(String),
 }
 
-/// The vertices that a root needs, and their definition keys.
+/// The vertices that the roots need, and their definition keys.
 pub(crate) struct Definitions {
+    /// The roots' numbers, as the request lists them.
+    pub(crate) roots: Vec<V>,
     /// In topological order; a vertex's number is its place here.
     pub(crate) order: Vec<Edge>,
     /// Numbers of each vertex's inputs, as the operation counts them.
@@ -103,12 +105,13 @@ pub(crate) struct Definitions {
 }
 
 /// Makes the keys. Reads the contexts' stat caches, and what changed.
-pub(crate) fn define(graph: &Graph, root: Edge, contexts: &Contexts) -> Result<Definitions, (Edge, DefineError)> {
-    let order = graph.reachable(&[root]);
+pub(crate) fn define(graph: &Graph, roots: &[Edge], contexts: &Contexts) -> Result<Definitions, (Edge, DefineError)> {
+    let order = graph.reachable(roots);
     let mut numbers = vec![usize::MAX; graph.len()];
     for (number, edge) in order.iter().enumerate() {
         numbers[edge.index()] = number;
     }
+    let roots = roots.iter().map(|root| numbers[root.index()]).collect();
     let inputs: Vec<Vec<V>> = order
         .iter()
         .map(|edge| graph.vertex(*edge).inputs().iter().map(|input| numbers[input.index()]).collect())
@@ -145,7 +148,7 @@ pub(crate) fn define(graph: &Graph, root: Edge, contexts: &Contexts) -> Result<D
         let below = inputs[number].iter().all(|input| usable[*input]);
         usable.push(below && !graph.vertex(*edge).meta().ignore_cache);
     }
-    Ok(Definitions { order, inputs, keyed, usable })
+    Ok(Definitions { roots, order, inputs, keyed, usable })
 }
 
 /// What an operation reads from inputs other than its first, as COPYs, each with a number of its own.

@@ -9,7 +9,7 @@ use store::{BlobForm, Blobs, Expected, LayerId, LayerRow, Lease, Store};
 use sys::Root;
 
 use super::form::oci_layer;
-use crate::Request;
+use crate::Image;
 use crate::cache::key::Chain;
 use crate::durable;
 use crate::layers::Layers;
@@ -26,10 +26,10 @@ pub(crate) struct Composed {
 
 impl Composed {
     /// Describes the manifest.
-    pub(crate) fn descriptor(&self, request: &Request) -> Descriptor {
+    pub(crate) fn descriptor(&self, image: &Image) -> Descriptor {
         let size = self.manifest.bytes().len() as u64;
         let mut descriptor = Descriptor::new(media_type::OCI_MANIFEST, self.manifest.digest(), size);
-        descriptor.platform = Some(request.platform.clone());
+        descriptor.platform = Some(image.platform.clone());
         descriptor
     }
 }
@@ -44,21 +44,22 @@ struct Part {
 
 /// Composes the image from what is known; `None` where a DiffId was never computed. Writes nothing.
 pub(crate) fn compose(
-    request: &Request,
+    image: &Image,
+    epoch: Option<i64>,
     store: &Store,
     layers: &Layers<'_>,
     chain: &Chain,
 ) -> Result<Option<Composed>, Failure> {
-    let base = request.config.rootfs.diff_ids.len().min(chain.0.len());
+    let base = image.config.rootfs.diff_ids.len().min(chain.0.len());
     let mut parts = Vec::with_capacity(chain.0.len());
     for (number, id) in chain.0.iter().enumerate() {
         if Chain::is_empty_layer(id) {
             parts.push(None);
             continue;
         }
-        let epoch = request.options.epoch.filter(|_| number >= base);
-        let Some((diff_id, size)) = store.index().diff_id(id, epoch)? else { return Ok(None) };
-        let row = match epoch {
+        let clamp = epoch.filter(|_| number >= base);
+        let Some((diff_id, size)) = store.index().diff_id(id, clamp)? else { return Ok(None) };
+        let row = match clamp {
             // A clamped layer stands in the store as a layer of its own.
             Some(_) => twin(store, layers, &diff_id, id)?,
             None => Some(layers.row(id)?),
@@ -66,7 +67,7 @@ pub(crate) fn compose(
         let Some(row) = row else { return Ok(None) };
         parts.push(Some(Part { diff_id, size, row }));
     }
-    finish(request, &parts, base).map(Some)
+    finish(image, epoch, &parts, base).map(Some)
 }
 
 /// The usable layer with this DiffId, the given one first.
@@ -77,11 +78,11 @@ fn twin(store: &Store, layers: &Layers<'_>, diff_id: &DiffId, first: &LayerId) -
     Ok(order.into_iter().find_map(|id| layers.row(id).ok()))
 }
 
-fn finish(request: &Request, parts: &[Option<Part>], base: usize) -> Result<Composed, Failure> {
-    let mut config = request.config.clone();
+fn finish(image: &Image, epoch: Option<i64>, parts: &[Option<Part>], base: usize) -> Result<Composed, Failure> {
+    let mut config = image.config.clone();
     config.rootfs.diff_ids = parts.iter().flatten().map(|part| part.diff_id).collect();
-    fill_history(&mut config.history, parts, base, request.options.epoch);
-    config.created = match request.options.epoch {
+    fill_history(&mut config.history, parts, base, epoch);
+    config.created = match epoch {
         Some(epoch) => Some(Timestamp::from_unix(epoch, 0)),
         None => config.history.iter().rev().find_map(|entry| entry.created.clone()).or(config.created),
     };
@@ -138,17 +139,18 @@ fn fill_history(history: &mut [History], parts: &[Option<Part>], base: usize, ep
 
 /// Computes the DiffIds that [`compose`] misses: each tree is streamed once, layers side by side.
 pub(crate) fn complete(
-    request: &Request,
+    image: &Image,
+    epoch: Option<i64>,
     store: &Store,
     layers: &Layers<'_>,
     chain: &Chain,
     now: i64,
 ) -> Result<(), Failure> {
-    let base = request.config.rootfs.diff_ids.len().min(chain.0.len());
+    let base = image.config.rootfs.diff_ids.len().min(chain.0.len());
     let work = |number: usize, id: &LayerId| -> Result<(), Failure> {
         let below = Chain(chain.0[..number].to_vec());
         identify(store, layers, id, &below)?;
-        match request.options.epoch.filter(|_| number >= base) {
+        match epoch.filter(|_| number >= base) {
             Some(epoch) => clamp(store, layers, id, epoch, now),
             None => Ok(()),
         }
@@ -229,25 +231,14 @@ fn clamp(store: &Store, layers: &Layers<'_>, id: &LayerId, epoch: i64, now: i64)
     Ok(store.index().put_diff_id(id, Some(epoch), &built.diff_id, size)?)
 }
 
-/// Whether the store holds the image under all these names.
-pub(crate) fn is_committed(store: &Store, composed: &Composed, tags: &[String]) -> Result<bool, Failure> {
-    let digest = &composed.manifest.digest();
-    for tag in tags {
-        if store.index().image(tag)?.is_none_or(|row| row.manifest != *digest) {
-            return Ok(false);
-        }
-    }
-    Ok(store.blobs().size(digest)?.is_some() && store.blobs().size(&composed.config.digest())?.is_some())
+/// Whether the store holds the image's documents.
+pub(crate) fn is_kept(store: &Store, composed: &Composed) -> Result<bool, Failure> {
+    let size = |digest: &Digest| store.blobs().size(digest);
+    Ok(size(&composed.manifest.digest())?.is_some() && size(&composed.config.digest())?.is_some())
 }
 
-/// Commits it, durably, under these names.
-pub(crate) fn commit(
-    store: &Store,
-    composed: &Composed,
-    tags: &[String],
-    lease: &Lease,
-    now: i64,
-) -> Result<(), Failure> {
+/// Commits it, durably, under no name yet.
+pub(crate) fn commit(store: &Store, composed: &Composed, lease: &Lease) -> Result<(), Failure> {
     // An earlier build may have left them without a name, and a collector be about to take them away.
     lease.pin(&[composed.config.digest(), composed.manifest.digest()])?;
     durable::sync_trees(store, &ours(store, &composed.trees)?)?;
@@ -256,11 +247,7 @@ pub(crate) fn commit(
     let manifest = composed.manifest.value();
     let children: Vec<Digest> =
         std::iter::once(&manifest.config).chain(&manifest.layers).map(|child| child.digest).collect();
-    store.index().put_edges(&digest, &children)?;
-    for tag in tags {
-        store.index().put_image(tag, &digest, now)?;
-    }
-    Ok(())
+    Ok(store.index().put_edges(&digest, &children)?)
 }
 
 /// Of these layers, those that only this store has: a pulled one can be fetched again, and is synced when there is time.

@@ -3,6 +3,7 @@
 pub(crate) mod bundle;
 pub(crate) mod form;
 pub(crate) mod image;
+pub(crate) mod images;
 pub(crate) mod layers;
 mod local;
 pub(crate) mod oci_layout;
@@ -183,19 +184,20 @@ fn docker(
     oci_layout::write(store, images, compression, true, Bundle::tar(dest)?)
 }
 
-/// Writes one output; the image is in the store already.
+/// Writes one output; the images are in the store already, and `named` is what names name.
 pub(crate) fn write(
     build: &Build<'_>,
-    chain: &Chain,
+    chains: &[&Chain],
     output: &Output,
-    manifest: Option<&Descriptor>,
+    named: Option<&Descriptor>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let epoch = build.request.options.epoch;
+    let [chain] = chains else { return Err("this output takes the image of one platform".into()) };
     match output {
         Output::Image | Output::CacheOnly => Ok(()),
         Output::Oci { .. } | Output::Docker { .. } => {
             let names: Result<Vec<Reference>, _> = build.request.tags.iter().map(|tag| tag.parse()).collect();
-            let digest = manifest.ok_or("the image was not made")?.digest;
+            let digest = named.ok_or("the image was not made")?.digest;
             Ok(save(build.store, &[(names?, digest)], output)?)
         }
         Output::Tar { dest } => Ok(tar::write(&build.layers.view(chain)?, dest, epoch)?),

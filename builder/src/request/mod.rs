@@ -22,14 +22,10 @@ pub use self::telling::Telling;
 /// One build: what to make, from what, and where it goes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Request {
-    /// The lowered plan.
+    /// The lowered plans of all platforms: what they share is there once.
     pub graph: Graph,
-    /// The vertex whose result is the image's file tree.
-    pub root: Edge,
-    /// The image's config; diff ids and creation times of new layers are filled in by the build.
-    pub config: ImageConfig,
-    /// The platform the image is for.
-    pub platform: Platform,
+    /// What is made of it, in the order of the platforms that were asked for. Never empty.
+    pub images: Vec<Image>,
     /// The build contexts that `Source::Local` vertices name.
     pub contexts: Vec<LocalContext>,
     /// How to build.
@@ -38,6 +34,39 @@ pub struct Request {
     pub tags: Vec<String>,
     /// Where the result goes.
     pub outputs: Vec<Output>,
+}
+
+/// The image of one platform.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Image {
+    /// The platform it is for.
+    pub platform: Platform,
+    /// The vertex whose result is its file tree.
+    pub root: Edge,
+    /// Its config; diff ids and creation times of new layers are filled in by the build.
+    pub config: ImageConfig,
+    /// The vertex of the base image that `root` stands on, if it stands on one that has layers.
+    pub base: Option<Edge>,
+}
+
+impl Request {
+    /// The image of the first platform, which is the only one mostly.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn image(&self) -> &Image {
+        &self.images[0]
+    }
+
+    /// The vertices that the images are made of.
+    pub fn roots(&self) -> Vec<Edge> {
+        self.images.iter().map(|image| image.root).collect()
+    }
+
+    /// Whether the result has several images, and so an index over them.
+    pub fn is_for_several(&self) -> bool {
+        self.images.len() > 1
+    }
 }
 
 /// A folder of the host that a build may read.

@@ -58,7 +58,7 @@ pub(crate) enum Command {
 /// How a build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The root has a result.
+    /// Every root has a result.
     Built,
     /// This vertex failed first.
     Failed(V),
@@ -84,7 +84,7 @@ pub(crate) struct State {
     inputs: Vec<Vec<V>>,
     users: Vec<Vec<V>>,
     phases: Vec<Phase>,
-    root: V,
+    roots: Vec<V>,
     ready: Ready,
     slots: usize,
     /// Commands that still owe an answer.
@@ -94,8 +94,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// A build of `root`; `inputs[v]` are smaller than `v`. `jobs` vertices run side by side at most.
-    pub(crate) fn new(mut inputs: Vec<Vec<V>>, root: V, jobs: usize) -> Self {
+    /// A build of `roots`; `inputs[v]` are smaller than `v`. `jobs` vertices run side by side at most.
+    pub(crate) fn new(mut inputs: Vec<Vec<V>>, roots: &[V], jobs: usize) -> Self {
         let mut users = vec![Vec::new(); inputs.len()];
         for (v, list) in inputs.iter_mut().enumerate() {
             list.sort_unstable();
@@ -107,14 +107,28 @@ impl State {
         }
         let phases = vec![Phase::Idle; inputs.len()];
         let ready = Ready::new(&inputs);
-        Self { inputs, users, phases, root, ready, slots: jobs.max(1), owed: 0, ending: None, ended: false }
+        Self {
+            inputs,
+            users,
+            phases,
+            roots: roots.to_vec(),
+            ready,
+            slots: jobs.max(1),
+            owed: 0,
+            ending: None,
+            ended: false,
+        }
     }
 
     /// Takes one event, and says what to do.
     pub(crate) fn step(&mut self, event: Event) -> Vec<Command> {
         let mut out = Vec::new();
         match event {
-            Event::Start => self.want(self.root, &mut out),
+            Event::Start => {
+                for root in self.roots.clone() {
+                    self.want(root, &mut out);
+                }
+            }
             Event::Found(v) => {
                 self.answered(v, &[Phase::Finding, Phase::Matching]);
                 self.done(v, &mut out);
@@ -206,8 +220,12 @@ impl State {
         out.push(Command::GiveUp(v));
     }
 
+    fn is_built(&self) -> bool {
+        self.roots.iter().all(|root| self.phases[*root] == Phase::Done)
+    }
+
     fn stop(&mut self, outcome: Outcome, out: &mut Vec<Command>) {
-        if self.ending.is_some() || self.phases[self.root] == Phase::Done {
+        if self.ending.is_some() || self.is_built() {
             return;
         }
         self.ending = Some(outcome);
@@ -234,7 +252,7 @@ impl State {
         if self.owed > 0 || self.ended {
             return;
         }
-        let built = (self.phases[self.root] == Phase::Done).then_some(Outcome::Built);
+        let built = self.is_built().then_some(Outcome::Built);
         if let Some(outcome) = built.or(self.ending) {
             self.ended = true;
             out.push(Command::End(outcome));

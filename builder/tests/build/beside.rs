@@ -32,5 +32,5 @@ fn waits(world: &World) {
         |wanted: fn(&Event) -> bool| builds.iter().flat_map(|(_, events)| events).filter(|event| wanted(event)).count();
     assert_eq!(count(|event| matches!(event, Event::Started { .. })), 1);
     assert_eq!(count(|event| matches!(event, Event::Waiting { .. })), 1);
-    assert_eq!(builds[0].0.manifest, builds[1].0.manifest);
+    assert_eq!(builds[0].0.manifest(), builds[1].0.manifest());
 }

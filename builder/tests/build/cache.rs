@@ -28,7 +28,7 @@ fn same_output(world: &World) {
     assert_eq!(bench.read(first.built(), "/result"), "a");
     let second = build("a2");
     assert_eq!(second.ran(), ["[1/9] COPY in /in", "[2/9] RUN head -c 1 /in > /out"]);
-    assert_eq!(second.built().manifest, first.built().manifest);
+    assert_eq!(second.built().manifest(), first.built().manifest());
     let third = build("b");
     assert_eq!(third.ran().len(), 4);
     assert_eq!(bench.read(third.built(), "/result"), "b");
@@ -63,7 +63,7 @@ fn ignored(world: &World) {
     assert!(matches!(bench.cached(&fresh, root), Cached::Miss { .. }));
     let second = bench.build(&fresh, root);
     assert_eq!(second.ran().len(), 2);
-    assert_ne!(second.built().manifest, first.built().manifest);
+    assert_ne!(second.built().manifest(), first.built().manifest());
     // What ran is kept for those who do not ignore it.
     let mut again = bench.plan();
     let made = again.run(again.base, "cat /proc/sys/kernel/random/uuid > /a");
@@ -104,7 +104,7 @@ fn reproducible(world: &World) {
         assert_eq!(view.lookup(b"/z/z", false).unwrap().unwrap().entry().mtime, 1_000_000_000);
         assert!(view.lookup(b"/a/y", false).unwrap().is_none());
         assert!(matches!(builder::cached(&request, &bench.store).unwrap(), Cached::Hit(_)));
-        told.built().manifest.clone().unwrap().digest
+        told.built().manifest().clone().unwrap().digest
     };
     let first = build();
     std::thread::sleep(std::time::Duration::from_millis(1100));

@@ -23,7 +23,7 @@ fn found_again(world: &World) {
     assert_eq!(bench.read(told.built(), "/app/b/c.txt"), "c");
     assert_eq!(told.ran().len(), 1);
     let Cached::Hit(hit) = bench.cached(&plan, root) else { panic!("a miss") };
-    assert_eq!(hit.manifest, told.built().manifest);
+    assert_eq!(hit.manifest(), told.built().manifest());
     bench.write("src/a.txt", "b");
     assert!(matches!(bench.cached(&plan, root), Cached::Miss { needs_sandbox: false }));
     let told = bench.build(&plan, root);

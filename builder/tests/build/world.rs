@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use builder::{Built, Cached, Cancel, Error, Event, LocalContext, Options, Output, Request, Sandbox, Telling};
+use builder::{Built, Cached, Cancel, Error, Event, Image, LocalContext, Options, Output, Request, Sandbox, Telling};
 use graph::pattern::IgnoreRules;
 use graph::{Copy, Edge, Exec, FileAction, FileOp, Graph, Meta, Op, Source, Unpack};
 use oci::{ContainerConfig, Descriptor, Digest, History, ImageConfig, Manifest, Platform, Raw, media_type};
@@ -183,9 +183,12 @@ impl Bench<'_> {
     pub(crate) fn request(&self, plan: &Plan, root: Edge) -> Request {
         Request {
             graph: plan.graph.clone(),
-            root,
-            config: plan.config.clone(),
-            platform: Platform::host(),
+            images: vec![Image {
+                platform: Platform::host(),
+                root,
+                config: plan.config.clone(),
+                base: Some(plan.base),
+            }],
             contexts: vec![LocalContext { name: "context".into(), dir: self.context(), rules: IgnoreRules::none() }],
             options: Options { telling: Telling { explain: true, ..Telling::default() }, ..Options::default() },
             tags: vec!["docker.io/library/app:latest".into()],
@@ -216,7 +219,7 @@ impl Bench<'_> {
 
     /// The tree of a built image.
     pub(crate) fn view(&self, built: &Built) -> TreeView {
-        let manifest = built.manifest.as_ref().unwrap().digest;
+        let manifest = built.manifest().unwrap().digest;
         let manifest: Raw<Manifest> = Raw::parse(self.store.blobs().read_bytes(&manifest, 1 << 20).unwrap()).unwrap();
         let config = self.config(built);
         assert_eq!(manifest.value().layers.len(), config.rootfs.diff_ids.len());
@@ -239,7 +242,7 @@ impl Bench<'_> {
     }
 
     pub(crate) fn config(&self, built: &Built) -> ImageConfig {
-        let digest = built.config_digest.unwrap();
+        let digest = built.id().unwrap();
         Raw::parse(self.store.blobs().read_bytes(&digest, 1 << 20).unwrap()).unwrap().into_value()
     }
 

@@ -62,6 +62,17 @@ impl Graph {
         edge
     }
 
+    /// Takes in the vertices of another graph; those that are there already are one. Says where each of the other's edges, by
+    /// its index, stands here.
+    pub fn absorb(&mut self, other: Graph) -> Vec<Edge> {
+        let mut here: Vec<Edge> = Vec::with_capacity(other.len());
+        for Vertex { op, inputs, meta, .. } in other.vertices {
+            let inputs = inputs.iter().map(|input| here[input.index()]).collect();
+            here.push(self.add(op, inputs, meta));
+        }
+        here
+    }
+
     /// The vertex that an edge of this graph points to.
     ///
     /// # Panics
@@ -160,6 +171,22 @@ mod tests {
         assert_ne!(a, c);
         assert_eq!(graph.len(), 3);
         assert_eq!(graph.reachable(&[a]), [base, a]);
+    }
+
+    #[test]
+    fn graphs_of_two_platforms_share_what_is_equal() {
+        let (mut one, mut two) = (Graph::new(), Graph::new());
+        let base = one.add(Op::Source(Source::Scratch), vec![], Meta::default());
+        let first = run(&mut one, base, "make");
+        two.add(Op::Source(Source::Local { name: "context".into() }), vec![], Meta::default());
+        let base = two.add(Op::Source(Source::Scratch), vec![], Meta::default());
+        let same = run(&mut two, base, "make");
+        let other = run(&mut two, same, "make install");
+        let here = one.absorb(two);
+        assert_eq!(here[same.index()], first);
+        assert_eq!(one.vertex(here[other.index()]).inputs(), [first]);
+        assert_eq!(one.len(), 4);
+        assert_eq!(one.reachable(&[first]).len(), 2);
     }
 
     /// A change here is a change of every cache key: raise the version in canonical.rs.

@@ -10,6 +10,8 @@ use super::*;
 #[derive(Clone, Debug)]
 struct World {
     inputs: Vec<Vec<V>>,
+    /// The last one, and others.
+    roots: Vec<V>,
     jobs: usize,
     /// Found by definition.
     known: BTreeSet<V>,
@@ -31,10 +33,12 @@ fn world() -> impl Strategy<Value = World> {
             set(n / 3),
             set(n / 3),
             set(n / 6),
+            proptest::collection::vec(0..n, 0..3),
             proptest::option::weighted(0.2, 0usize..40),
             any::<u64>(),
         )
-            .prop_map(|(inputs, jobs, known, same, failing, cancel_after, seed)| World {
+            .prop_map(|(inputs, jobs, known, same, failing, more, cancel_after, seed)| World {
+                roots: more.into_iter().chain([inputs.len() - 1]).collect(),
                 inputs,
                 jobs,
                 known,
@@ -74,7 +78,7 @@ fn value(world: &World, values: &BTreeMap<V, u64>, v: V) -> u64 {
 }
 
 fn play(world: &World, mut seed: u64) -> Trace {
-    let mut state = State::new(world.inputs.clone(), world.inputs.len() - 1, world.jobs);
+    let mut state = State::new(world.inputs.clone(), &world.roots, world.jobs);
     let mut open: Vec<Command> = Vec::new();
     let (mut trace, mut found, mut running, mut steps) = (Trace::default(), BTreeSet::new(), 0usize, 0usize);
     let mut stopping = false;
@@ -152,7 +156,7 @@ proptest! {
         prop_assert!(one.stops <= 1);
         let calm = world.cancel_after.is_none();
         match one.outcome {
-            Some(Outcome::Built) => prop_assert!(one.values.contains_key(&(world.inputs.len() - 1))),
+            Some(Outcome::Built) => prop_assert!(world.roots.iter().all(|root| one.values.contains_key(root))),
             Some(Outcome::Failed(v)) => prop_assert!(world.failing.contains(&v) && one.ran.contains(&v)),
             Some(Outcome::Cancelled) => prop_assert!(!calm),
             None => prop_assert!(false),
@@ -168,14 +172,14 @@ proptest! {
 
 #[test]
 fn a_root_that_is_found_hides_the_rest() {
-    let mut state = State::new(vec![vec![], vec![0], vec![1]], 2, 4);
+    let mut state = State::new(vec![vec![], vec![0], vec![1]], &[2], 4);
     assert_eq!(state.step(Event::Start), [Command::Find(2)]);
     assert_eq!(state.step(Event::Found(2)), [Command::End(Outcome::Built)]);
 }
 
 #[test]
 fn independent_vertices_run_side_by_side_up_to_jobs() {
-    let mut state = State::new(vec![vec![], vec![], vec![], vec![0, 1, 2]], 3, 2);
+    let mut state = State::new(vec![vec![], vec![], vec![], vec![0, 1, 2]], &[3], 2);
     state.step(Event::Start);
     state.step(Event::Missing(3));
     let mut runs = Vec::new();
@@ -189,7 +193,7 @@ fn independent_vertices_run_side_by_side_up_to_jobs() {
 
 #[test]
 fn a_failure_stops_the_rest_and_ends_when_all_is_answered() {
-    let mut state = State::new(vec![vec![], vec![], vec![0, 1]], 2, 2);
+    let mut state = State::new(vec![vec![], vec![], vec![0, 1]], &[2], 2);
     state.step(Event::Start);
     state.step(Event::Missing(2));
     for v in 0..2 {
@@ -198,4 +202,16 @@ fn a_failure_stops_the_rest_and_ends_when_all_is_answered() {
     }
     assert_eq!(state.step(Event::Failed(0)), [Command::GiveUp(2), Command::Stop]);
     assert_eq!(state.step(Event::Stopped(1)), [Command::GiveUp(1), Command::End(Outcome::Failed(0))]);
+}
+
+#[test]
+fn several_roots_are_one_build() {
+    // 1 and 2 stand on 0; both are wanted, and 0 runs once.
+    let mut state = State::new(vec![vec![], vec![0], vec![0]], &[1, 2], 4);
+    assert_eq!(state.step(Event::Start), [Command::Find(1), Command::Find(2)]);
+    assert_eq!(state.step(Event::Found(2)), []);
+    assert_eq!(state.step(Event::Missing(1)), [Command::Find(0)]);
+    assert_eq!(state.step(Event::Found(0)), [Command::Match(1)]);
+    assert_eq!(state.step(Event::Missing(1)), [Command::Run(1)]);
+    assert_eq!(state.step(Event::Finished(1)), [Command::End(Outcome::Built)]);
 }

@@ -19,7 +19,7 @@ pub(crate) mod work;
 
 use std::sync::Arc;
 
-use builder::{Cached, Request};
+use builder::{Cached, Image, Request};
 use frontend::{Lowered, Plan};
 use oci::{Platform, Reference};
 use remote::Setup;
@@ -251,9 +251,12 @@ fn lower(resolver: &mut Resolver<'_>, source: &Source, options: frontend::Option
 fn request(args: &Args, source: &Source, lowered: Lowered, outputs: Outputs) -> Result<Request> {
     Ok(Request {
         graph: lowered.graph,
-        root: lowered.root,
-        config: lowered.config,
-        platform: args.platform.platform.clone().unwrap_or_else(Platform::host),
+        images: vec![Image {
+            platform: args.platform.platform.clone().unwrap_or_else(Platform::host),
+            root: lowered.root,
+            config: lowered.config,
+            base: lowered.base,
+        }],
         contexts: context::all(args, source)?,
         options: options::for_builder(args)?,
         tags: outputs.tags,

@@ -93,7 +93,7 @@ impl Report {
     /// Shows the steps of a build that found everything.
     pub(super) fn hit(&self, request: &Request) {
         let mut out = String::new();
-        for edge in request.graph.reachable(&[request.root]) {
+        for edge in request.graph.reachable(&request.roots()) {
             let name = style::harmless(&request.graph.vertex(edge).meta().name);
             if name.starts_with(INTERNAL) {
                 continue;
@@ -126,7 +126,7 @@ impl Report {
         if self.kept && built.tags.is_empty() {
             keep_unnamed(store, built)?;
         }
-        let pushed = match (&self.push, &built.manifest) {
+        let pushed = match (&self.push, built.manifest()) {
             (Some(how), Some(manifest)) => {
                 let names = built.tags.iter().filter_map(|name| familiar(name)).collect::<Vec<_>>();
                 let (setup, mode) = (how.setup.clone(), self.mode);
@@ -143,14 +143,14 @@ impl Report {
     }
 
     fn tell(&self, built: &Built, pushed: &[Pushed]) -> Result {
-        if let (Some(path), Some(id)) = (&self.iidfile, built.config_digest) {
+        if let (Some(path), Some(id)) = (&self.iidfile, built.id()) {
             std::fs::write(path, id.to_string()).during(format!("--iidfile {}", path.display()))?;
         }
         if let Some(path) = &self.metadata_file {
             std::fs::write(path, self.metadata(built, pushed)?)
                 .during(format!("--metadata-file {}", path.display()))?;
         }
-        if let (true, Some(id)) = (self.quiet, built.config_digest) {
+        if let (true, Some(id)) = (self.quiet, built.id()) {
             ui::out(&format!("{id}\n"))?;
         }
         if matches!(self.mode, Mode::Tty | Mode::Plain) {
@@ -162,7 +162,7 @@ impl Report {
     fn say_done(&self, built: &Built, pushed: &[Pushed]) {
         let took = self.started.elapsed().unwrap_or(Duration::ZERO).as_secs_f64();
         let (cached, all) = built.cached;
-        let id = built.config_digest.map(|id| format!(" {id}")).unwrap_or_default();
+        let id = built.id().map(|id| format!(" {id}")).unwrap_or_default();
         let names: Vec<_> = built.tags.iter().filter_map(|name| familiar(name)).map(|name| name.familiar()).collect();
         let names = if names.is_empty() { String::new() } else { format!(" {}", names.join(" ")) };
         let counts = style::dim(&format!(" ({cached} of {all} steps cached, {took:.3}s)"));
@@ -175,11 +175,12 @@ impl Report {
     /// What buildx writes into its metadata file.
     fn metadata(&self, built: &Built, pushed: &[Pushed]) -> Result<String> {
         let mut all = Map::new();
-        if let Some(id) = built.config_digest {
+        if let [image] = &built.images[..] {
+            let id = image.config_digest;
             all.insert("containerimage.config.digest".to_owned(), json!(id));
         }
         // What was pushed has compressed layers, and so another digest: that is the one to deploy by.
-        if let Some(manifest) = pushed.first().map(|pushed| &pushed.descriptor).or(built.manifest.as_ref()) {
+        if let Some(manifest) = pushed.first().map(|pushed| &pushed.descriptor).or(built.manifest()) {
             all.insert("containerimage.descriptor".to_owned(), json!(manifest));
             all.insert("containerimage.digest".to_owned(), json!(manifest.digest));
         }
@@ -236,7 +237,7 @@ impl Report {
 
 /// Gives an image without a name the row that keeps it.
 fn keep_unnamed(store: &Store, built: &Built) -> Result {
-    let (Some(id), Some(manifest)) = (built.config_digest, &built.manifest) else { return Ok(()) };
+    let (Some(id), Some(manifest)) = (built.id(), built.manifest()) else { return Ok(()) };
     let name = anonymous_name(&id);
     // A cached build writes nothing: the row is there already.
     if store.index().image(&name)?.is_some_and(|row| row.manifest == manifest.digest) {
