@@ -88,7 +88,12 @@ impl<'r> Resolver<'r> {
 
     /// Finds what the plan wants.
     pub(crate) fn answer(&mut self, wanted: &Wanted) -> Result<Provided> {
-        let Wanted::Image { reference, platform, .. } = wanted;
+        let (reference, platform) = match wanted {
+            Wanted::Image { reference, platform, .. } => (reference, platform),
+            Wanted::Git { .. } | Wanted::Http { .. } => {
+                return Err(Error::later(&format!("ADD of a {}", wanted.shown()), "fetch it into the build context"));
+            }
+        };
         let image = match reference.strip_prefix(LAYOUT) {
             Some(layout) => from_layout(self.store, layout, platform)?,
             None => self.image(bare(reference), platform)?,

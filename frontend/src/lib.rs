@@ -8,7 +8,8 @@
 //!
 //! The frontend asks and never fetches: [`Plan::wanted`] names the image
 //! configurations that the reachable stages need, one after another, since an
-//! `ONBUILD` trigger in one may lead to another.
+//! `ONBUILD` trigger in one may lead to another; then the commits and files that
+//! their ADDs name, whose addresses only the images' variables complete.
 //! The language is the Dockerfile syntax 1.26; where its reference and BuildKit
 //! differ, this follows BuildKit, and a comment says so.
 
@@ -16,7 +17,7 @@ pub mod diagnostic;
 mod directive;
 mod environment;
 mod flag;
-mod git_url;
+pub mod git_url;
 mod go_text;
 mod heredoc;
 pub mod instruction;
@@ -26,13 +27,14 @@ pub mod lint;
 mod lower;
 mod plan;
 pub mod run_mount;
-pub use flag::{FlagKind, FlagSpec};
 mod source;
 mod syntax;
 mod word;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use directive::{Directive, Directives};
+pub use flag::{FlagKind, FlagSpec};
+pub use git_url::GitUrl;
 pub use heredoc::Heredoc;
 pub use lower::{Epoch, Lowered};
 pub use plan::{NamedContext, Options, Plan, Provided, Wanted};

@@ -11,7 +11,7 @@ pub(crate) use stage::{StageBuild, Start};
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::environment::{Environment, ListIndex};
 use crate::limit::MAX_PLAN_BYTES;
-use crate::plan::{Images, Options, StageNames};
+use crate::plan::{Images, Options, Remotes, StageNames, Wanted};
 use crate::source::Span;
 
 /// A Dockerfile as a graph.
@@ -57,6 +57,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) globals: &'a Environment,
     pub(crate) names: &'a StageNames,
     pub(crate) images: &'a Images,
+    pub(crate) remotes: &'a Remotes,
     pub(crate) proxies: Vec<(String, String)>,
     pub(crate) hostname: Option<String>,
 }
@@ -100,6 +101,8 @@ pub(crate) struct Making {
     pub(crate) graph: Graph,
     pub(crate) findings: Findings,
     pub(crate) used_args: BTreeMap<String, String>,
+    /// What ADDs fetch and nobody has answered yet.
+    pub(crate) wanted: Vec<Wanted>,
     /// The states of finished stages, by number.
     pub(crate) finished: Vec<Option<State>>,
     /// Bytes that the plan may still take.
@@ -113,6 +116,7 @@ impl Making {
             graph: Graph::new(),
             findings: Findings::default(),
             used_args: BTreeMap::new(),
+            wanted: Vec::new(),
             finished: vec![None; stages],
             room: MAX_PLAN_BYTES,
             exhausted: false,

@@ -12,6 +12,8 @@ use stages::Planned;
 
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::environment::Environment;
+use crate::git_url::{GitUrl, without_login};
+use crate::instruction::Instruction;
 use crate::limit::{MAX_IMAGES, MAX_TRIGGERS};
 use crate::lint;
 use crate::lower::{Epoch, Lowered, Making, Shared, StageBuild, Start};
@@ -84,6 +86,46 @@ pub enum Wanted {
         /// Where it is asked for.
         span: Span,
     },
+    /// The commit that a repository's reference names.
+    Git {
+        /// The repository, a login included.
+        url: String,
+        /// Branch, tag or commit; the default branch where absent.
+        reference: Option<String>,
+        /// What the commit, or the tag that names it, must be, or begin with.
+        checksum: Option<String>,
+        /// Where it is asked for.
+        span: Span,
+    },
+    /// The digest of a file on the web.
+    Http {
+        /// The address, a login included.
+        url: String,
+        /// What the digest must be. Nobody need be asked then.
+        checksum: Option<Digest>,
+        /// The file's name in the tree that it becomes.
+        filename: String,
+        /// Where it is asked for.
+        span: Span,
+    },
+}
+
+impl Wanted {
+    /// Where it is asked for.
+    pub fn span(&self) -> Span {
+        match self {
+            Wanted::Image { span, .. } | Wanted::Git { span, .. } | Wanted::Http { span, .. } => *span,
+        }
+    }
+
+    /// What it is, for people: without a login.
+    pub fn shown(&self) -> String {
+        match self {
+            Wanted::Image { reference, .. } => format!("image `{reference}`"),
+            Wanted::Git { url, .. } => format!("repository `{}`", without_login(url)),
+            Wanted::Http { url, .. } => format!("file `{}`", without_login(url)),
+        }
+    }
 }
 
 /// The answer to a [`Wanted`].
@@ -96,6 +138,42 @@ pub enum Provided {
         /// Its configuration.
         config: Raw<ImageConfig>,
     },
+    /// A commit, as its whole id.
+    Git {
+        /// Forty or sixty-four hexadecimal digits.
+        commit: String,
+    },
+    /// A file.
+    Http {
+        /// What it hashes to.
+        digest: Digest,
+    },
+}
+
+/// A repository's address, reference and checksum.
+type GitQuestion = (String, Option<String>, Option<String>);
+
+/// The sources of ADDs that were asked for, with their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Remotes {
+    commits: BTreeMap<GitQuestion, String>,
+    files: BTreeMap<(String, Option<Digest>), Digest>,
+}
+
+impl Remotes {
+    /// The commit of a repository.
+    pub(crate) fn commit(&self, url: &GitUrl, checksum: Option<&str>) -> Option<&String> {
+        self.commits.get(&(url.remote.clone(), url.reference.clone(), checksum.map(str::to_owned)))
+    }
+
+    /// The digest of a file.
+    pub(crate) fn file(&self, url: &str, checksum: Option<Digest>) -> Option<&Digest> {
+        self.files.get(&(url.to_owned(), checksum))
+    }
+
+    fn len(&self) -> usize {
+        self.commits.len() + self.files.len()
+    }
 }
 
 /// The images that were asked for, with their answers.
@@ -146,6 +224,7 @@ pub struct Plan {
     stages: Vec<Planned>,
     target: usize,
     images: Images,
+    remotes: Remotes,
     /// What is not answered yet, in the order of discovery.
     wanted: Vec<Wanted>,
     warnings: Vec<Diagnostic>,
@@ -177,6 +256,7 @@ impl Plan {
             stages,
             target,
             images: Images::default(),
+            remotes: Remotes::default(),
             wanted: Vec::new(),
             warnings: Vec::new(),
         };
@@ -184,6 +264,7 @@ impl Plan {
         plan.read_inherited_triggers(&mut findings);
         plan.survey(&mut findings);
         plan.keep(findings)?;
+        plan.want_remotes()?;
         Ok(plan)
     }
 
@@ -197,9 +278,26 @@ impl Plan {
     /// # Errors
     /// The image's `ONBUILD` triggers are wrong.
     pub fn provide(&mut self, wanted: Wanted, provided: Provided) -> Result<(), Vec<Diagnostic>> {
-        let Wanted::Image { reference, platform, .. } = wanted;
-        let Provided::Image { manifest, config } = provided;
-        let image = Image { manifest, config: config.into_value() };
+        self.wanted.retain(|open| *open != wanted);
+        match (wanted, provided) {
+            (Wanted::Image { reference, platform, .. }, Provided::Image { manifest, config }) => {
+                self.provide_image(reference, platform, Image { manifest, config: config.into_value() })?;
+            }
+            (Wanted::Git { url, reference, checksum, .. }, Provided::Git { commit }) => {
+                self.remotes.commits.insert((url, reference, checksum), commit);
+            }
+            (Wanted::Http { url, checksum, .. }, Provided::Http { digest }) => {
+                self.remotes.files.insert((url, checksum), digest);
+            }
+            (wanted, _) => {
+                let message = format!("{} was answered with something else", wanted.shown());
+                return Err(vec![Diagnostic::error("WrongAnswer", message).at(wanted.span())]);
+            }
+        }
+        self.want_remotes()
+    }
+
+    fn provide_image(&mut self, reference: String, platform: Platform, image: Image) -> Result<(), Vec<Diagnostic>> {
         let triggers = image.config.config.on_build.clone();
         self.images.answers.insert((reference.clone(), platform.clone()), image);
         let mut findings = Findings::default();
@@ -217,17 +315,56 @@ impl Plan {
         self.keep(findings)
     }
 
+    /// With all images at hand, finds what ADDs fetch. Their addresses may hold variables of any stage, so that only
+    /// lowering tells them: a trial, of which nothing else is kept. What is wrong is told by [`Plan::lower`].
+    fn want_remotes(&mut self) -> Result<(), Vec<Diagnostic>> {
+        if !self.wanted.is_empty() || !self.may_add_remotes() {
+            return Ok(());
+        }
+        for wanted in self.make().wanted {
+            if !self.wanted.contains(&wanted) {
+                self.wanted.push(wanted);
+            }
+        }
+        if self.wanted.len() + self.remotes.len() > MAX_IMAGES {
+            let message = format!("more than {MAX_IMAGES} repositories and files are asked for");
+            return Err(vec![Diagnostic::error("TooManyImages", message)]);
+        }
+        Ok(())
+    }
+
+    fn may_add_remotes(&self) -> bool {
+        let reachable = self.stages.iter().zip(&self.dockerfile.stages).filter(|(planned, _)| planned.reachable);
+        reachable.flat_map(|(planned, stage)| planned.triggers.iter().chain(&stage.body)).any(|statement| {
+            match &statement.instruction {
+                Instruction::Add(add) => add.may_be_remote(),
+                _ => false,
+            }
+        })
+    }
+
     /// Makes the graph.
     ///
     /// # Errors
     /// Everything that is wrong with the reachable instructions.
     pub fn lower(self) -> Result<Lowered, Vec<Diagnostic>> {
-        let mut making = Making::new(self.stages.len());
-        if let Some(Wanted::Image { reference, span, .. }) = self.wanted.first() {
-            // A caller that stops asking too early gets an error, not a wrong graph.
-            let message = format!("image `{reference}` was not provided");
-            return Err(vec![Diagnostic::error("ImageMissing", message).at(*span)]);
+        // A caller that stops asking too early gets an error, not a wrong graph.
+        let missing = |wanted: &Wanted| {
+            let message = format!("{} was not provided", wanted.shown());
+            Err(vec![Diagnostic::error("ImageMissing", message).at(wanted.span())])
+        };
+        if let Some(wanted) = self.wanted.first() {
+            return missing(wanted);
         }
+        let making = self.make();
+        match making.wanted.first() {
+            Some(wanted) => missing(wanted),
+            None => self.finish(making),
+        }
+    }
+
+    fn make(&self) -> Making {
+        let mut making = Making::new(self.stages.len());
         let shared = Shared {
             options: &self.options,
             escape: self.dockerfile.directives.escape,
@@ -235,6 +372,7 @@ impl Plan {
             globals: &self.globals,
             names: &self.names,
             images: &self.images,
+            remotes: &self.remotes,
             proxies: args::proxies(&self.options),
             hostname: self
                 .options
@@ -247,7 +385,7 @@ impl Plan {
                 self.lower_stage(number, &shared, &mut making);
             }
         }
-        self.finish(making)
+        making
     }
 
     fn lower_stage(&self, number: usize, shared: &Shared<'_>, making: &mut Making) {
@@ -256,7 +394,7 @@ impl Plan {
         let body = if planned.replaced { &[][..] } else { &stage.body[..] };
         let counted =
             planned.triggers.iter().chain(body).filter(|statement| statement.instruction.is_counted()).count();
-        let from_image = matches!(planned.origin, Origin::Image(_));
+        let from_image = matches!(planned.origin, Origin::Image(_) | Origin::Directory(_));
         let start = Start {
             number,
             label: planned.label.clone(),

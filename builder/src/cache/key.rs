@@ -111,8 +111,8 @@ impl Preimage {
                 self.line("platform", &platform.to_string());
             }
             Source::Local { name } => self.line("context", name),
-            Source::Http(http) => self.line("url", &http.url),
-            Source::Git(git) => self.line("repository", &git.url),
+            Source::Http(http) => self.line(&format!("file {}", http.filename), &http.digest.to_string()),
+            Source::Git(git) => self.line("commit", &git.commit),
         }
     }
 

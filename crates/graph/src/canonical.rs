@@ -100,21 +100,17 @@ impl Canonical {
                 self.text("op", "local");
                 self.text("name", name);
             }
-            Source::Http(Http { url, checksum, filename }) => {
+            Source::Http(Http { url: _, digest, filename }) => {
                 self.text("op", "http");
-                self.text("url", url);
-                if let Some(checksum) = checksum {
-                    self.digest("checksum", checksum);
-                }
+                self.digest("digest", digest);
                 self.text("filename", filename);
             }
-            Source::Git(Git { url, reference, subdir, keep_git_dir, checksum }) => {
+            Source::Git(Git { url, reference: _, commit, subdir, keep_git_dir, submodules }) => {
                 self.text("op", "git");
-                self.text("url", url);
-                self.option("reference", reference.as_deref());
+                self.text("commit", commit);
                 self.option("subdir", subdir.as_deref());
-                self.flag("keep_git_dir", *keep_git_dir);
-                self.option("checksum", checksum.as_deref());
+                self.flag("submodules", *submodules);
+                self.option("url", keep_git_dir.then_some(url));
             }
         }
     }

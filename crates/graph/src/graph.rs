@@ -210,14 +210,15 @@ mod tests {
         let image = Source::Image { reference: "not hashed".into(), manifest, platform };
         let image = add("image", Op::Source(image), vec![]);
         let local = add("local", Op::Source(Source::Local { name: "context".into() }), vec![]);
-        let http = Http { url: "u".into(), checksum: Some(manifest), filename: "f".into() };
+        let http = Http { url: "not hashed".into(), digest: manifest, filename: "f".into() };
         add("http", Op::Source(Source::Http(http)), vec![]);
         let git = Git {
             url: "u".into(),
-            reference: Some("main".into()),
+            reference: Some("not hashed".into()),
+            commit: "c".into(),
             subdir: Some("d".into()),
             keep_git_dir: true,
-            checksum: Some("c".into()),
+            submodules: true,
         };
         add("git", Op::Source(Source::Git(git)), vec![]);
         let mount = |kind| Mount { target: "/m".into(), readonly: true, kind };

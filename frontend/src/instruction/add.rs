@@ -3,12 +3,15 @@
 //! A local tar unpacks, a URL does not unless `--unpack`.
 
 use graph::{Git, Http, Source, Unpack};
+use oci::Digest;
 
 use super::transfer::{self, Origin, Transfer, pattern};
 use super::{Instruction, Request, Spec};
 use crate::flag::{FlagKind, FlagSpec};
-use crate::git_url::GitUrl;
+use crate::git_url::{GitUrl, check_commit, without_login};
 use crate::lower::StageBuild;
+use crate::plan::Wanted;
+use crate::source::Span;
 use crate::word::Word;
 
 pub(super) const SPEC: Spec = Spec {
@@ -65,11 +68,16 @@ impl Add {
         self.transfer.lower(stage, plan);
     }
 
+    /// Whether a source may be something to fetch, once it is expanded.
+    pub(crate) fn may_be_remote(&self) -> bool {
+        self.transfer.sources.iter().any(|source| source.text.contains("://") || source.text.contains(['@', '$']))
+    }
+
     fn read(&self, stage: &mut StageBuild<'_>, word: &Word, source: &str, checksum: Option<&str>) -> Option<Origin> {
         let result = if let Some(url) = GitUrl::parse(source) {
-            url.and_then(|url| self.git(url, checksum))
+            url.and_then(|url| self.git(stage, word.span, url, checksum))
         } else if source.starts_with("http://") || source.starts_with("https://") {
-            self.http(source, checksum)
+            self.http(stage, word.span, source, checksum)
         } else if checksum.is_some() {
             Err("`--checksum` needs an http, https or git source".to_owned())
         } else {
@@ -78,27 +86,63 @@ impl Add {
         result.map_err(|message| stage.fail(word.span, message)).ok()
     }
 
-    fn git(&self, url: GitUrl, checksum: Option<&str>) -> Result<Origin, String> {
+    fn git(
+        &self,
+        stage: &mut StageBuild<'_>,
+        span: Span,
+        url: GitUrl,
+        checksum: Option<&str>,
+    ) -> Result<Origin, String> {
         let keep_git_dir = match (self.keep_git_dir, url.keep_git_dir) {
             (Some(flag), Some(query)) if flag != query => {
                 return Err("`--keep-git-dir` and the address contradict each other".to_owned());
             }
             (flag, query) => flag.or(query).unwrap_or(false),
         };
-        let checksum = match (checksum, url.checksum) {
+        let checksum = match (checksum, url.checksum.as_deref()) {
             (Some(flag), Some(query)) if flag != query => {
                 return Err(format!("`--checksum` says {flag}, the address {query}"));
             }
-            (flag, query) => flag.map(str::to_owned).or(query),
+            (flag, query) => flag.or(query),
         };
-        let git = Git { url: url.remote, reference: url.reference, subdir: url.subdir, keep_git_dir, checksum };
+        checksum.map_or(Ok(()), check_commit)?;
+        let commit = stage.shared.remotes.commit(&url, checksum).cloned();
+        if commit.is_none() {
+            stage.making.wanted.push(Wanted::Git {
+                url: url.remote.clone(),
+                reference: url.reference.clone(),
+                checksum: checksum.map(str::to_owned),
+                span,
+            });
+        }
+        let git = Git {
+            url: url.shown(),
+            reference: url.reference,
+            commit: commit.unwrap_or_default(),
+            subdir: url.subdir,
+            keep_git_dir,
+            submodules: url.submodules,
+        };
         Ok(Origin::Tree(Box::new(Source::Git(git)), ".".to_owned(), Unpack::Never))
     }
 
-    fn http(&self, url: &str, checksum: Option<&str>) -> Result<Origin, String> {
-        let checksum = checksum.map(str::parse).transpose().map_err(|error: oci::DigestError| error.to_string())?;
+    fn http(
+        &self,
+        stage: &mut StageBuild<'_>,
+        span: Span,
+        url: &str,
+        checksum: Option<&str>,
+    ) -> Result<Origin, String> {
+        let checksum: Option<Digest> =
+            checksum.map(str::parse).transpose().map_err(|error: oci::DigestError| error.to_string())?;
         let filename = file_name(url);
-        let source = Source::Http(Http { url: url.to_owned(), checksum, filename: filename.clone() });
+        let digest = stage.shared.remotes.file(url, checksum).copied();
+        if digest.is_none() {
+            stage.making.wanted.push(Wanted::Http { url: url.to_owned(), checksum, filename: filename.clone(), span });
+        }
+        // A trial lowering needs some digest.
+        let digest = digest.unwrap_or_else(|| Digest::sha256(b""));
+        let source = Source::Http(Http { url: without_login(url), digest, filename: filename.clone() });
         Ok(Origin::Tree(Box::new(source), filename, unpack(self.unpack.unwrap_or(false))))
     }
 }
@@ -107,8 +151,8 @@ fn unpack(wanted: bool) -> Unpack {
     if wanted { Unpack::Archives } else { Unpack::Never }
 }
 
-/// The last part of the address's path.
-fn file_name(url: &str) -> String {
+/// The last part of the address's path: the file's name in an image.
+pub(crate) fn file_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let path = path.split_once("://").map_or(path, |(_, rest)| rest);
     let name = path.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');

@@ -6,6 +6,7 @@ use graph::{Copy, Edge, FileAction, FileOp, Id, Merge, ModeChange, Op, Owner, So
 
 use super::Request;
 use super::command_line::Json;
+use crate::git_url::without_login;
 use crate::heredoc::Heredoc;
 use crate::lower::{StageBuild, absolute, clean};
 use crate::word::{Expander, Word};
@@ -123,7 +124,7 @@ impl Transfer {
         };
         let mut writing = Writing { inputs: vec![stage.state.root], actions: Vec::new(), patterns: None };
         for (word, source) in self.sources.iter().zip(&sources) {
-            shown.extend([" ", source]);
+            shown.extend([" ", &without_login(source)]);
             match (plan.read)(stage, word, source)? {
                 Origin::Pattern(pattern) => {
                     let input = writing.patterns.unwrap_or_else(|| writing.input(plan.tree));
@@ -149,6 +150,8 @@ impl Transfer {
     fn add(&self, stage: &mut StageBuild<'_>, mut writing: Writing) {
         let op = Op::File(FileOp { actions: writing.actions });
         let name = stage.vertex_name(false);
+        // Of an address with a login, neither names nor history tell the login.
+        let name = name.split(' ').map(without_login).collect::<Vec<_>>().join(" ");
         if !self.link {
             stage.state.root = stage.add(op, writing.inputs, name);
             return;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use graph::{Edge, Location, Meta, Op, Source};
+use graph::{Copy, Edge, FileAction, FileOp, Location, Meta, Op, Source, Unpack};
 use oci::{History, ImageConfig, Platform};
 
 use super::{Making, Once, Shared, State, absolute};
@@ -92,9 +92,7 @@ impl<'a> StageBuild<'a> {
     fn start_from(&mut self, origin: &Origin) -> Option<()> {
         match origin {
             Origin::Scratch => "/".clone_into(&mut self.state.config.config.working_dir),
-            Origin::Directory(name) => {
-                self.state.root = self.source(Source::Local { name: name.clone() });
-            }
+            Origin::Directory(name) => self.start_from_directory(name),
             Origin::Stage(number) => {
                 let state = self.making.finished.get(*number).and_then(Option::as_ref)?.clone();
                 self.spend(state.weight());
@@ -118,6 +116,30 @@ impl<'a> StageBuild<'a> {
         // Triggers ran, or will run, in the build at hand; none is inherited.
         self.state.config.config.on_build.clear();
         Some(())
+    }
+
+    /// A named context that is a directory becomes a layer: all of it, owned by root.
+    fn start_from_directory(&mut self, name: &str) {
+        let context = self.source(Source::Local { name: name.to_owned() });
+        let copy = Copy {
+            input: 1,
+            sources: vec![".".to_owned()],
+            dest: "/".to_owned(),
+            dest_is_dir: true,
+            owner: None,
+            mode: None,
+            exclude: Vec::new(),
+            parents: false,
+            unpack: Unpack::Never,
+            keep_owner: false,
+        };
+        let words = format!("FROM context {name}");
+        let shown = self.number(&words);
+        let scratch = self.state.root;
+        let files = Op::File(FileOp { actions: vec![FileAction::Copy(copy)] });
+        self.state.root = self.add(files, vec![scratch, context], shown);
+        "/".clone_into(&mut self.state.config.config.working_dir);
+        self.history(format!("{words} # buildkit"), true);
     }
 
     /// Makes the state that a base gave ready for instructions.

@@ -23,9 +23,23 @@ pub(crate) fn lower(
     let mut plan = Plan::new(estiba_frontend::parse(source).dockerfile, source, options)?;
     let mut asked = Vec::new();
     while let Some(wanted) = plan.wanted() {
-        let Wanted::Image { reference, platform, .. } = &wanted;
-        asked.push(format!("{reference} {platform}"));
         assert!(asked.len() < 2_000, "the plan never stops asking");
+        let (reference, platform) = match &wanted {
+            Wanted::Image { reference, platform, .. } => (reference, platform),
+            Wanted::Git { url, reference, checksum, .. } => {
+                asked.push(format!("{url} {reference:?} {checksum:?}"));
+                let commit = format!("{:040x}", url.len());
+                plan.provide(wanted, Provided::Git { commit })?;
+                continue;
+            }
+            Wanted::Http { url, checksum, filename, .. } => {
+                asked.push(format!("{url} {filename}"));
+                let digest = checksum.unwrap_or_else(|| Digest::sha256(url.as_bytes()));
+                plan.provide(wanted, Provided::Http { digest })?;
+                continue;
+            }
+        };
+        asked.push(format!("{reference} {platform}"));
         let text = images.get(reference).map_or(USUAL_IMAGE, String::as_str);
         let config: Raw<ImageConfig> = Raw::parse(text.as_bytes().to_vec()).unwrap();
         let manifest = Digest::sha256(reference.as_bytes());

@@ -270,8 +270,11 @@ pub(super) fn refuse(source: &Source, found: &[Diagnostic]) -> Error {
 
 /// Adds the place in the Dockerfile to an image that could not be had.
 pub(super) fn place(source: &Source, wanted: &Wanted, error: Error) -> Error {
-    let Wanted::Image { span, .. } = wanted;
-    let found = Diagnostic::error("BaseImage", error.message().to_owned()).at(*span);
+    let code = match wanted {
+        Wanted::Image { .. } => "BaseImage",
+        Wanted::Git { .. } | Wanted::Http { .. } => "Source",
+    };
+    let found = Diagnostic::error(code, error.message().to_owned()).at(wanted.span());
     let rendered = found.render(&source.text, style::coloured());
     error.excerpt(rendered)
 }

@@ -29,28 +29,30 @@ pub enum Source {
     Git(Git),
 }
 
-/// A file fetched over http or https, as the only entry of a tree.
+/// A file fetched over http or https, as the only entry of a tree. What it is decides, not where it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Http {
-    /// The address.
+    /// The address without login, for people; not part of the digest.
     pub url: String,
-    /// What the content must hash to (`--checksum`).
-    pub checksum: Option<Digest>,
+    /// What the content hashes to.
+    pub digest: Digest,
     /// Name of the file in the tree.
     pub filename: String,
 }
 
-/// A checkout of a git repository.
+/// A checkout of a git repository, or of a folder of it. The commit decides, not where it was fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Git {
-    /// The repository.
+    /// The repository without login. It stands in a `.git` that stays, and is then part of the digest; else it is for people.
     pub url: String,
-    /// Branch, tag or commit; the default branch where absent.
+    /// The branch, tag or commit that was asked for, for people; not part of the digest.
     pub reference: Option<String>,
-    /// The folder of the repository that becomes the tree.
+    /// What that turned out to be: forty or sixty-four hexadecimal digits.
+    pub commit: String,
+    /// The folder of the repository that becomes the tree: relative and clean.
     pub subdir: Option<String>,
     /// Whether `.git` stays.
     pub keep_git_dir: bool,
-    /// The commit that the reference must resolve to (`--checksum`).
-    pub checksum: Option<String>,
+    /// Whether submodules are checked out too.
+    pub submodules: bool,
 }
