@@ -40,6 +40,7 @@ pub use request::{
     Attesting, Caching, Compress, CompressForm, Destination, Image, Invocation, LocalContext, Options, Output,
     Provenance, Request, Running, Telling,
 };
+pub use request::{CacheFrom, CachePlace, CacheTo, S3Place};
 pub use trees::image_trees;
 
 /// A finished build.

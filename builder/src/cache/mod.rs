@@ -1,5 +1,6 @@
 //! Finding results again: what a key is made of, what a selection holds, and what a key stands for.
 
+pub(crate) mod backend;
 pub(crate) mod content;
 pub(crate) mod explain;
 pub(crate) mod key;

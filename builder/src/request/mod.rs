@@ -14,7 +14,7 @@ use oci::{ImageConfig, Platform};
 use serde::{Deserialize, Serialize};
 
 pub use self::attesting::{Attesting, Invocation, Provenance};
-pub use self::caching::Caching;
+pub use self::caching::{CacheFrom, CachePlace, CacheTo, Caching, S3Place};
 pub use self::running::{Allow, Cgroup, Dns, Running};
 pub use self::secret::{MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};
 pub use self::telling::Telling;
