@@ -12,7 +12,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("estiba-graph", &["estiba-oci"]),
     ("estiba-layer", &["estiba-oci"]),
     ("estiba-sys", &[]),
-    ("estiba-sbom", &[]),
+    ("estiba-sbom", &["estiba-oci"]),
     ("estiba-store", &["estiba-oci", "estiba-sys"]),
     ("estiba-runtime", &["estiba-oci", "estiba-layer", "estiba-sys"]),
     ("estiba-frontend", &["estiba-graph", "estiba-oci"]),

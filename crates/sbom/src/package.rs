@@ -57,3 +57,21 @@ pub struct Distribution {
     /// What people call it.
     pub name: String,
 }
+
+impl Package {
+    /// A package of which its name alone is known.
+    pub(crate) fn new(ecosystem: Ecosystem, name: String, found_in: &str) -> Self {
+        Self {
+            ecosystem,
+            name,
+            version: String::new(),
+            architecture: None,
+            source: None,
+            licence: None,
+            supplier: None,
+            homepage: None,
+            checksum: None,
+            found_in: found_in.to_owned(),
+        }
+    }
+}
