@@ -8,7 +8,7 @@ use super::{Instruction, Request, Spec};
 use crate::flag::{FlagKind, FlagSpec};
 use crate::heredoc::Heredoc;
 use crate::limit::MAX_MOUNTS;
-use crate::lower::StageBuild;
+use crate::lower::{StageBuild, absolute};
 use crate::run_mount::RunMount;
 use crate::word::Word;
 
@@ -98,7 +98,7 @@ impl Run {
             args,
             env,
             proxy_env: stage.shared.proxies.clone(),
-            cwd: stage.workdir().to_owned(),
+            cwd: absolute("/", stage.workdir()),
             user: stage.state.config.config.user.clone(),
             hostname: stage.shared.hostname.clone(),
             network: self

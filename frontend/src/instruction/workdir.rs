@@ -30,8 +30,10 @@ impl Workdir {
             stage.report(warning.at(self.path.span).help("begin it with `/`"));
         }
         stage.state.workdir_set = true;
+        let written = path.starts_with('/').then(|| path.clone());
         let path = absolute(stage.workdir(), &path);
-        stage.state.config.config.working_dir.clone_from(&path);
+        // As BuildKit: an absolute path stands in the configuration as it was written.
+        stage.state.config.config.working_dir = written.unwrap_or_else(|| path.clone());
         let makes_layer = path != "/";
         if makes_layer {
             // As the current user, as BuildKit does.

@@ -11,13 +11,22 @@ use layer::{Compression, Entry, Kind, TarReader, WhiteoutNames};
 use super::draft::{Content, Draft, NewDir, Planned, join, shown};
 use super::{FileError, Taken};
 
+/// What an archive's members and the folders above them become.
+#[derive(Clone, Copy)]
+pub(crate) struct Into {
+    /// Folders that must be made.
+    pub(crate) new: NewDir,
+    /// Whom all belongs to, where `--chown` says.
+    pub(crate) owner: Option<(u32, u32)>,
+}
+
 /// Unpacks a member into the directory `dest`, if it is an archive; tells whether it was.
 pub(crate) fn unpack(
     draft: &mut Draft<'_>,
     dest: &[u8],
     taken: &Taken,
     index: usize,
-    new: NewDir,
+    into: Into,
     spool: &mut File,
 ) -> Result<bool, FileError> {
     let path = taken.shown(index);
@@ -34,7 +43,7 @@ pub(crate) fn unpack(
             Ok(Some(found)) => found,
         };
         if first {
-            draft.make_dirs(dest, new)?;
+            draft.make_dirs(dest, into.new)?;
             first = false;
         }
         let mut stored = Content::None;
@@ -43,7 +52,7 @@ pub(crate) fn unpack(
             io::copy(&mut content, spool).map_err(|source| FileError::Read { path: path.clone(), source })?;
             stored = Content::Spool { offset };
         }
-        member(draft, dest, entry, stored, new, &path)?;
+        member(draft, dest, entry, stored, into, &path)?;
     }
     let mut rest = reader.finish().map_err(damaged)?;
     // Damage at the end of a compressed stream shows only there.
@@ -57,16 +66,19 @@ fn member(
     dest: &[u8],
     mut entry: Entry,
     content: Content,
-    new: NewDir,
+    into: Into,
     archive: &str,
 ) -> Result<(), FileError> {
+    if let Some(owner) = into.owner {
+        (entry.uid, entry.gid) = owner;
+    }
     let path = std::mem::take(&mut entry.path);
     let (parent, name) = path
         .iter()
         .rposition(|&b| b == b'/')
         .map_or((&b""[..], &path[..]), |slash| (&path[..slash], &path[slash + 1..]));
     let parent = draft.resolve(dest, parent)?;
-    draft.make_dirs(&parent, NewDir { owner: (0, 0), ..new })?;
+    draft.make_dirs(&parent, NewDir { mode: 0o755, owner: into.owner.unwrap_or((0, 0)), ..into.new })?;
     let full = join(&parent, name);
     if entry.kind == Kind::Hardlink {
         return hard_link(draft, dest, entry, &full, archive);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 
+use graph::pattern::Glob;
 use graph::{Copy, ModeChange, Owner, Unpack};
 use layer::{Entry, Kind};
 
@@ -43,10 +44,16 @@ pub(crate) fn copy(
 ) -> Result<(), FileError> {
     let count = taken.len();
     if count == 0 {
-        return Err(FileError::NothingMatches { patterns: copy.sources.clone(), near: None });
+        return if is_optional(copy) {
+            Ok(())
+        } else {
+            Err(FileError::NothingMatches { patterns: copy.sources.clone(), near: None })
+        };
     }
     let owner = copy.owner.as_ref().map(|owner| owner::resolve(owner, draft.target())).transpose()?;
-    let new = NewDir { mode: 0o755, owner: owner.unwrap_or((0, 0)), mtime: now };
+    // As BuildKit does: folders that are made on the way get the permissions that were asked for.
+    let mode = copy.mode.as_ref().map_or(0o755, |mode| chmod::apply(mode, 0o755, true));
+    let new = NewDir { mode, owner: owner.unwrap_or((0, 0)), mtime: now };
     let dest = copy.dest.as_bytes();
     let ensured = if copy.dest_is_dir {
         dest
@@ -61,7 +68,7 @@ pub(crate) fn copy(
     let mut unpacked = Vec::new();
     if copy.unpack == Unpack::Archives {
         for index in (0..count).filter(|&index| is_named(&taken, index)) {
-            if archive::unpack(draft, &target, &taken, index, new, spool)? {
+            if archive::unpack(draft, &target, &taken, index, archive::Into { new, owner }, spool)? {
                 unpacked.push(index);
             }
         }
@@ -80,6 +87,11 @@ pub(crate) fn copy(
     }
     draft.make_dirs(&target, new)?;
     below(draft, source, &target, &unpacked)
+}
+
+/// Whether a copy that finds nothing is one that was told it might: all its sources are wildcards, as in BuildKit.
+fn is_optional(copy: &Copy) -> bool {
+    copy.sources.iter().all(|source| Glob::new(source).is_ok_and(|glob| !glob.is_literal()))
 }
 
 /// Places members below a directory.
@@ -193,7 +205,8 @@ pub(crate) fn file(
         return Err(FileError::FileOverDir { from: "of the heredoc".to_owned(), path: shown(&target) });
     }
     let parent = target.iter().rposition(|&b| b == b'/').map_or(&b""[..], |slash| &target[..slash]);
-    draft.make_dirs(parent, NewDir { mode: 0o755, owner, mtime: now })?;
+    let folder = mode.map_or(0o755, |mode| chmod::apply(mode, 0o755, true));
+    draft.make_dirs(parent, NewDir { mode: folder, owner, mtime: now })?;
     let mut entry = Entry::new(Vec::new(), Kind::File);
     (entry.uid, entry.gid, entry.mtime, entry.size) = (owner.0, owner.1, now, data.len() as u64);
     if let Some(mode) = mode {
