@@ -27,6 +27,8 @@ pub struct Options {
     pub target: Option<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
+    /// An image that takes the place of the first FROM's (`--from`).
+    pub first_base: Option<String>,
     /// The platform to build for.
     pub platform: Platform,
     /// The platform that builds.
@@ -52,6 +54,7 @@ impl Default for Options {
         Options {
             target: None,
             build_args: BTreeMap::new(),
+            first_base: None,
             platform: Platform::host(),
             build_platform: Platform::host(),
             labels: BTreeMap::new(),

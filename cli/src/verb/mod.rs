@@ -253,9 +253,11 @@ fn usage_error(error: &clap::Error, verb: Option<&Verb>) -> Error {
     let name = verb.map_or("", |verb| verb.name);
     if error.kind() == ErrorKind::UnknownArgument
         && let Some(flag) = said(error, ContextKind::InvalidArg)
-        && let Some(later) = later::flag(name, &flag)
     {
-        return later;
+        let refused = (name == "build").then(|| build::refused::flag(&flag)).flatten();
+        if let Some(words) = refused.or_else(|| later::flag(name, &flag)) {
+            return words;
+        }
     }
     let text = error.render().to_string();
     let text = text.strip_prefix("error: ").unwrap_or(&text);

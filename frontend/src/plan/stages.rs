@@ -101,6 +101,9 @@ impl FromWords<'_> {
 
     fn base(&mut self, stage: &Stage, number: usize, names: &StageNames, options: &Options) -> Origin {
         let word = &stage.from.base;
+        if let (0, Some(instead)) = (number, &options.first_base) {
+            return Origin::Image(instead.clone());
+        }
         let Some(base) = self.expand(word) else { return Origin::Scratch };
         if base.text.is_empty() {
             let error = Diagnostic::error("EmptyBase", format!("`{word}` comes to an empty name")).at(word.span);

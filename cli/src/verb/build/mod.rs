@@ -9,9 +9,11 @@ mod caching;
 mod checking;
 mod context;
 mod dockerfile;
+mod familiar;
 mod options;
 mod output;
 mod platform;
+pub(crate) mod refused;
 pub(crate) mod report;
 mod running;
 mod telling;
@@ -115,13 +117,8 @@ pub(super) struct Args {
     pull: Policy,
     #[command(flatten)]
     wire: WireArgs,
-    /// The context is sent nowhere: accepted for docker's sake
-    #[arg(long, hide = true)]
-    compress: bool,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    rm: Option<String>,
-    #[arg(long, hide = true)]
-    force_rm: bool,
+    #[command(flatten)]
+    familiar: familiar::FamiliarArgs,
 }
 
 /// Runs the verb.
@@ -129,6 +126,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     if attesting::parse(&args.attesting)?.is_asked() || args.attesting.verify {
         return Err(Error::later("`--provenance`, `--sbom` and `--verify`", "`--provenance=false` is accepted"));
     }
+    args.familiar.check()?;
     let source = dockerfile::read(&args)?;
     let store = Arc::new(match context.existing_store()? {
         Some(store) => store,
@@ -138,8 +136,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let setup = setup(&args, &outputs.tags)?;
     let push = outputs.push.map(|compress| Push { compress, setup: setup.clone() });
     let mut report = Report::new(&args, &source, outputs.kept(), push);
-    let mut resolver = Resolver::new(&store, args.pull, &setup, report.mode);
-    let lowered = lower(&mut resolver, &source, options::for_frontend(&args)?)?;
+    let mut resolver = Resolver::new(&store, args.familiar.pull(args.pull), &setup, report.mode);
+    let mut lowered = lower(&mut resolver, &source, options::for_frontend(&args)?)?;
+    args.familiar.apply(&mut lowered.config);
     report.shown = resolver.shown();
     // Its threads end here: what comes may have to be without any.
     drop(resolver);

@@ -34,6 +34,7 @@ pub(super) fn for_frontend(args: &Args) -> Result<frontend::Options> {
     Ok(frontend::Options {
         target: args.target.clone(),
         build_args,
+        first_base: args.familiar.from.clone(),
         platform,
         build_platform: Platform::host(),
         labels: labels(args)?,
