@@ -43,12 +43,19 @@ impl Compress {
     }
 }
 
+impl Compress {
+    /// Makes one frame, in place of what `output` has.
+    pub(crate) fn frame(&mut self, input: &[u8], output: &mut Vec<u8>) -> io::Result<()> {
+        let compressor = self.0.as_mut().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+        output.clear();
+        output.reserve(zstd::zstd_safe::compress_bound(input.len()));
+        compressor.compress_to_buffer(input, output).map(drop)
+    }
+}
+
 impl Work for Compress {
     fn work(&mut self, block: &mut Block) -> io::Result<()> {
-        let compressor = self.0.as_mut().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
-        block.output.clear();
-        block.output.reserve(zstd::zstd_safe::compress_bound(block.input.len()));
-        compressor.compress_to_buffer(&block.input, &mut block.output).map(drop)
+        self.frame(&block.input, &mut block.output)
     }
 }
 

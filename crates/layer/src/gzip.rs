@@ -84,10 +84,10 @@ impl Deflate {
     }
 }
 
-impl Work for Deflate {
-    fn work(&mut self, block: &mut Block) -> io::Result<()> {
-        let Block { input, output } = block;
-        output.clear();
+impl Deflate {
+    /// Writes a member behind what `output` has.
+    pub(crate) fn member(&mut self, input: &[u8], output: &mut Vec<u8>) {
+        let start = output.len();
         output.extend_from_slice(&START);
         output.extend_from_slice(&[0; 4]);
         if !self.compress(input, output) {
@@ -95,8 +95,15 @@ impl Work for Deflate {
         }
         output.extend_from_slice(&crc(input).to_le_bytes());
         output.extend_from_slice(&(input.len() as u32).to_le_bytes());
-        let length = output.len() as u32;
-        output[START.len()..HEADER].copy_from_slice(&length.to_le_bytes());
+        let length = (output.len() - start) as u32;
+        output[start + START.len()..start + HEADER].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+impl Work for Deflate {
+    fn work(&mut self, block: &mut Block) -> io::Result<()> {
+        block.output.clear();
+        self.member(&block.input, &mut block.output);
         Ok(())
     }
 }

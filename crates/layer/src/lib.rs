@@ -8,6 +8,7 @@
 
 mod blocks;
 mod buffer;
+mod chunked;
 mod compression;
 mod entry;
 mod frames;
@@ -28,6 +29,7 @@ mod toc_codec;
 mod whiteout;
 mod write;
 
+pub use chunked::{Chunked, ChunkedError, ChunkedForm, Contents};
 pub use compression::{Compression, CompressionError, Encoder};
 pub use entry::{Entry, Kind, compare_paths, is_private_xattr};
 pub use header::HeaderError;

@@ -15,6 +15,8 @@ use std::thread::JoinHandle;
 pub(crate) struct Block {
     pub(crate) input: Vec<u8>,
     pub(crate) output: Vec<u8>,
+    /// Where its parts end, for work that treats them apart: in the input, and once it is done, in the output.
+    pub(crate) ends: Vec<usize>,
 }
 
 /// What happens to a block. Every thread has one of its own.
@@ -66,6 +68,7 @@ impl<W: Work> Ordered<W> {
         let mut block = self.spare.pop().unwrap_or_default();
         block.input.clear();
         block.output.clear();
+        block.ends.clear();
         block
     }
 
@@ -171,7 +174,7 @@ mod tests {
     }
 
     fn block(number: u8) -> Block {
-        Block { input: vec![number], output: vec![] }
+        Block { input: vec![number], ..Block::default() }
     }
 
     #[test]
