@@ -37,8 +37,8 @@ pub use error::Error;
 pub use progress::{Event, Stream, VertexId, VertexInfo};
 pub use request::{Allow, Cgroup, Dns, MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};
 pub use request::{
-    Attesting, Caching, Compress, CompressForm, Destination, Image, Invocation, LocalContext, Options, Output,
-    Provenance, Request, Running, Telling,
+    Annotation, Attesting, Caching, Compress, CompressForm, Destination, Dress, Exporting, Image, Invocation, Level,
+    LocalContext, Options, Output, Provenance, Request, Running, Squash, Telling,
 };
 pub use request::{CacheFrom, CachePlace, CacheTo, S3Place};
 pub use trees::image_trees;

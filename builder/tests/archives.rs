@@ -59,15 +59,15 @@ fn name(text: &str) -> Reference {
 }
 
 fn oci_tar(path: &Path) -> Output {
-    Output::Oci { dest: Destination::Path(path.into()), tar: true, compression: Compress::default() }
+    Output::Oci { dest: Destination::Path(path.into()), tar: true, compression: Compress::default(), dress: None }
 }
 
 fn oci_dir(path: &Path) -> Output {
-    Output::Oci { dest: Destination::Path(path.into()), tar: false, compression: Compress::default() }
+    Output::Oci { dest: Destination::Path(path.into()), tar: false, compression: Compress::default(), dress: None }
 }
 
 fn docker(path: &Path) -> Output {
-    Output::Docker { dest: Destination::Path(path.into()), compression: Compress::default() }
+    Output::Docker { dest: Destination::Path(path.into()), tar: true, compression: Compress::default(), dress: None }
 }
 
 fn open(path: &Path) -> Box<dyn Read + Send> {
@@ -223,7 +223,7 @@ fn layers_are_compressed_once_and_only_where_asked() {
     {
         let compression = Compress { form: Some(form), level: None, force: false };
         let path = world.path("compressed.tar");
-        let output = Output::Oci { dest: Destination::Path(path.clone()), tar: true, compression };
+        let output = Output::Oci { dest: Destination::Path(path.clone()), tar: true, compression, dress: None };
         world.save(image, &output);
         let first = fs::read(&path).unwrap();
         world.save(image, &output);
@@ -243,7 +243,12 @@ fn layers_are_compressed_once_and_only_where_asked() {
         let plain = |force| Compress { form: Some(CompressForm::Uncompressed), level: None, force };
         for (force, expected) in [(false, kind), (true, media_type::OCI_LAYER)] {
             let back = world.path("back.tar");
-            let output = Output::Oci { dest: Destination::Path(back.clone()), tar: true, compression: plain(force) };
+            let output = Output::Oci {
+                dest: Destination::Path(back.clone()),
+                tar: true,
+                compression: plain(force),
+                dress: None,
+            };
             export::save(&other, &[(vec![], compressed)], &output).unwrap();
             let third = world.other();
             let image = import::archive(&third, open(&back)).unwrap()[0].1;

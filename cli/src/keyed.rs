@@ -44,6 +44,14 @@ impl Keyed {
         Some(self.fields.remove(at).1)
     }
 
+    /// Takes all fields with such keys; a bare key has no value.
+    pub(crate) fn take_all(&mut self, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let (taken, left) = std::mem::take(&mut self.fields).into_iter().partition(|(key, _)| wanted(key));
+        self.fields = left;
+        let taken: Vec<(String, Option<String>)> = taken;
+        taken.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect()
+    }
+
     /// Complains about a key that nobody took.
     pub(crate) fn finish(self, what: &str, known: &[&str]) -> Result {
         let Some((key, _)) = self.fields.first() else { return Ok(()) };

@@ -24,8 +24,8 @@ impl Wanted {
     pub(crate) fn of(form: CompressForm, level: Option<i32>) -> Self {
         let (media_type, compression) = match form {
             CompressForm::Uncompressed => (media_type::OCI_LAYER, Compression::None),
-            CompressForm::Gzip => (media_type::OCI_LAYER_GZIP, Compression::Gzip),
-            CompressForm::Zstd => (media_type::OCI_LAYER_ZSTD, Compression::Zstd),
+            CompressForm::Gzip | CompressForm::Estargz => (media_type::OCI_LAYER_GZIP, Compression::Gzip),
+            CompressForm::Zstd | CompressForm::ZstdChunked => (media_type::OCI_LAYER_ZSTD, Compression::Zstd),
         };
         Self { media_type, compression, level: level.filter(|_| form != CompressForm::Uncompressed) }
     }

@@ -167,10 +167,10 @@ pub fn save(store: &Store, images: &[(Vec<Reference>, Digest)], output: &Output)
         (false, Destination::Stdout) => Err(ExportError::FolderToStream),
     };
     match output {
-        Output::Oci { dest, tar, compression } => {
+        Output::Oci { dest, tar, compression, .. } => {
             oci_layout::write(store, images, compression, false, archive(dest, *tar)?)
         }
-        Output::Docker { dest, compression } => docker(store, images, dest, compression),
+        Output::Docker { dest, compression, .. } => docker(store, images, dest, compression),
         Output::Image | Output::CacheOnly | Output::Tar { .. } | Output::Local { .. } => Err(ExportError::NotAnArchive),
     }
 }
@@ -200,7 +200,7 @@ pub(crate) fn write(
             let digest = named.ok_or("the image was not made")?.digest;
             Ok(save(build.store, &[(names?, digest)], output)?)
         }
-        Output::Tar { dest } => Ok(tar::write(&build.layers.view(chain)?, dest, epoch)?),
-        Output::Local { dest } => Ok(local::write(&build.layers.view(chain)?, dest, epoch)?),
+        Output::Tar { dest, .. } => Ok(tar::write(&build.layers.view(chain)?, dest, epoch)?),
+        Output::Local { dest, .. } => Ok(local::write(&build.layers.view(chain)?, dest, epoch)?),
     }
 }

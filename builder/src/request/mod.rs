@@ -2,6 +2,7 @@
 
 mod attesting;
 mod caching;
+mod output;
 mod running;
 mod secret;
 mod telling;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::attesting::{Attesting, Invocation, Provenance};
 pub use self::caching::{CacheFrom, CachePlace, CacheTo, Caching, S3Place};
+pub use self::output::{Annotation, Compress, CompressForm, Destination, Dress, Exporting, Level, Output, Squash};
 pub use self::running::{Allow, Cgroup, Dns, Running};
 pub use self::secret::{MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};
 pub use self::telling::Telling;
@@ -94,75 +96,8 @@ pub struct Options {
     pub caching: Caching,
     /// What is said of the image besides the image.
     pub attesting: Attesting,
+    /// How the image is made of what was built.
+    pub exporting: Exporting,
     /// What the build tells.
     pub telling: Telling,
-}
-
-/// Where a result goes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "type")]
-pub enum Output {
-    /// Into the store, under the request's tags.
-    Image,
-    /// An OCI layout: a folder, or a tar file where `tar` is set.
-    Oci {
-        /// Where to.
-        dest: Destination,
-        /// One tar file instead of a folder.
-        tar: bool,
-        /// How layers are stored.
-        compression: Compress,
-    },
-    /// An archive as `docker save` writes it.
-    Docker {
-        /// Where to.
-        dest: Destination,
-        /// How layers are stored.
-        compression: Compress,
-    },
-    /// The file tree as one tar file.
-    Tar {
-        /// Where to.
-        dest: Destination,
-    },
-    /// The file tree as a folder.
-    Local {
-        /// Where to.
-        dest: PathBuf,
-    },
-    /// Nothing beside the cache.
-    CacheOnly,
-}
-
-/// A file or the standard output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Destination {
-    /// A path of the host.
-    Path(PathBuf),
-    /// The standard output.
-    Stdout,
-}
-
-/// How an exporter stores layers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compress {
-    /// The form; `None` leaves each layer as the store has it.
-    pub form: Option<CompressForm>,
-    /// The level, in the form's own scale.
-    pub level: Option<i32>,
-    /// Store again what is compressed in another form already.
-    pub force: bool,
-}
-
-/// A form of compression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CompressForm {
-    /// Plain tar.
-    Uncompressed,
-    /// Gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
 }

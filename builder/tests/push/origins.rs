@@ -148,7 +148,7 @@ fn a_pulled_image_is_saved() {
     {
         let path = rig.dir.path().join(format!("saved{number}"));
         let compression = Compress { form, ..Compress::default() };
-        let output = Output::Oci { dest: Destination::Path(path.clone()), tar: false, compression };
+        let output = Output::Oci { dest: Destination::Path(path.clone()), tar: false, compression, dress: None };
         builder::export::save(&rig.store, &[(vec!["app:v1".parse().unwrap()], pulled.manifest)], &output).unwrap();
         let other = Rig::new();
         let name = Some("docker.io/library/app:v1");

@@ -69,9 +69,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     };
     let compression = builder::Compress::default();
     let output = match args.format {
-        Format::Docker => builder::Output::Docker { dest, compression },
-        Format::Oci => builder::Output::Oci { dest, tar: true, compression },
-        Format::OciDir => builder::Output::Oci { dest, tar: false, compression },
+        Format::Docker => builder::Output::Docker { dest, tar: true, compression, dress: None },
+        Format::Oci => builder::Output::Oci { dest, tar: true, compression, dress: None },
+        Format::OciDir => builder::Output::Oci { dest, tar: false, compression, dress: None },
     };
     builder::export::save(&store, &images, &output)?;
     Ok(0)

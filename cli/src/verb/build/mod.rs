@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use builder::{Cached, Image, Request};
 use frontend::{Lowered, Plan};
-use oci::{Platform, Reference};
+use oci::Platform;
 use remote::Setup;
 
 use self::dockerfile::Source;
@@ -132,9 +132,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         Some(store) => store,
         None => context.store()?,
     });
-    let outputs = destinations(&args)?;
+    let mut outputs = args.output.destinations(&args.tags)?;
     let setup = setup(&args, &outputs.tags)?;
-    let push = outputs.push.map(|compress| Push { compress, setup: setup.clone() });
+    let push = outputs.push.take().map(|(how, names)| Push::new(how, names, &setup));
     let mut report = Report::new(&args, &source, outputs.kept(), push);
     let mut resolver = Resolver::new(&store, args.familiar.pull(args.pull), &setup, report.mode);
     let mut lowered = lower(&mut resolver, &source, options::for_frontend(&args)?)?;
@@ -165,45 +165,6 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
             work::build(request, report, &store, None, client, note.into_iter().collect())
         }
     }
-}
-
-/// Where the result goes, and under which names.
-struct Outputs {
-    all: Vec<builder::Output>,
-    tags: Vec<String>,
-    /// In which form the image is pushed, if it is.
-    push: Option<builder::Compress>,
-}
-
-impl Outputs {
-    /// Whether the store keeps the image.
-    fn kept(&self) -> bool {
-        self.all.contains(&builder::Output::Image)
-    }
-}
-
-/// What `--output`, `--tag` and `--push` say together.
-fn destinations(args: &Args) -> Result<Outputs> {
-    let mut tags = Vec::new();
-    let mut all = Vec::new();
-    let mut push = args.output.push.then(builder::Compress::default);
-    for written in &args.output.outputs {
-        let parsed = output::parse(written)?;
-        tags.extend(parsed.names);
-        push = parsed.push.or(push);
-        if !all.contains(&parsed.output) {
-            all.push(parsed.output);
-        }
-    }
-    if all.is_empty() || (args.output.push && !all.contains(&builder::Output::Image)) {
-        all.push(builder::Output::Image);
-    }
-    tags.extend(args.tags.iter().cloned());
-    let tags = tags.iter().map(|tag| canonical_tag(tag)).collect::<Result<Vec<_>>>()?;
-    if push.is_some() && tags.is_empty() {
-        return Err(Error::usage("there is no name to push to").hint("add `-t REGISTRY/NAME:TAG`"));
-    }
-    Ok(Outputs { all, tags, push })
 }
 
 /// How registries are reached. Name and password are for the registry of the image's own name: a Dockerfile names any.
@@ -247,7 +208,7 @@ fn lower(resolver: &mut Resolver<'_>, source: &Source, options: frontend::Option
 }
 
 /// Everything the builder needs to know.
-fn request(args: &Args, source: &Source, lowered: Lowered, outputs: Outputs) -> Result<Request> {
+fn request(args: &Args, source: &Source, lowered: Lowered, outputs: output::Outputs) -> Result<Request> {
     Ok(Request {
         graph: lowered.graph,
         images: vec![Image {
@@ -257,16 +218,8 @@ fn request(args: &Args, source: &Source, lowered: Lowered, outputs: Outputs) -> 
             base: lowered.base,
         }],
         contexts: context::all(args, source)?,
-        options: options::for_builder(args)?,
+        options: builder::Options { exporting: outputs.exporting, ..options::for_builder(args)? },
         tags: outputs.tags,
         outputs: outputs.all,
     })
-}
-
-fn canonical_tag(tag: &str) -> Result<String> {
-    let reference: Reference = tag.parse()?;
-    if reference.digest().is_some() {
-        return Err(Error::usage(format!("--tag {tag}: a digest is not given but computed")));
-    }
-    Ok(reference.to_string())
 }

@@ -27,6 +27,9 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 pub(super) fn for_frontend(args: &Args) -> Result<frontend::Options> {
     let platform = args.platform.platform.clone().unwrap_or_else(Platform::host);
     let mut build_args = build_args(args);
+    if let Some(epoch) = args.output.build_epoch() {
+        build_args.insert(EPOCH.to_owned(), epoch.to_string());
+    }
     if let (None, Some(epoch)) = (build_args.get(EPOCH), variable(EPOCH)) {
         // As buildx does: RUNs and ARGs see what clamps the layers.
         build_args.insert(EPOCH.to_owned(), epoch);
@@ -99,6 +102,9 @@ fn network(written: &str) -> Result<Network> {
 
 /// `SOURCE_DATE_EPOCH` from the arguments, else the environment; `--reproducible` alone means 1970.
 fn epoch(args: &Args) -> Result<Option<i64>> {
+    if let Some(seconds) = args.output.epoch() {
+        return Ok(Some(seconds));
+    }
     let given = build_args(args).remove(EPOCH).filter(|value| !value.is_empty());
     match given.or_else(|| variable(EPOCH)) {
         Some(text) => match text.parse() {

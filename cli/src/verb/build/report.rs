@@ -16,6 +16,7 @@ use store::{Blobs, Store};
 
 use super::Args;
 use super::dockerfile::Source;
+use super::output::PushAs;
 use crate::duration;
 use crate::error::{Error, Result, While, code};
 use crate::image::{anonymous_name, familiar};
@@ -49,9 +50,22 @@ pub(crate) struct Report {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Push {
     /// The form of its layers.
-    pub(super) compress: Compress,
+    compress: Compress,
+    /// Under no name.
+    untagged: bool,
+    /// Canonical references.
+    names: Vec<String>,
     /// How registries are reached.
-    pub(super) setup: Setup,
+    setup: Setup,
+}
+
+impl Push {
+    /// A push under these names.
+    pub(super) fn new(how: PushAs, names: Vec<String>, setup: &Setup) -> Self {
+        let tls_verify = if how.insecure { Some(false) } else { setup.tls_verify };
+        let setup = Setup { tls_verify, ..setup.clone() };
+        Self { compress: how.compress, untagged: how.by_digest, names, setup }
+    }
 }
 
 impl Report {
@@ -128,9 +142,9 @@ impl Report {
         }
         let pushed = match (&self.push, built.manifest()) {
             (Some(how), Some(manifest)) => {
-                let names = built.tags.iter().filter_map(|name| familiar(name)).collect::<Vec<_>>();
+                let names = how.names.iter().filter_map(|name| familiar(name)).collect::<Vec<_>>();
                 let (setup, mode) = (how.setup.clone(), self.mode);
-                let job = push::Job::of_build(manifest.digest, &names, how.compress, setup, mode);
+                let job = push::Job::of_build(manifest.digest, &names, how.compress, how.untagged, setup, mode);
                 match push::send(&job, store, &wire::client(&how.setup)?, probe)? {
                     Some(pushed) => pushed,
                     None => return Ok(false),
@@ -167,7 +181,8 @@ impl Report {
         let names = if names.is_empty() { String::new() } else { format!(" {}", names.join(" ")) };
         let counts = style::dim(&format!(" ({cached} of {all} steps cached, {took:.3}s)"));
         ui::err(&format!("{}{id}{names}{counts}\n", style::good("built")));
-        for (name, pushed) in built.tags.iter().zip(pushed) {
+        let names = self.push.iter().flat_map(|push| &push.names);
+        for (name, pushed) in names.zip(pushed) {
             ui::err(&format!("{} {name}@{}\n", style::good("pushed"), pushed.descriptor.digest));
         }
     }

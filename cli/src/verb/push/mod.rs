@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// Every tag of the repository that the store has
     #[arg(short, long, conflicts_with = "to")]
     all_tags: bool,
-    /// The form of layers that are not compressed yet: gzip, zstd or uncompressed
+    /// The form of layers that are not compressed yet: gzip, zstd, estargz, zstd:chunked or uncompressed
     #[arg(long, visible_alias = "compression-format", value_name = "FORM", value_parser = compress_form)]
     compression: Option<CompressForm>,
     /// How hard to compress, in the form's own scale
@@ -85,6 +85,9 @@ pub(crate) struct Job {
     quiet: bool,
     items: Vec<(Digest, Reference)>,
     compress: Compress,
+    /// By digest, under no tag.
+    #[serde(default)]
+    untagged: bool,
     platform: Option<Platform>,
     parallel: Option<usize>,
     digestfile: Option<PathBuf>,
@@ -96,7 +99,9 @@ pub(crate) fn compress_form(text: &str) -> Result<CompressForm, String> {
         "gzip" => Ok(CompressForm::Gzip),
         "zstd" => Ok(CompressForm::Zstd),
         "uncompressed" | "none" => Ok(CompressForm::Uncompressed),
-        _ => Err("expected gzip, zstd or uncompressed".to_owned()),
+        "estargz" => Ok(CompressForm::Estargz),
+        "zstd:chunked" => Ok(CompressForm::ZstdChunked),
+        _ => Err("expected gzip, zstd, estargz, zstd:chunked or uncompressed".to_owned()),
     }
 }
 
@@ -113,6 +118,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         mode: args.progress.mode(),
         quiet: args.progress.quiet,
         compress: Compress { form: args.compression, level: args.compression_level, force: args.force_compression },
+        untagged: false,
         platform: args.platform,
         parallel: args.parallel,
         digestfile: args.digestfile.map(std::path::absolute).transpose()?,
@@ -164,6 +170,7 @@ pub(crate) fn send(
         compress: job.compress,
         parallel: job.parallel.unwrap_or(defaults.parallel).max(1),
         platform: job.platform.clone(),
+        untagged: job.untagged,
         ..defaults
     };
     let progress = Progress::start(job.mode);
@@ -222,10 +229,11 @@ impl Job {
         manifest: Digest,
         names: &[Reference],
         compress: Compress,
+        untagged: bool,
         setup: Setup,
         mode: Mode,
     ) -> Self {
         let items = names.iter().map(|name| (manifest, name.clone())).collect();
-        Self { setup, mode, quiet: false, items, compress, platform: None, parallel: None, digestfile: None }
+        Self { setup, mode, quiet: false, items, compress, untagged, platform: None, parallel: None, digestfile: None }
     }
 }

@@ -1,33 +1,23 @@
-//! `--output`, as buildx writes it.
+//! What comes out of a build: `--output` and its kin, of buildx and of buildah.
+
+mod annotation;
+mod parse;
 
 use std::path::PathBuf;
 
-use builder::{Compress, CompressForm, Destination, Output};
+use builder::{Annotation, Compress, CompressForm, Dress, Exporting, Output, Squash};
+use oci::Reference;
 
+use self::parse::Kept;
+pub(crate) use self::parse::PushAs;
 use crate::error::{Error, Result};
-use crate::keyed::Keyed;
-
-const TYPES: [&str; 7] = ["image", "registry", "oci", "docker", "tar", "local", "cacheonly"];
-
-const KEYS: [&str; 10] = [
-    "type",
-    "dest",
-    "name",
-    "tar",
-    "compression",
-    "compression-level",
-    "force-compression",
-    "rewrite-timestamp",
-    "push",
-    "unpack",
-];
 
 /// Options about what comes out.
 #[derive(Debug, clap::Args)]
 pub(super) struct OutputArgs {
     /// Where the result goes: type=image|registry|oci|docker|tar|local|cacheonly[,dest=PATH][,compression=…]; a bare path is a folder, `-` a tar on standard output
     #[arg(short, long = "output", value_name = "OUTPUT")]
-    pub(super) outputs: Vec<String>,
+    outputs: Vec<String>,
     /// Write the image's id into this file
     #[arg(long, value_name = "FILE")]
     pub(super) iidfile: Option<PathBuf>,
@@ -36,141 +26,241 @@ pub(super) struct OutputArgs {
     pub(super) metadata_file: Option<PathBuf>,
     /// Push the image under its names
     #[arg(long)]
-    pub(super) push: bool,
+    push: bool,
     /// The image goes into the store anyhow: accepted for docker's sake
     #[arg(long, hide = true)]
-    pub(super) load: bool,
+    load: bool,
+    /// Annotate the image: [manifest|index|manifest-descriptor|index-descriptor[PLATFORM],…:]KEY=VALUE
+    #[arg(long = "annotation", value_name = "[LEVEL:]KEY=VALUE")]
+    annotations: Vec<String>,
+    /// Make one layer of all that this build adds to its base
+    #[arg(long)]
+    squash: bool,
+    /// Make one layer of the whole image, its base included
+    #[arg(long, conflicts_with = "squash")]
+    squash_all: bool,
+    /// Keep a layer an instruction: it is so anyhow; `=false` makes one of them, as --squash
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    layers: Option<bool>,
+    /// Leave the history out of the image
+    #[arg(long)]
+    omit_history: bool,
+    /// Let no time in the image be after this one, in seconds since 1970
+    #[arg(long, value_name = "SECONDS", conflicts_with = "source_date_epoch", allow_negative_numbers = true)]
+    timestamp: Option<i64>,
+    /// As the build argument SOURCE_DATE_EPOCH
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    source_date_epoch: Option<i64>,
+    /// With a source date epoch: let no file be newer; it is so anyhow, `=false` leaves files their times
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    rewrite_timestamp: Option<bool>,
+    /// The media types of the image's documents: oci or docker
+    #[arg(long, value_name = "FORMAT", value_parser = ["oci", "docker"], ignore_case = true)]
+    format: Option<String>,
+    /// Write layers as they are where nothing else is said
+    #[arg(short = 'D', long)]
+    disable_compression: bool,
+    /// Take a label away that the base has
+    #[arg(long = "unsetlabel", value_name = "LABEL")]
+    unset_labels: Vec<String>,
+    /// Take a variable away from the image's environment
+    #[arg(long = "unsetenv", value_name = "NAME")]
+    unset_envs: Vec<String>,
+    /// Label the image with the version of this program
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    identity_label: Option<bool>,
+    /// Add the image to this index of the store, which is made where it is missing
+    #[arg(long, value_name = "INDEX")]
+    manifest: Option<String>,
 }
 
-/// One `--output`.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parsed {
-    /// What the builder does.
-    pub(super) output: Output,
-    /// More names for the image.
-    pub(super) names: Vec<String>,
-    /// Whether the image is pushed under its names, and in which form.
-    pub(super) push: Option<Compress>,
+/// The label of `--identity-label`.
+const IDENTITY: &str = "com.estiba.version";
+
+/// Where the result goes, and under which names.
+pub(super) struct Outputs {
+    /// What the builder makes.
+    pub(super) all: Vec<Output>,
+    /// What the store names the image.
+    pub(super) tags: Vec<String>,
+    /// How the image is pushed, if it is, and under which names.
+    pub(super) push: Option<(PushAs, Vec<String>)>,
+    /// How the image is made.
+    pub(super) exporting: Exporting,
+    /// What the store makes of it.
+    pub(super) kept: Kept,
 }
 
-/// Parses one `--output`.
-pub(super) fn parse(written: &str) -> Result<Parsed> {
-    if written == "-" {
-        return Ok(Parsed { output: Output::Tar { dest: Destination::Stdout }, names: Vec::new(), push: None });
+impl Outputs {
+    /// Whether the store keeps the image.
+    pub(super) fn kept(&self) -> bool {
+        self.all.contains(&Output::Image) && !self.kept.not
     }
-    if !written.contains('=') {
-        return Ok(Parsed { output: Output::Local { dest: absolute(written)? }, names: Vec::new(), push: None });
-    }
-    let mut keys = Keyed::parse(written)?;
-    let kind = keys.take(&["type"]).ok_or_else(|| {
-        Error::usage(format!("--output {written}: type= is missing"))
-            .hint(format!("the types are {}", TYPES.join(", ")))
-    })?;
-    let dest = keys.take(&["dest", "destination"]);
-    let names = keys.take(&["name"]).map(|names| names.split(',').map(str::to_owned).collect()).unwrap_or_default();
-    let push = keys.take_switch(&["push"])?.unwrap_or(kind == "registry");
-    if push && !matches!(kind.as_str(), "image" | "registry") {
-        return Err(Error::usage(format!("--output {written}: only type=image can be pushed"))
-            .hint("`estiba copy oci-archive:FILE docker://NAME` pushes an archive"));
-    }
-    let tar = keys.take_switch(&["tar"])?.unwrap_or(true);
-    let compression = compression(&mut keys)?;
-    // These are what happens anyway.
-    keys.take_switch(&["rewrite-timestamp"])?;
-    keys.take_switch(&["unpack"])?;
-    keys.finish(&format!("--output {written}"), &KEYS)?;
-    let output = match kind.as_str() {
-        "image" | "registry" => Output::Image,
-        "oci" if tar => Output::Oci { dest: file(dest, written)?, tar, compression },
-        "oci" => Output::Oci { dest: Destination::Path(folder(dest, written)?), tar, compression },
-        // Without a place `docker` means "into the engine": that is the store.
-        "docker" if dest.is_none() => Output::Image,
-        "docker" => Output::Docker { dest: file(dest, written)?, compression },
-        "tar" => Output::Tar { dest: file(dest, written)? },
-        "local" => Output::Local { dest: folder(dest, written)? },
-        "cacheonly" => Output::CacheOnly,
-        other => return Err(unknown_type(other, written)),
-    };
-    Ok(Parsed { output, names, push: push.then_some(compression) })
 }
 
-fn unknown_type(kind: &str, written: &str) -> Error {
-    let error = Error::usage(format!("--output {written}: unknown type `{kind}`"));
-    match crate::near::nearest(kind, TYPES) {
-        Some(near) => error.hint(format!("did you mean type={near}?")),
-        None => error.hint(format!("the types are {}", TYPES.join(", "))),
-    }
-}
-
-fn compression(keys: &mut Keyed) -> Result<Compress> {
-    let form = match keys.take(&["compression"]).as_deref() {
-        None => None,
-        Some("uncompressed") => Some(CompressForm::Uncompressed),
-        Some("gzip") => Some(CompressForm::Gzip),
-        Some("zstd") => Some(CompressForm::Zstd),
-        Some("estargz") => return Err(Error::later("compression=estargz", "gzip and zstd are there")),
-        Some(other) => return Err(Error::usage(format!("compression={other}: expected uncompressed, gzip or zstd"))),
-    };
-    let level = match keys.take(&["compression-level"]) {
-        None => None,
-        Some(text) => {
-            Some(text.parse().map_err(|_| Error::usage(format!("compression-level={text}: expected a number")))?)
-        }
-    };
-    let force = keys.take_switch(&["force-compression"])?.unwrap_or(false);
-    Ok(Compress { form, level, force })
-}
-
-fn file(dest: Option<String>, written: &str) -> Result<Destination> {
-    match dest.as_deref() {
-        None | Some("-") => {
-            if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-                return Err(Error::usage(format!("--output {written}: the archive would go to the terminal"))
-                    .hint("add dest=FILE, or redirect standard output"));
+impl OutputArgs {
+    /// What `--output`, `--tag`, `--push` and their kin say together.
+    pub(super) fn destinations(&self, given: &[String]) -> Result<Outputs> {
+        let default = self.disable_compression.then_some(CompressForm::Uncompressed);
+        let common = self.dress()?;
+        let mut found = Outputs {
+            all: Vec::new(),
+            tags: Vec::new(),
+            push: None,
+            exporting: Exporting {
+                dress: common.clone(),
+                keep_times: self.rewrite_timestamp == Some(false),
+                squash: self.squashed(),
+                omit_history: self.omit_history,
+            },
+            kept: Kept::default(),
+        };
+        let mut push = self.push.then(PushAs::default);
+        let mut names = Vec::new();
+        for written in &self.outputs {
+            let parsed = parse::parse(written)?;
+            found.exporting.keep_times |= parsed.rewrite == Some(false);
+            let own = merged(&common, parsed.dress)?;
+            let output = match parsed.output {
+                Output::Image => {
+                    names.extend(own.names);
+                    found.exporting.dress.docker_types |= own.docker_types;
+                    add(&mut found.exporting.dress.annotations, own.annotations);
+                    push = parsed.push.or(push);
+                    found.kept = parsed.kept;
+                    Output::Image
+                }
+                Output::Oci { dest, tar, compression, .. } => {
+                    let compression = Compress { form: compression.form.or(default), ..compression };
+                    Output::Oci { dest, tar, compression, dress: Some(own) }
+                }
+                Output::Docker { dest, tar, compression, .. } => {
+                    let compression = Compress { form: compression.form.or(default), ..compression };
+                    Output::Docker { dest, tar, compression, dress: Some(own) }
+                }
+                other => other,
+            };
+            if !found.all.contains(&output) {
+                found.all.push(output);
             }
-            Ok(Destination::Stdout)
         }
-        Some(path) => Ok(Destination::Path(absolute(path)?)),
-    }
-}
-
-fn folder(dest: Option<String>, written: &str) -> Result<PathBuf> {
-    match dest.as_deref() {
-        None | Some("-") => Err(Error::usage(format!("--output {written}: dest=FOLDER is missing"))),
-        Some(path) => absolute(path),
-    }
-}
-
-/// The worker may run elsewhere: paths are settled here.
-fn absolute(path: &str) -> Result<PathBuf> {
-    Ok(std::path::absolute(path)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_forms_people_write() {
-        let output = |written: &str| parse(written).unwrap().output;
-        assert_eq!(output("-"), Output::Tar { dest: Destination::Stdout });
-        assert_eq!(output("/out"), Output::Local { dest: "/out".into() });
-        assert_eq!(output("type=local,dest=/out"), Output::Local { dest: "/out".into() });
-        assert_eq!(
-            output("type=oci,dest=/a.tar,compression=zstd,compression-level=9"),
-            Output::Oci {
-                dest: Destination::Path("/a.tar".into()),
-                tar: true,
-                compression: Compress { form: Some(CompressForm::Zstd), level: Some(9), force: false }
+        if found.all.is_empty() || ((self.push || self.manifest.is_some()) && !found.all.contains(&Output::Image)) {
+            found.all.push(Output::Image);
+        }
+        check(&found.exporting.dress)?;
+        one_stdout(&found.all)?;
+        names.extend(given.iter().cloned());
+        let names = distinct(names.iter().map(|name| canonical(name)).collect::<Result<Vec<_>>>()?);
+        if let Some(push) = push {
+            if names.is_empty() {
+                return Err(Error::usage("there is no name to push to").hint("add `-t REGISTRY/NAME:TAG`"));
             }
-        );
-        assert_eq!(parse("type=image,\"name=a,b\"").unwrap().names, ["a", "b"]);
-        for pushed in ["type=registry", "type=image,push=true", "type=registry,name=a,compression=zstd"] {
-            assert!(parse(pushed).unwrap().push.is_some(), "{pushed}");
+            let compress = Compress { form: push.compress.form.or(default), ..push.compress };
+            found.push = Some((PushAs { compress, ..push }, names.clone()));
         }
-        assert_eq!(parse("type=image,push=false").unwrap().push, None);
-        for bad in ["type=locl,dest=x", "type=oci,dest=x,push=true", "dest=x", "type=oci,dst=x", "type=local"] {
-            assert!(parse(bad).is_err(), "{bad}");
+        found.tags = if found.kept.not { Vec::new() } else { names };
+        Ok(found)
+    }
+
+    /// What holds for all outputs.
+    fn dress(&self) -> Result<Dress> {
+        let mut annotations = Vec::new();
+        for written in &self.annotations {
+            add(&mut annotations, annotation::of_flag(written)?);
+        }
+        let docker_types = self.format.as_deref().is_some_and(|format| format.eq_ignore_ascii_case("docker"));
+        Ok(Dress { docker_types, annotations, names: Vec::new() })
+    }
+
+    fn squashed(&self) -> Option<Squash> {
+        match (self.squash_all, self.squash || self.layers == Some(false)) {
+            (true, _) => Some(Squash::All),
+            (false, true) => Some(Squash::New),
+            (false, false) => None,
         }
     }
+
+    /// The epoch that was given here.
+    pub(super) fn epoch(&self) -> Option<i64> {
+        self.timestamp.or(self.source_date_epoch)
+    }
+
+    /// The epoch that RUNs and ARGs see too.
+    pub(super) fn build_epoch(&self) -> Option<i64> {
+        self.source_date_epoch
+    }
+
+    /// The index that the image is added to.
+    pub(super) fn manifest(&self) -> Result<Option<String>> {
+        self.manifest.as_deref().map(canonical).transpose()
+    }
+
+    /// Changes an image's config as asked.
+    pub(super) fn change(&self, config: &mut oci::ImageConfig) {
+        let run = &mut config.config;
+        for label in &self.unset_labels {
+            run.labels.remove(label);
+        }
+        run.env.retain(|variable| {
+            let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+            !self.unset_envs.iter().any(|unset| unset == name)
+        });
+        if self.identity_label == Some(true) {
+            run.labels.insert(IDENTITY.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+        }
+    }
+}
+
+/// What an output says of itself, on top of what holds for all.
+fn merged(common: &Dress, own: Dress) -> Result<Dress> {
+    let mut annotations = common.annotations.clone();
+    add(&mut annotations, own.annotations);
+    let names = own.names.iter().map(|name| canonical(name)).collect::<Result<Vec<_>>>()?;
+    let merged = Dress { docker_types: common.docker_types || own.docker_types, annotations, names };
+    check(&merged)?;
+    Ok(merged)
+}
+
+/// Adds annotations; of two for one place the later one holds.
+fn add(all: &mut Vec<Annotation>, more: Vec<Annotation>) {
+    for new in more {
+        all.retain(|old| (old.level, &old.platform, &old.key) != (new.level, &new.platform, &new.key));
+        all.push(new);
+    }
+}
+
+fn check(dress: &Dress) -> Result {
+    match dress.docker_types && !dress.annotations.is_empty() {
+        true => Err(Error::usage("docker's media types have no place for annotations")
+            .hint("leave `--format docker` and `oci-mediatypes=false` away")),
+        false => Ok(()),
+    }
+}
+
+/// Two archives on one stream would be none.
+fn one_stdout(all: &[Output]) -> Result {
+    let to_stdout = |output: &&Output| match output {
+        Output::Oci { dest, .. } | Output::Docker { dest, .. } | Output::Tar { dest, .. } => {
+            *dest == builder::Destination::Stdout
+        }
+        Output::Image | Output::Local { .. } | Output::CacheOnly => false,
+    };
+    match all.iter().filter(to_stdout).count() {
+        0 | 1 => Ok(()),
+        count => Err(Error::usage(format!("{count} outputs go to standard output: one can")).hint("add dest=FILE")),
+    }
+}
+
+/// Each name once, in the order in which they were given.
+fn distinct(names: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
+}
+
+fn canonical(name: &str) -> Result<String> {
+    let reference: Reference = name.parse()?;
+    if reference.digest().is_some() {
+        return Err(Error::usage(format!("{name}: a digest is not given but computed")));
+    }
+    Ok(reference.to_string())
 }
