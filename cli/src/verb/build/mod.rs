@@ -135,7 +135,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let mut outputs = args.output.destinations(&args.tags)?;
     let setup = setup(&args, &outputs.tags)?;
     let push = outputs.push.take().map(|(how, names)| Push::new(how, names, &setup));
-    let mut report = Report::new(&args, &source, outputs.kept(), push);
+    let mut report = Report::new(&args, &source, outputs.naming.clone(), push);
     let mut resolver = Resolver::new(&store, args.familiar.pull(args.pull), &setup, report.mode);
     let mut lowered = lower(&mut resolver, &source, options::for_frontend(&args)?)?;
     args.familiar.apply(&mut lowered.config);
@@ -147,7 +147,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         ui::out(&ui::graph::print(what, &lowered)?)?;
         return Ok(0);
     }
-    let request = request(&args, &source, lowered, outputs)?;
+    let mut request = request(&args, &source, lowered, outputs)?;
+    request.images.iter_mut().for_each(|image| args.output.change(&mut image.config));
     let root = context.root()?.to_path_buf();
     match builder::cached(&request, &store).map_err(|error| report.fail(error))? {
         Cached::Hit(built) => {

@@ -12,14 +12,13 @@ use remote::Setup;
 use runtime::ladder::Probe;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use store::{Blobs, Store};
+use store::Store;
 
 use super::Args;
 use super::dockerfile::Source;
-use super::output::PushAs;
-use crate::duration;
+use super::output::{Naming, PushAs};
 use crate::error::{Error, Result, While, code};
-use crate::image::{anonymous_name, familiar};
+use crate::image::familiar;
 use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
 use crate::verb::push;
@@ -35,8 +34,8 @@ pub(crate) struct Report {
     pub(crate) mode: Mode,
     /// Steps that were shown before the builder began.
     pub(crate) shown: usize,
-    /// Whether the store keeps the image.
-    kept: bool,
+    /// What the store names the image besides its tags.
+    naming: Naming,
     push: Option<Push>,
     quiet: bool,
     iidfile: Option<PathBuf>,
@@ -69,11 +68,11 @@ impl Push {
 }
 
 impl Report {
-    pub(super) fn new(args: &Args, source: &Source, kept: bool, push: Option<Push>) -> Self {
+    pub(super) fn new(args: &Args, source: &Source, naming: Naming, push: Option<Push>) -> Self {
         Self {
             mode: if args.quiet { Mode::Quiet } else { args.progress.settle() },
             shown: 0,
-            kept,
+            naming,
             push,
             quiet: args.quiet,
             iidfile: args.output.iidfile.clone(),
@@ -137,9 +136,7 @@ impl Report {
     }
 
     fn conclude(&self, store: &Arc<Store>, built: &Built, probe: Option<&Probe>) -> Result<bool> {
-        if self.kept && built.tags.is_empty() {
-            keep_unnamed(store, built)?;
-        }
+        self.naming.apply(store, built)?;
         let pushed = match (&self.push, built.manifest()) {
             (Some(how), Some(manifest)) => {
                 let names = how.names.iter().filter_map(|name| familiar(name)).collect::<Vec<_>>();
@@ -250,23 +247,6 @@ impl Report {
     }
 }
 
-/// Gives an image without a name the row that keeps it.
-fn keep_unnamed(store: &Store, built: &Built) -> Result {
-    let (Some(id), Some(manifest)) = (built.id(), built.manifest()) else { return Ok(()) };
-    let name = anonymous_name(&id);
-    // A cached build writes nothing: the row is there already.
-    if store.index().image(&name)?.is_some_and(|row| row.manifest == manifest.digest) {
-        return Ok(());
-    }
-    let lease = store.lease()?;
-    lease.pin(&[manifest.digest])?;
-    if store.blobs().size(&manifest.digest)?.is_none() {
-        return Err(Error::failed("the image was pruned before it had a name: build again"));
-    }
-    store.index().put_image(&name, &manifest.digest, duration::now())?;
-    Ok(())
-}
-
 fn tail(name: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
@@ -301,7 +281,7 @@ fn report_of(text: &str) -> Report {
     Report {
         mode: Mode::Plain,
         shown: 0,
-        kept: true,
+        naming: Naming::default(),
         push: None,
         quiet: false,
         iidfile: None,

@@ -1,6 +1,7 @@
 //! What comes out of a build: `--output` and its kin, of buildx and of buildah.
 
 mod annotation;
+mod naming;
 mod parse;
 
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use builder::{Annotation, Compress, CompressForm, Dress, Exporting, Output, Squash};
 use oci::Reference;
 
-use self::parse::Kept;
+pub(crate) use self::naming::Naming;
 pub(crate) use self::parse::PushAs;
 use crate::error::{Error, Result};
 
@@ -87,15 +88,8 @@ pub(super) struct Outputs {
     pub(super) push: Option<(PushAs, Vec<String>)>,
     /// How the image is made.
     pub(super) exporting: Exporting,
-    /// What the store makes of it.
-    pub(super) kept: Kept,
-}
-
-impl Outputs {
-    /// Whether the store keeps the image.
-    pub(super) fn kept(&self) -> bool {
-        self.all.contains(&Output::Image) && !self.kept.not
-    }
+    /// What the store names it besides.
+    pub(super) naming: Naming,
 }
 
 impl OutputArgs {
@@ -113,7 +107,7 @@ impl OutputArgs {
                 squash: self.squashed(),
                 omit_history: self.omit_history,
             },
-            kept: Kept::default(),
+            naming: Naming { kept: true, list: self.manifest()?, ..Naming::default() },
         };
         let mut push = self.push.then(PushAs::default);
         let mut names = Vec::new();
@@ -127,7 +121,8 @@ impl OutputArgs {
                     found.exporting.dress.docker_types |= own.docker_types;
                     add(&mut found.exporting.dress.annotations, own.annotations);
                     push = parsed.push.or(push);
-                    found.kept = parsed.kept;
+                    let naming = parsed.naming;
+                    found.naming = Naming { list: found.naming.list.take(), ..naming };
                     Output::Image
                 }
                 Output::Oci { dest, tar, compression, .. } => {
@@ -158,7 +153,8 @@ impl OutputArgs {
             let compress = Compress { form: push.compress.form.or(default), ..push.compress };
             found.push = Some((PushAs { compress, ..push }, names.clone()));
         }
-        found.tags = if found.kept.not { Vec::new() } else { names };
+        found.naming.kept &= found.all.contains(&Output::Image);
+        found.tags = if found.naming.kept { names } else { Vec::new() };
         Ok(found)
     }
 
@@ -191,7 +187,7 @@ impl OutputArgs {
     }
 
     /// The index that the image is added to.
-    pub(super) fn manifest(&self) -> Result<Option<String>> {
+    fn manifest(&self) -> Result<Option<String>> {
         self.manifest.as_deref().map(canonical).transpose()
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use builder::{Annotation, Compress, CompressForm, Destination, Dress, Output};
 
-use super::annotation;
+use super::{Naming, annotation};
 use crate::error::{Error, Result};
 use crate::keyed::Keyed;
 use crate::verb::push::compress_form;
@@ -45,7 +45,7 @@ pub(super) struct Parsed {
     /// How the image is pushed under its names, if it is.
     pub(super) push: Option<PushAs>,
     /// How the store names it.
-    pub(super) kept: Kept,
+    pub(super) naming: Naming,
     /// Whether times of files are clamped: `rewrite-timestamp`.
     pub(super) rewrite: Option<bool>,
 }
@@ -59,19 +59,6 @@ pub(crate) struct PushAs {
     pub(crate) by_digest: bool,
     /// The registry may speak plain HTTP, or have a certificate that nobody trusts.
     pub(crate) insecure: bool,
-}
-
-/// What the store makes of an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Kept {
-    /// It gets no name: `store=false`.
-    pub(crate) not: bool,
-    /// Its name with the digest is one more name.
-    pub(crate) canonical: bool,
-    /// Named `PREFIX@DIGEST` where it has no name.
-    pub(crate) dangling: Option<String>,
-    /// Its layers are to be files: `unpack`.
-    pub(crate) unpack: bool,
 }
 
 /// Parses one `--output`.
@@ -107,7 +94,7 @@ pub(super) fn parse(written: &str) -> Result<Parsed> {
                 return Err(Error::usage(format!("--output {written}: an image goes into the store, not into a file"))
                     .hint("type=oci and type=docker write files"));
             }
-            (parsed.push, parsed.kept) = stored(&mut keys, kind == "registry", compress)?;
+            (parsed.push, parsed.naming) = stored(&mut keys, kind == "registry", compress)?;
         }
         "oci" | "docker" => {
             known.extend(OF_ARCHIVES);
@@ -147,7 +134,13 @@ pub(super) fn parse(written: &str) -> Result<Parsed> {
 }
 
 fn plain(output: Output) -> Parsed {
-    Parsed { output, dress: Dress::default(), push: None, kept: Kept::default(), rewrite: None }
+    Parsed {
+        output,
+        dress: Dress::default(),
+        push: None,
+        naming: Naming { kept: true, ..Naming::default() },
+        rewrite: None,
+    }
 }
 
 fn unknown_type(kind: &str, written: &str) -> Error {
@@ -159,19 +152,21 @@ fn unknown_type(kind: &str, written: &str) -> Error {
 }
 
 /// The attributes of `image` and `registry`.
-fn stored(keys: &mut Keyed, registry: bool, compress: Compress) -> Result<(Option<PushAs>, Kept)> {
+fn stored(keys: &mut Keyed, registry: bool, compress: Compress) -> Result<(Option<PushAs>, Naming)> {
     let by_digest = keys.take_switch(&["push-by-digest"])?.unwrap_or(false);
     let insecure = keys.take_switch(&["registry.insecure"])?.unwrap_or(false);
     let push = keys.take_switch(&["push"])?.unwrap_or(registry);
-    let kept = Kept {
-        not: !keys.take_switch(&["store"])?.unwrap_or(true),
+    let naming = Naming {
+        kept: keys.take_switch(&["store"])?.unwrap_or(true),
         canonical: keys.take_switch(&["name-canonical"])?.unwrap_or(false),
         dangling: keys.take(&["dangling-name-prefix"]),
-        unpack: keys.take_switch(&["unpack"])?.unwrap_or(false),
+        list: None,
     };
+    // `run` unpacks what it needs.
+    keys.take_switch(&["unpack"])?;
     // Layers that their makers alone may pass on keep their place whenever they have one.
     keys.take_switch(&["prefer-nondist-layers"])?;
-    Ok((push.then_some(PushAs { compress, by_digest, insecure }), kept))
+    Ok((push.then_some(PushAs { compress, by_digest, insecure }), naming))
 }
 
 fn refuse_push(keys: &mut Keyed, written: &str) -> Result {
@@ -302,8 +297,8 @@ mod tests {
         .unwrap();
         let push = parsed.push.unwrap();
         assert!(push.by_digest && push.insecure && push.compress.form == Some(CompressForm::Estargz));
-        assert!(parsed.kept.not && parsed.kept.canonical && parsed.kept.unpack);
-        assert_eq!(parsed.kept.dangling.as_deref(), Some("x"));
+        assert!(!parsed.naming.kept && parsed.naming.canonical);
+        assert_eq!(parsed.naming.dangling.as_deref(), Some("x"));
         assert!(parsed.dress.docker_types && parsed.rewrite == Some(false));
         let parsed = parse("type=oci,dest=/x,annotation.a=1,annotation-index.b=2").unwrap();
         assert_eq!(parsed.dress.annotations.len(), 2);
