@@ -59,7 +59,7 @@ pub(super) struct OutputArgs {
     #[arg(long, value_name = "FORMAT", value_parser = ["oci", "docker"], ignore_case = true)]
     format: Option<String>,
     /// Write layers as they are where nothing else is said
-    #[arg(short = 'D', long)]
+    #[arg(long)]
     disable_compression: bool,
     /// Take a label away that the base has
     #[arg(long = "unsetlabel", value_name = "LABEL")]
