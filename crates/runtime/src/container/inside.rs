@@ -21,7 +21,7 @@ use super::error::StartError;
 use super::kernel_fs::{self, KernelFs};
 use super::report::Report;
 use super::run::Launch;
-use super::spec::{Isolation, Network, Source, Spec};
+use super::spec::{Ids, Isolation, Network, Source, Spec};
 use super::stub::{MountPoints, Stubs};
 use super::{limit, reaper, rootfs, terminal};
 use crate::snapshot::RootFs;
@@ -56,6 +56,7 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
     let undumpable = rustix::process::DumpableBehavior::NotDumpable;
     rustix::process::set_dumpable_behavior(undumpable).map_err(|errno| StartError::setup("prctl", errno))?;
     become_user::die_with_parent()?;
+    crate::cgroup::enter(&launch.doors)?;
     let spec = launch.spec;
     let host_proc = proc_of_caller();
     if let (Some(adjustment), Some(proc)) = (spec.oom_score_adj, &host_proc) {
@@ -112,7 +113,7 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     let host_proc = host_proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
     let devices = Devices::new(spec.shm_size, spec.privileged)?;
     let proc = kernel_fs::new_proc(&host_proc)?;
-    let workshop = Workshop::open()?;
+    let workshop = Workshop::open(spec.ids)?;
     let kernel_fs = KernelFs::new(proc, workshop.empty()?, spec.privileged)?;
     let upper = match &spec.rootfs {
         RootFs::Overlay { upper, .. } => Some(Root::open(upper)?),
@@ -193,7 +194,9 @@ fn system_files(spec: &Spec) -> Vec<SystemFile<'_>> {
     let mut files = Vec::new();
     files.extend(spec.resolv_conf.as_ref().map(|data| file("/etc/resolv.conf", data)));
     files.extend(spec.hosts.as_ref().map(|data| file("/etc/hosts", data)));
-    files.extend(spec.hostname.as_ref().map(|name| file("/etc/hostname", name.as_bytes())));
+    files.extend(
+        spec.hostname.as_ref().filter(|_| spec.hostname_file).map(|name| file("/etc/hostname", name.as_bytes())),
+    );
     files
 }
 
@@ -234,15 +237,16 @@ fn gather(launch: &mut Launch<'_>, mount: &super::spec::Mount, workshop: &Worksh
 struct Workshop {
     root: Root,
     made: std::cell::Cell<usize>,
+    ids: Ids,
 }
 
 impl Workshop {
-    fn open() -> Result<Self, StartError> {
+    fn open(ids: Ids) -> Result<Self, StartError> {
         let settings = [Setting::Text("mode", "0755")];
         let attributes = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV;
         let mount = sys::mount::new("tmpfs", &settings, attributes)?;
         sys::mount::attach_path(&mount, Path::new(WORKSHOP))?;
-        Ok(Self { root: Root::from_fd(mount), made: std::cell::Cell::new(0) })
+        Ok(Self { root: Root::from_fd(mount), made: std::cell::Cell::new(0), ids })
     }
 
     /// A new directory in it, by path.
@@ -265,7 +269,8 @@ impl Workshop {
         let name = self.next();
         let mut written = self.root.create(&name, file.mode, true)?;
         written.write_all(file.data).map_err(|error| sys::Error::from_io("write", file.target, &error))?;
-        if file.owner != (0, 0) {
+        // Where there is one id only, whoever runs is that one.
+        if file.owner != (0, 0) && self.ids == Ids::Mapped {
             self.root.chown(&name, file.owner.0, file.owner.1)?;
         }
         let mount = sys::mount::copy(&written, false)?;

@@ -16,6 +16,7 @@ use super::report::Report;
 use super::spec::{Isolation, Network};
 use super::stub::Stubs;
 use super::{Spec, StartError};
+use crate::cgroup::Group;
 use crate::channel::{self, Received};
 use crate::snapshot::RootFs;
 
@@ -88,6 +89,8 @@ pub(super) struct Launch<'a> {
     /// The monitor's filter, if there is to be a monitor.
     pub(super) monitored: Option<Vec<sys::notify::Instruction>>,
     pub(super) trampoline: &'static Trampoline,
+    /// By which it enters its control groups.
+    pub(super) doors: Vec<OwnedFd>,
 }
 
 /// One for all containers of a process.
@@ -125,6 +128,7 @@ pub(crate) struct Starting {
 struct Cleanup {
     rootfs: RootFs,
     stubs: Stubs,
+    group: Group,
 }
 
 /// What a container that is starting has come to.
@@ -148,10 +152,11 @@ impl Starting {
         let files = stdio.files.iter().map(|file| copy_mount(file).map(Some)).collect::<sys::Result<Vec<_>>>()?;
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
         let (ours, theirs) = channel::pair()?;
-        match fork(spec)? {
+        let (group, doors) = spec.cgroup.as_ref().map(Group::make).transpose()?.unwrap_or_default();
+        match fork(spec).inspect_err(|_| group.remove())? {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
-                inside::start(Launch { spec, stdio, files, report: theirs, filter, monitored, trampoline })
+                inside::start(Launch { spec, stdio, files, report: theirs, filter, monitored, trampoline, doors })
             }
             Forked::Parent { pid, pidfd } => Ok(Self {
                 pid,
@@ -161,7 +166,7 @@ impl Starting {
                 monitor: None,
                 monitor_table: spec.monitor.clone(),
                 program: None,
-                cleanup: Cleanup { rootfs: spec.rootfs.clone(), stubs: Stubs::default() },
+                cleanup: Cleanup { rootfs: spec.rootfs.clone(), stubs: Stubs::default(), group },
                 done: false,
             }),
         }
@@ -207,6 +212,7 @@ impl Starting {
         let cleanup = Cleanup {
             rootfs: std::mem::replace(&mut self.cleanup.rootfs, RootFs::Dir(PathBuf::new())),
             stubs: std::mem::take(&mut self.cleanup.stubs),
+            group: std::mem::take(&mut self.cleanup.group),
         };
         let (terminal, monitor) = (self.terminal.take(), self.monitor.take());
         Ok(Running { pid: self.pid, pidfd, terminal, monitor, cleanup: Some(cleanup) })
@@ -229,6 +235,7 @@ impl Starting {
         let how = match sys::clone::wait(self.pid, true) {
             Ok(Some(ended)) => {
                 self.done = true;
+                self.cleanup.group.remove();
                 match ended.how {
                     How::Exited(code) => format!("exited with {code}"),
                     How::Signalled(signal) => format!("was ended by signal {signal}"),
@@ -247,6 +254,7 @@ impl Drop for Starting {
             let _ = sys::clone::wait(self.pid, true);
             // The error that brought us here is the one to report.
             let _ = self.cleanup.stubs.remove(&self.cleanup.rootfs);
+            self.cleanup.group.remove();
             if let Some(monitor) = self.monitor.take() {
                 let _ = monitor.wait();
             }
@@ -335,6 +343,7 @@ impl Running {
             monitor.wait()?;
         }
         if let Some(cleanup) = cleanup {
+            cleanup.group.remove();
             cleanup.stubs.remove(&cleanup.rootfs)?;
         }
         match ended {

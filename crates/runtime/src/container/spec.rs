@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::caps::CapSet;
 use super::seccomp::Seccomp;
+use crate::cgroup::Place;
 use crate::snapshot::RootFs;
 
 /// A container to start. Everything in it is resolved: nothing here asks the environment.
@@ -31,6 +32,8 @@ pub struct Spec {
     pub extra_groups: Vec<String>,
     /// The host name; also written to `/etc/hostname`. `None` keeps what the host has, in both places.
     pub hostname: Option<String>,
+    /// Whether `/etc/hostname` is one of ours where `hostname` is given.
+    pub hostname_file: bool,
     /// Whose network it sees.
     pub network: Network,
     /// What root may do inside.
@@ -52,6 +55,8 @@ pub struct Spec {
     pub rlimits: Vec<Rlimit>,
     /// The kernel's preference to kill it first; ignored where refused.
     pub oom_score_adj: Option<i32>,
+    /// Limits by a control group of its own.
+    pub cgroup: Option<Place>,
     /// Bytes of `/dev/shm`.
     pub shm_size: u64,
     /// Nothing masked, nothing read-only, all capabilities, no filter: `--privileged`, `security=insecure`.
@@ -80,6 +85,7 @@ impl Spec {
             user: String::new(),
             extra_groups: Vec::new(),
             hostname: None,
+            hostname_file: true,
             network: Network::Host,
             caps: CapSet::docker(),
             seccomp: Seccomp::Default,
@@ -90,6 +96,7 @@ impl Spec {
             hosts: None,
             rlimits: Vec::new(),
             oom_score_adj: None,
+            cgroup: None,
             shm_size: DEFAULT_SHM_SIZE,
             privileged: false,
             ids: Ids::Mapped,
