@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Something mounted while a program runs; it never becomes part of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
-    /// Where, absolute or relative to the working directory.
+    /// Where, absolute or relative to the working directory; empty for a secret that is only a variable.
     pub target: String,
     /// Whether writes are refused.
     pub readonly: bool,
@@ -55,7 +55,7 @@ pub enum MountKind {
     Secret {
         /// Its name.
         id: String,
-        /// The variable that holds it, where it is not a file.
+        /// The variable that holds it, if one does; it is a file as well where the mount has a target.
         env: Option<String>,
         /// Whether the build fails without it.
         required: bool,

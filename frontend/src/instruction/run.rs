@@ -85,10 +85,15 @@ fn parse(request: &mut Request<'_>) -> Option<Instruction> {
 impl Run {
     pub(super) fn lower(&self, stage: &mut StageBuild<'_>) {
         if let Some(device) = self.devices.first() {
-            stage.fail(device.span, "`--device` is not in this version; `--security=insecure` shows a RUN the devices");
+            stage.fail(
+                device.span,
+                "`RUN --device` is not in this version: `estiba build --device PATH` gives a device to every RUN",
+            );
         }
         let mut inputs = vec![stage.state.root];
-        let mounts: Vec<Option<Mount>> = self.mounts.iter().map(|mount| mount.lower(stage, &mut inputs)).collect();
+        let mut agents = 0;
+        let mounts: Vec<Option<Mount>> =
+            self.mounts.iter().map(|mount| mount.lower(stage, &mut inputs, &mut agents)).collect();
         let Some(mut mounts) = mounts.into_iter().collect::<Option<Vec<_>>>() else { return };
         let args = self.args(stage, &mut mounts);
         let env = stage.state.env.pairs().to_vec();

@@ -74,8 +74,14 @@ impl RunMount {
         self.from.as_ref()
     }
 
-    /// Expands and lowers it; trees that it needs are added to `inputs`.
-    pub(crate) fn lower(&self, stage: &mut StageBuild<'_>, inputs: &mut Vec<Edge>) -> Option<Mount> {
+    /// Expands and lowers it; trees that it needs are added to `inputs`, agents
+    /// are counted in `agents`.
+    pub(crate) fn lower(
+        &self,
+        stage: &mut StageBuild<'_>,
+        inputs: &mut Vec<Edge>,
+        agents: &mut usize,
+    ) -> Option<Mount> {
         let span = self.word.span;
         let mut fields = self.fields.clone();
         for field in &mut fields {
@@ -85,7 +91,7 @@ impl RunMount {
         }
         match Options::read(&fields, span) {
             Ok((kind, options)) => {
-                (kind.lower)(&options, &mut Lowering { stage, inputs, from: self.from.as_ref(), span })
+                (kind.lower)(&options, &mut Lowering { stage, inputs, agents, from: self.from.as_ref(), span })
             }
             Err(error) => {
                 stage.report(error);
@@ -99,6 +105,8 @@ impl RunMount {
 struct Lowering<'s, 'a> {
     stage: &'s mut StageBuild<'a>,
     inputs: &'s mut Vec<Edge>,
+    /// How many ssh mounts the instruction has so far.
+    agents: &'s mut usize,
     from: Option<&'s Word>,
     span: Span,
 }

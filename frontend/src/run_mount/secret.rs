@@ -3,7 +3,6 @@
 use graph::{Mount, MountKind};
 
 use super::{Kind, Lowering, Options};
-use crate::diagnostic::Diagnostic;
 use crate::lower::absolute;
 
 pub(super) const KIND: Kind = Kind {
@@ -13,25 +12,27 @@ pub(super) const KIND: Kind = Kind {
 };
 
 /// A secret, as a file under `/run/secrets` or where `target` says, or as a
-/// variable. The graph can say it; no version of the builder runs it yet.
+/// variable, or both where `target` is written beside `env`. A mount without
+/// a file has an empty target.
 fn lower(options: &Options, at: &mut Lowering<'_, '_>) -> Option<Mount> {
-    let given = options.id.as_ref().or(options.source.as_ref()).or(options.target.as_ref());
-    let name = given.map(|name| name.rsplit('/').next().unwrap_or(name)).filter(|name| !name.is_empty());
-    let Some(name) = name else {
+    let base = |name: &str| name.rsplit('/').next().unwrap_or(name).to_owned();
+    let written = options.source.as_ref().or(options.id.as_ref()).filter(|id| !id.is_empty()).cloned();
+    let id = written.or_else(|| options.target.as_deref().map(base)).filter(|id| !id.is_empty());
+    let Some(id) = id else {
         at.stage.fail(at.span, "a secret mount needs an `id`");
         return None;
     };
     let target = match (&options.target, &options.env) {
         (Some(target), _) => absolute(at.stage.workdir(), target),
-        (None, _) => format!("/run/secrets/{name}"),
+        (None, Some(_)) => String::new(),
+        (None, None) => format!("/run/secrets/{}", base(&id)),
     };
-    let error = Diagnostic::error("NotInThisVersion", "secret mounts come in a later version").at(at.span);
-    at.stage.report(error.help(
-        "until then, bind the file from a named context: `--build-context secrets=DIR` and \
-         `RUN --mount=from=secrets,source=FILE,target=…`; it stays out of the image",
-    ));
+    if options.env.as_deref().is_some_and(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        at.stage.fail(at.span, "`env` needs the name of a variable: `env=TOKEN`");
+        return None;
+    }
     let kind = MountKind::Secret {
-        id: options.id.clone().or_else(|| options.source.clone()).unwrap_or_else(|| name.to_owned()),
+        id,
         env: options.env.clone(),
         required: options.required,
         mode: options.mode.unwrap_or(0o400),

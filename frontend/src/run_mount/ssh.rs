@@ -3,24 +3,24 @@
 use graph::{Mount, MountKind};
 
 use super::{Kind, Lowering, Options};
-use crate::diagnostic::Diagnostic;
 use crate::lower::absolute;
+
+/// Where sockets are that have no `target`.
+const SOCKETS: &str = "/run/buildkit/ssh_agent.";
 
 pub(super) const KIND: Kind =
     Kind { name: "ssh", options: &["id", "target", "dst", "destination", "required", "mode", "uid", "gid"], lower };
 
-/// The socket of an agent. The graph can say it; no version of the builder
-/// runs it yet.
+/// The socket of an agent, where `target` says, or BuildKit's place with the
+/// number of the instruction's ssh mount.
 fn lower(options: &Options, at: &mut Lowering<'_, '_>) -> Option<Mount> {
-    let number = at.inputs.len() - 1;
     let target = match &options.target {
         Some(target) => absolute(at.stage.workdir(), target),
-        None => format!("/run/buildkit/ssh_agent.{number}"),
+        None => format!("{SOCKETS}{}", *at.agents),
     };
-    let error = Diagnostic::error("NotInThisVersion", "ssh mounts come in a later version").at(at.span);
-    at.stage.report(error.help("until then, fetch over https, or clone on the host and COPY the files"));
+    *at.agents += 1;
     let kind = MountKind::Ssh {
-        id: options.id.clone().unwrap_or_else(|| "default".to_owned()),
+        id: options.id.clone().filter(|id| !id.is_empty()).unwrap_or_else(|| "default".to_owned()),
         required: options.required,
         mode: options.mode.unwrap_or(0o600),
         uid: options.uid.unwrap_or(0),
