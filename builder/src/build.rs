@@ -54,6 +54,8 @@ pub(crate) struct Build<'b> {
     fresh: Mutex<Vec<LayerId>>,
     /// For the connections of `client`, made when it is needed.
     runtime: OnceLock<Runtime>,
+    /// Where control groups of RUNs are made, once it was looked for.
+    pub(crate) cgroup: OnceLock<Option<runtime::cgroup::Place>>,
     events: Mutex<Sender<Event>>,
 }
 
@@ -95,6 +97,7 @@ impl<'b> Build<'b> {
             found: Mutex::default(),
             fresh: Mutex::default(),
             runtime: OnceLock::new(),
+            cgroup: OnceLock::new(),
             events: Mutex::new(events),
         };
         build.mark_trees();

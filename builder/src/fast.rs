@@ -10,6 +10,7 @@ use crate::cache::record::{Lookup, Records};
 use crate::export::image;
 use crate::export::images::Images;
 use crate::layers::Layers;
+use crate::op::exec::entitlement;
 use crate::op::source;
 use crate::solver::state::V;
 use crate::{Built, Cached, Error, Output, Request, build};
@@ -47,11 +48,14 @@ pub(crate) fn contexts(request: &Request, store: &Store) -> Result<Contexts, Err
     Contexts::open(&request.contexts, store).map_err(|error| Error::other("open the build context", error))
 }
 
-/// Makes a request's keys; what is wrong with a context is said of the step that reads it.
+/// Makes a request's keys; what is wrong with a context, or not allowed, is said of the step that it is about.
 pub(crate) fn definitions(request: &Request, contexts: &Contexts) -> Result<Definitions, Error> {
     let blame =
         |(edge, error): (Edge, DefineError)| build::vertex_error(request.graph.vertex(edge).meta(), None, None, error);
-    define(&request.graph, &request.roots(), contexts).map_err(blame)
+    let definitions = define(&request.graph, &request.roots(), contexts).map_err(blame)?;
+    entitlement::check(&request.graph, &definitions.order, request.options.running.allow)
+        .map_err(|(edge, error)| build::vertex_error(request.graph.vertex(edge).meta(), None, None, error))?;
+    Ok(definitions)
 }
 
 /// The images, if the cache has the result of every root, and all that names them.

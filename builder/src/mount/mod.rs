@@ -2,24 +2,57 @@
 
 mod bind;
 mod cache;
+mod secret;
+mod ssh;
 
 use std::path::{Path, PathBuf};
 
 use graph::{Exec, Mount as Wanted, MountKind};
 use runtime::container::{Mount, Source};
+use runtime::ladder::Rung;
 
+use crate::Secret;
 use crate::build::Build;
 use crate::layers::LayerError;
 use crate::solver::state::V;
+use crate::ssh::Listener;
 
 /// Why a mount cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MountError {
-    /// A later version will have it.
-    #[error("--mount=type={kind} on {target} is not in this version: it comes with a later one")]
-    NotYet {
-        /// `secret` or `ssh`.
-        kind: &'static str,
+    /// A secret that must be there was not given.
+    #[error(
+        "secret {id:?} is required and was not given: add `--secret id={id},src=FILE` or `--secret id={id},env=NAME`"
+    )]
+    NoSecret {
+        /// Its name.
+        id: String,
+    },
+    /// A secret that no variable can hold.
+    #[error("secret {id:?} is no text, so ${name} cannot hold it: mount it as a file (`target=` instead of `env=`)")]
+    NoText {
+        /// Its name.
+        id: String,
+        /// The variable.
+        name: String,
+    },
+    /// A secret that was given and cannot be read.
+    #[error(transparent)]
+    Secret(#[from] crate::SecretError),
+    /// An agent that must be there was not given.
+    #[error("the agent {id:?} is required and was not given: add `--ssh {id}`, or `--ssh {id}=KEYFILE`")]
+    NoAgent {
+        /// Its name.
+        id: String,
+    },
+    /// An agent that was given and cannot be had.
+    #[error(transparent)]
+    Agent(#[from] crate::ssh::AgentError),
+    /// Something that never touches a disk, where nothing can be mounted.
+    #[error("mount on {target}: {what} takes a mount, and this machine allows none; `estiba doctor` says what would")]
+    NoMounts {
+        /// What was wanted.
+        what: &'static str,
         /// Where it was wanted.
         target: String,
     },
@@ -68,6 +101,12 @@ pub(crate) enum MountError {
 pub(crate) struct Prepared {
     /// In the order of the instruction.
     pub(crate) mounts: Vec<Mount>,
+    /// Variables that come with them.
+    pub(crate) env: Vec<(String, String)>,
+    /// Secrets that the RUN gets.
+    pub(crate) secrets: Vec<Secret>,
+    /// Sockets that answer as long as the RUN runs.
+    pub(crate) agents: Vec<Listener>,
     /// Locks of cache mounts.
     _held: Vec<sys::lock::Lock>,
 }
@@ -75,7 +114,7 @@ pub(crate) struct Prepared {
 /// Prepares all mounts of a RUN; `scratch` is a folder that goes with it.
 pub(crate) fn prepare(build: &Build<'_>, v: V, exec: &Exec, scratch: &Path) -> Result<Prepared, MountError> {
     let (held, mut caches) = cache::take(build, v, exec)?;
-    let mut mounts = Vec::new();
+    let mut prepared = Prepared { _held: held, ..Prepared::default() };
     for (number, wanted) in exec.mounts.iter().enumerate() {
         let source = match &wanted.kind {
             MountKind::Bind { input, source } => {
@@ -93,17 +132,23 @@ pub(crate) fn prepare(build: &Build<'_>, v: V, exec: &Exec, scratch: &Path) -> R
             },
             MountKind::Tmpfs { size } => Source::Tmpfs { size: *size, mode: 0o1777 },
             MountKind::File { data, mode } => Source::Data { data: data.clone(), mode: *mode, uid: 0, gid: 0 },
-            MountKind::Secret { required: false, .. } | MountKind::Ssh { required: false, .. } => continue,
-            MountKind::Secret { .. } => return Err(not_yet("secret", wanted)),
-            MountKind::Ssh { .. } => return Err(not_yet("ssh", wanted)),
+            MountKind::Secret { .. } => {
+                secret::add(build, exec, wanted, &mut prepared)?;
+                continue;
+            }
+            MountKind::Ssh { .. } => {
+                ssh::add(build, exec, wanted, &scratch.join(format!("ssh-{number}")), &mut prepared)?;
+                continue;
+            }
         };
-        mounts.push(Mount { target: target(exec, wanted), source, readonly: wanted.readonly });
+        prepared.mounts.push(Mount { target: target(exec, wanted), source, readonly: wanted.readonly });
     }
-    Ok(Prepared { mounts, _held: held })
+    Ok(prepared)
 }
 
-fn not_yet(kind: &'static str, wanted: &Wanted) -> MountError {
-    MountError::NotYet { kind, target: wanted.target.clone() }
+/// Whether nothing can be mounted here.
+fn is_chroot(build: &Build<'_>) -> bool {
+    build.sandbox.is_some_and(|sandbox| matches!(sandbox.probe.rung, Rung::Chroot))
 }
 
 /// A mount's target; a relative one begins at the working directory.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use runtime::cgroup::Limits;
 use runtime::container::{CapSet, Mount, Rlimit, Seccomp};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::secret::Secrets;
-use crate::ssh::Agents;
+use crate::ssh::{Agents, KeyError};
 
 /// What RUNs are run with.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -47,6 +48,26 @@ pub struct Running {
     pub host_proxies: bool,
     /// Folders and devices of this machine, mounted into every RUN.
     pub mounts: Vec<Mount>,
+    /// Whether RUNs read our standard input.
+    pub stdin: bool,
+}
+
+impl Running {
+    /// Reads secrets and keys, now: later this process may be somebody else, who may not. From here on it leaves no core
+    /// file.
+    ///
+    /// # Errors
+    /// The first file that gives no key. A secret that cannot be read is an error only for who wants it.
+    pub fn read(&self) -> Result<(), KeyError> {
+        if self.secrets.is_empty() && self.agents.is_empty() {
+            return Ok(());
+        }
+        let hard = getrlimit(Resource::Core).maximum;
+        // Lowering what is ours is never refused.
+        drop(setrlimit(Resource::Core, rustix::process::Rlimit { current: Some(0), maximum: hard }));
+        self.secrets.read_all();
+        self.agents.read_all()
+    }
 }
 
 /// What a RUN may ask for that others do not get: BuildKit's entitlements.

@@ -1,11 +1,14 @@
 //! RUN: a container over the layers below, and what it changed as a new layer.
 
 mod ca;
+pub(crate) mod entitlement;
+mod mask;
 mod network;
 mod output;
+mod surroundings;
 mod truststore;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -137,25 +140,20 @@ fn contain(
     let mut spec = Spec::new(active.root_fs().clone(), exec.args.clone());
     spec.env.clone_from(&exec.env);
     let set = |name: &str| exec.env.iter().chain(&exec.proxy_env).any(|(known, _)| known == name);
-    spec.env
-        .extend(exec.proxy_env.iter().filter(|(name, _)| !exec.env.iter().any(|(known, _)| known == name)).cloned());
     if let Some(bundle) = &build.request.options.running.ca_bundle {
         let trusted = ca::inject(build, v, bundle, scratch)?;
         spec.env.extend(trusted.env.into_iter().filter(|(name, _)| !set(name)));
         mounts.mounts.extend(trusted.mounts);
     }
-    spec.mounts = std::mem::take(&mut mounts.mounts);
     spec.cwd.clone_from(&exec.cwd);
     spec.user.clone_from(&exec.user);
     let host_name = exec.hostname.as_deref().unwrap_or(HOST_NAME);
-    spec.hostname = Some(host_name.to_owned());
+    surroundings::apply(build, exec, host_name, &mut mounts, &mut spec);
     spec.network = match exec.network {
         Network::Default | Network::Host => ContainerNetwork::Host,
         Network::None => ContainerNetwork::None,
     };
     spec.privileged = exec.security == Security::Insecure;
-    spec.resolv_conf = Some(network::resolv_conf());
-    spec.hosts = Some(network::hosts(host_name));
     match &sandbox.probe.rung {
         Rung::SingleId => {
             spec.ids = Ids::Single;
@@ -166,7 +164,10 @@ fn contain(
     }
     let (out, out_end) = pipe()?;
     let (err, err_end) = pipe()?;
-    let stdio = Stdio { stdin: None, stdout: Some(out_end), stderr: Some(err_end), files: Vec::new() };
+    let stdin = build.request.options.running.stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());
+    let stdin =
+        stdin.transpose().map_err(|source| ExecError::Io { call: "dup", path: "standard input".into(), source })?;
+    let stdio = Stdio { stdin, stdout: Some(out_end), stderr: Some(err_end), files: Vec::new() };
     if build.stop.is_cancelled() {
         return Err(ExecError::Cancelled);
     }
@@ -177,7 +178,8 @@ fn contain(
     let killer = child.clone();
     // A process that has ended already needs no signal.
     let guard = build.stop.on_cancel(move || drop(killer.kill(rustix::process::Signal::KILL.as_raw())));
-    let log = output::follow(build, v, out, err)?;
+    let mask = mask::Mask::new(&mounts.secrets);
+    let log = output::follow(build, v, out, err, mask.as_ref())?;
     let finished = child.wait().map_err(ExecError::Spawner)?;
     drop(guard);
     if build.stop.is_cancelled() && !finished.status.success() {

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::mask::Mask;
 use super::{ExecError, StepLog};
 use crate::build::{Build, id};
 use crate::solver::state::V;
@@ -23,8 +24,14 @@ struct Source {
     rest: Vec<u8>,
 }
 
-/// Follows both outputs to their ends.
-pub(super) fn follow(build: &Build<'_>, v: V, out: OwnedFd, err: OwnedFd) -> Result<StepLog, ExecError> {
+/// Follows both outputs to their ends. What `mask` finds is neither told nor logged.
+pub(super) fn follow(
+    build: &Build<'_>,
+    v: V,
+    out: OwnedFd,
+    err: OwnedFd,
+    mask: Option<&Mask>,
+) -> Result<StepLog, ExecError> {
     let path = build.logs.join(format!("{}.log", v + 1));
     let io = |call| {
         let path = path.clone();
@@ -59,10 +66,15 @@ pub(super) fn follow(build: &Build<'_>, v: V, out: OwnedFd, err: OwnedFd) -> Res
             if read == 0 {
                 source.file = None;
             }
-            log.write_all(&buffer[..read]).map_err(io("write"))?;
             source.rest.extend_from_slice(&buffer[..read]);
             let ended = source.file.is_none();
-            for line in lines(&mut source.rest, ended) {
+            if mask.is_none() {
+                log.write_all(&buffer[..read]).map_err(io("write"))?;
+            }
+            for line in lines(&mut source.rest, ended, mask) {
+                if mask.is_some() {
+                    log.write_all(&line).map_err(io("write"))?;
+                }
                 tell(source.stream, &line);
             }
         }
@@ -89,16 +101,29 @@ fn readable(file: &File) -> bool {
     poll(&mut one, Some(&zero)).is_ok_and(|ready| ready > 0)
 }
 
-/// Takes the whole lines out of `rest`; at the end, or when it grows too long, what is left too.
-fn lines(rest: &mut Vec<u8>, ended: bool) -> Vec<Vec<u8>> {
+/// Takes the whole lines out of `rest`; at the end, or when it grows too long, what is left too. With a mask, a line that is
+/// not ended keeps what may be the beginning of a secret.
+fn lines(rest: &mut Vec<u8>, ended: bool, mask: Option<&Mask>) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let whole = rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     if whole > 0 {
         let left = rest.split_off(whole);
-        out.push(std::mem::replace(rest, left));
+        let taken = std::mem::replace(rest, left);
+        out.push(match mask {
+            None => taken,
+            Some(mask) => mask.apply(&taken, taken.len()).0,
+        });
     }
     if !rest.is_empty() && (ended || rest.len() > MAX_LINE) {
-        out.push(std::mem::take(rest));
+        match mask {
+            None => out.push(std::mem::take(rest)),
+            Some(mask) => {
+                let kept = if ended { 0 } else { mask.reach() };
+                let (shown, upto) = mask.apply(rest, rest.len() - kept);
+                rest.drain(..upto);
+                out.push(shown);
+            }
+        }
     }
     out
 }
@@ -110,8 +135,8 @@ mod tests {
     #[test]
     fn lines_come_whole_and_the_rest_at_the_end() {
         let mut rest = b"a\nb\nc".to_vec();
-        assert_eq!(lines(&mut rest, false), [b"a\nb\n".to_vec()]);
-        assert_eq!(lines(&mut rest, false), Vec::<Vec<u8>>::new());
-        assert_eq!(lines(&mut rest, true), [b"c".to_vec()]);
+        assert_eq!(lines(&mut rest, false, None), [b"a\nb\n".to_vec()]);
+        assert_eq!(lines(&mut rest, false, None), Vec::<Vec<u8>>::new());
+        assert_eq!(lines(&mut rest, true, None), [b"c".to_vec()]);
     }
 }
