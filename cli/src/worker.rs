@@ -137,6 +137,7 @@ fn read_plan(descriptor: u32) -> Result<Plan> {
 fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup) -> Result<u8> {
     // Files of credentials are read as who we are, before we become root inside.
     let (client, note) = wire::client_or_note(setup);
+    request.options.running.read()?;
     let probe = sandbox::enter(&store::Layout::new(root))?;
     if !sandbox::can_run(&probe.rung) {
         return Err(sandbox::refused(&probe, "RUN"));

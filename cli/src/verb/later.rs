@@ -38,12 +38,6 @@ const VERBS: &[(&str, &str)] = &[
 const FLAGS: &[(&str, &str, &str)] = &[
     ("build", "--cache-from", "the local cache needs no option"),
     ("build", "--cache-to", "the local cache needs no option"),
-    ("build", "--allow", ""),
-    ("build", "--add-host", ""),
-    ("build", "--shm-size", ""),
-    ("build", "--ulimit", ""),
-    ("build", "--cgroup-parent", ""),
-    ("build", "--memory", ""),
     ("build", "--builder", "there is one builder, and it is in this binary"),
     ("run", "--detach", "leave it in the background with the shell: `estiba run … &`"),
     ("run", "-d", "leave it in the background with the shell: `estiba run … &`"),

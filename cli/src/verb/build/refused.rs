@@ -47,6 +47,11 @@ pub(crate) const REFUSED: &[Row] = &[
         instead: "leave it out",
     },
     Row {
+        flags: &["--ipc", "--pid", "--uts", "--cgroupns"],
+        reason: "each RUN has namespaces of its own, and the machine's are not shared with it",
+        instead: "leave it out; `--security=insecure` of a RUN, with `--allow security.insecure`, lifts the other walls",
+    },
+    Row {
         flags: &["--cpp-flag"],
         reason: "Containerfiles are not run through the C preprocessor",
         instead: "run it before: `cpp -E -P Containerfile.in | estiba build -f - .`",

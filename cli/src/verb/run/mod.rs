@@ -5,7 +5,7 @@
 
 mod attach;
 mod environment;
-mod mounts;
+pub(super) mod mounts;
 mod spec;
 
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use crate::keyed::Keyed;
 const TMPFS_MODE: u32 = 0o1777;
 
 /// One `-v`. `None`: a volume without a name, which is a folder of the container's own.
-pub(super) fn volume(written: &str) -> Result<Option<Mount>> {
+pub(in crate::verb) fn volume(written: &str) -> Result<Option<Mount>> {
     let mut parts = written.split(':');
     let (first, target, options) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
     if parts.next().is_some() {

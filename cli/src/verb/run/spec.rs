@@ -7,7 +7,8 @@ use runtime::snapshot::RootFs;
 
 use super::environment::Environment;
 use super::{Args, attach, mounts};
-use crate::error::{Error, Result, While};
+use crate::confinement;
+use crate::error::{Error, Result};
 use crate::rootfs::Prepared;
 
 /// What the names of machines are looked up in where there is no network but loopback.
@@ -44,7 +45,9 @@ impl Wishes {
         spec.hostname = Some(hostname);
         spec.init = args.init;
         spec.terminal = args.tty.then(attach::window_size);
-        security(args, &mut spec)?;
+        let confinement = confinement::parse(&args.security_opt)?;
+        spec.no_new_privs = confinement.no_new_privs;
+        spec.seccomp = confinement.seccomp.unwrap_or(Seccomp::Default);
         Ok(Self { spec })
     }
 
@@ -168,31 +171,6 @@ fn hosts(network: Network, hostname: &str) -> Vec<u8> {
     }
     text.extend_from_slice(format!("127.0.0.1\t{hostname}\n").as_bytes());
     text
-}
-
-fn security(args: &Args, spec: &mut Spec) -> Result {
-    for written in &args.security_opt {
-        let (key, value) = written.split_once(['=', ':']).unwrap_or((written, "true"));
-        match (key, value) {
-            ("no-new-privileges", value) => spec.no_new_privs = value != "false",
-            ("seccomp", "unconfined") => spec.seccomp = Seccomp::Unconfined,
-            ("seccomp", "builtin" | "default") => spec.seccomp = Seccomp::Default,
-            ("seccomp", path) => {
-                let text = std::fs::read_to_string(path).during(format!("--security-opt {written}"))?;
-                spec.seccomp = Seccomp::Custom(text);
-            }
-            // No label and no profile of these is set, so there is nothing to switch off.
-            ("label", _) | ("apparmor", "unconfined") => {}
-            ("systempaths" | "apparmor" | "credentialspec" | "writable-cgroups", _) => {
-                return Err(Error::later(&format!("`--security-opt {written}`"), ""));
-            }
-            _ => {
-                return Err(Error::usage(format!("--security-opt {written}: unknown"))
-                    .hint("there are seccomp=unconfined, seccomp=FILE and no-new-privileges"));
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The size of the terminal that a container without one of ours gets.
