@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use builder::transfer::Sink;
-use builder::transfer::pull::{self, PullOptions, Scope};
+use builder::transfer::pull::{self, PullError, PullOptions, Pulled, Scope};
 use frontend::{Provided, Wanted};
 use indicatif::{ProgressBar, ProgressStyle};
 use oci::{Platform, Reference};
@@ -159,7 +159,7 @@ impl<'r> Resolver<'r> {
             let store = Arc::clone(self.store);
             let link = self.link().map_err(|error| (error, false))?;
             link.runtime.block_on(async {
-                match pull::pull(&store, &client, name, &options, None, &sink).await {
+                match documents(&store, &client, name, &options, &sink).await {
                     Ok(pulled) => Ok(pulled),
                     Err(error) => {
                         let absent = is_absence(&error);
@@ -171,7 +171,8 @@ impl<'r> Resolver<'r> {
         match pulled {
             Ok(pulled) => {
                 step.end(Ok(()));
-                image::read(self.store, &pulled.manifest, Some(platform)).map_err(|error| (error, false))
+                // What it is for was compared, or will be warned of.
+                image::read(self.store, &pulled.manifest, None).map_err(|error| (error, false))
             }
             Err((error, absent)) => {
                 step.end(Err(()));
@@ -195,6 +196,27 @@ impl<'r> Resolver<'r> {
                 ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(text)))
             }
         }
+    }
+}
+
+/// The documents of an image for a platform. The one image that a name has is taken for whatever platform it is, as BuildKit
+/// takes it; of an index the platform must be there.
+async fn documents(
+    store: &Arc<Store>,
+    client: &Client,
+    name: &Reference,
+    options: &PullOptions,
+    sink: &Sink,
+) -> Result<Pulled, PullError> {
+    match pull::pull(store, client, name, options, None, sink).await {
+        Err(error @ PullError::Platform { .. }) => {
+            let any = PullOptions { platform: None, ..options.clone() };
+            match pull::pull(store, client, name, &any, None, sink).await {
+                Ok(pulled) if pulled.top == pulled.manifest => Ok(pulled),
+                _ => Err(error),
+            }
+        }
+        other => other,
     }
 }
 

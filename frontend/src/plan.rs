@@ -33,6 +33,8 @@ pub struct Options {
     pub platform: Platform,
     /// The platform that builds.
     pub build_platform: Platform,
+    /// Whether others are built for beside this one: then names of steps say which one they are for.
+    pub several: bool,
     /// `--label`: added to the image's.
     pub labels: BTreeMap<String, String>,
     /// `--build-context`: names that replace stages and images.
@@ -57,6 +59,7 @@ impl Default for Options {
             first_base: None,
             platform: Platform::host(),
             build_platform: Platform::host(),
+            several: false,
             labels: BTreeMap::new(),
             contexts: BTreeMap::new(),
             no_cache: false,
@@ -400,7 +403,8 @@ impl Plan {
         let from_image = matches!(planned.origin, Origin::Image(_) | Origin::Directory(_));
         let start = Start {
             number,
-            label: planned.label.clone(),
+            label: self.label(planned),
+            stage: planned.label.clone(),
             place: &stage.place,
             origin: &planned.origin,
             platform: &planned.platform,
@@ -421,6 +425,22 @@ impl Plan {
         making.finished[number] = Some(state);
     }
 
+    /// What names of a stage's steps begin with: the stage, after its platform where there are several, as BuildKit says it:
+    /// `linux/amd64->arm64 build`.
+    fn label(&self, planned: &Planned) -> String {
+        if !self.options.several {
+            return planned.label.clone();
+        }
+        let (own, target) = (&planned.platform, &self.options.platform);
+        let (same_os, same_arch) = (own.os == target.os, own.architecture == target.architecture);
+        let meant = match (same_os, same_arch && own.variant == target.variant) {
+            (true, true) => String::new(),
+            (true, false) if !same_arch => format!("->{}", target.architecture),
+            _ => format!("->{target}"),
+        };
+        format!("{own}{meant} {}", planned.label).trim_end().to_owned()
+    }
+
     fn ignores_cache(&self, number: usize) -> bool {
         let name = self.dockerfile.stages[number].from.name.as_ref().map(|name| name.text.as_str());
         let matches = |wanted: &String| {
@@ -437,13 +457,6 @@ impl Plan {
         let (Some(state), false) = (state, findings.iter().any(Diagnostic::is_error)) else { return Err(findings) };
         let mut config = state.config;
         config.config.labels.extend(std::mem::take(&mut self.options.labels));
-        let platform = &self.options.platform;
-        let same = config.os == platform.os && config.architecture == platform.architecture;
-        config.os.clone_from(&platform.os);
-        config.architecture.clone_from(&platform.architecture);
-        if platform.variant.is_some() || !same {
-            config.variant.clone_from(&platform.variant);
-        }
         let unused_args = args::unused(&self.options, &self.dockerfile, &making.used_args);
         self.warnings.extend(findings);
         Ok(Lowered {

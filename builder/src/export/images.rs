@@ -1,13 +1,42 @@
 //! What a build's names name: one image, or an index over the images of several platforms.
 //! Specification: OCI image-spec, image-index.md.
 
-use oci::{Descriptor, Digest, Index, Raw, media_type};
+use std::collections::BTreeMap;
+
+use oci::{Descriptor, Digest, Index, Raw, RawError, media_type};
 use store::{Blobs, Lease, Store};
 
 use super::image::{self, Composed};
 use crate::{BuiltImage, Request};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The annotation by which what says something of an image, beside it in an index, names it. As BuildKit has it.
+pub(crate) const SUBJECT: &str = "vnd.docker.reference.digest";
+
+/// An index with these entries in the place of its own, which they describe in another form: its exact bytes, where nothing
+/// changed. Entries that speak of another one follow it.
+pub(crate) fn with_children(index: Raw<Index>, children: &[Descriptor]) -> Result<Raw<Index>, RawError> {
+    let own = &index.value().manifests;
+    if own.iter().map(|own| own.digest).eq(children.iter().map(|child| child.digest)) {
+        return Ok(index);
+    }
+    let moved: BTreeMap<String, String> =
+        own.iter().zip(children).map(|(own, child)| (own.digest.to_string(), child.digest.to_string())).collect();
+    let mut changed = index.into_value();
+    for (own, child) in changed.manifests.iter_mut().zip(children) {
+        if own.digest != child.digest {
+            own.media_type.clone_from(&child.media_type);
+            (own.digest, own.size, own.data) = (child.digest, child.size, None);
+        }
+        if let Some(subject) = own.annotations.get_mut(SUBJECT)
+            && let Some(new) = moved.get(subject)
+        {
+            subject.clone_from(new);
+        }
+    }
+    Raw::encode(changed)
+}
 
 /// The images of a build, all there but their names.
 pub(crate) struct Images {
@@ -80,5 +109,27 @@ impl Images {
             store.index().put_image(tag, &named, now)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str) -> Descriptor {
+        Descriptor::new(media_type::OCI_MANIFEST, Digest::sha256(name.as_bytes()), 1)
+    }
+
+    #[test]
+    fn what_speaks_of_an_image_follows_it() {
+        let mut attestation = entry("attestation");
+        attestation.annotations.insert(SUBJECT.to_owned(), entry("b").digest.to_string());
+        let index = || Raw::encode(Index::new(vec![entry("a"), entry("b"), attestation.clone()])).unwrap();
+        let same = with_children(index(), &[entry("a"), entry("b"), entry("attestation")]).unwrap();
+        assert_eq!(same.bytes(), index().bytes());
+        let changed = with_children(index(), &[entry("a"), entry("b.gz"), entry("attestation")]).unwrap();
+        let list = &changed.value().manifests;
+        assert_eq!((list[0].digest, list[1].digest), (entry("a").digest, entry("b.gz").digest));
+        assert_eq!(list[2].annotations[SUBJECT], entry("b.gz").digest.to_string());
     }
 }

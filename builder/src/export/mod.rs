@@ -14,12 +14,13 @@ mod tar;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use oci::{Descriptor, DiffId, Digest, Reference};
+use oci::{Descriptor, DiffId, Digest, Platform, Reference};
+use runtime::tree::view::TreeView;
 use store::Store;
 
-use crate::build::Build;
+use crate::build::{Build, Failure};
 use crate::cache::key::Chain;
-use crate::{Compress, Destination, Output};
+use crate::{Compress, Destination, Image, Output};
 use bundle::Bundle;
 
 /// What can go wrong while an image is written out.
@@ -192,7 +193,14 @@ pub(crate) fn write(
     named: Option<&Descriptor>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let epoch = build.request.options.epoch;
-    let [chain] = chains else { return Err("this output takes the image of one platform".into()) };
+    let views = |split: Option<bool>| -> Result<Vec<(String, TreeView)>, Failure> {
+        let split = split.unwrap_or(build.request.is_for_several());
+        let view = |(image, chain): (&Image, &&Chain)| {
+            let folder = if split { folder(&image.platform) } else { String::new() };
+            Ok((folder, build.layers.view(chain)?))
+        };
+        build.request.images.iter().zip(chains).map(view).collect()
+    };
     match output {
         Output::Image | Output::CacheOnly => Ok(()),
         Output::Oci { .. } | Output::Docker { .. } => {
@@ -200,7 +208,14 @@ pub(crate) fn write(
             let digest = named.ok_or("the image was not made")?.digest;
             Ok(save(build.store, &[(names?, digest)], output)?)
         }
-        Output::Tar { dest, .. } => Ok(tar::write(&build.layers.view(chain)?, dest, epoch)?),
-        Output::Local { dest, .. } => Ok(local::write(&build.layers.view(chain)?, dest, epoch)?),
+        Output::Tar { dest, split } => Ok(tar::write(&views(*split)?, dest, epoch)?),
+        Output::Local { dest, split } => {
+            views(*split)?.iter().try_for_each(|(folder, view)| Ok(local::write(view, &dest.join(folder), epoch)?))
+        }
     }
+}
+
+/// The folder of a platform where several share a place: `linux_arm_v7`, as buildx calls it.
+fn folder(platform: &Platform) -> String {
+    platform.to_string().replace('/', "_")
 }

@@ -1,14 +1,15 @@
 //! OCI layouts: a folder, or the same in a tar. With docker's `manifest.json` beside its index, the tar is what `docker save`
 //! writes since version 25, and old ones load it too.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Raw, Reference, media_type};
+use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Raw, Reference, media_type};
 use serde::Serialize;
 use store::{Blobs, Store};
 
 use super::bundle::Bundle;
-use super::{ExportError, layers};
+use super::{ExportError, images, layers};
 use crate::Compress;
 
 /// The annotation that names an image in a layout.
@@ -32,42 +33,29 @@ struct DockerImage {
     layers: Vec<String>,
 }
 
-/// Writes images as a layout; with `docker`, for docker too.
+/// Writes images as a layout; with `docker`, for docker too. An index goes with all the images that it lists.
 pub(super) fn write(
     store: &Store,
     images: &[Named],
     compress: &Compress,
     docker: bool,
-    mut bundle: Bundle,
+    bundle: Bundle,
 ) -> Result<(), ExportError> {
+    let mut writing = Writing { store, compress, bundle, written: BTreeSet::new() };
     let mut descriptors = Vec::new();
     let mut docker_images = Vec::new();
-    let mut written = std::collections::BTreeSet::new();
     for (names, digest) in images {
-        let manifest: Raw<Manifest> = document(store, digest)?;
-        let config: Raw<ImageConfig> = document(store, &manifest.value().config.digest)?;
-        let layers = layers::prepare(store, manifest.value(), config.value(), compress)?;
-        let manifest = with_layers(manifest, &layers)?;
-        for layer in &layers {
-            let path = blob_path(&layer.descriptor.digest);
-            if written.insert(path.clone()) && !bundle.has(&path, layer.descriptor.size) {
-                bundle.begin(&path, layer.descriptor.size)?;
-                bundle = layer.write_to(store, bundle)?;
-                bundle.end()?;
-            }
-        }
-        for (digest, bytes) in [(config.digest(), config.bytes()), (manifest.digest(), manifest.bytes())] {
-            if written.insert(blob_path(&digest)) {
-                bundle.bytes(&blob_path(&digest), bytes)?;
-            }
-        }
-        descriptors.extend(describe(&manifest, config.value(), names, docker));
-        docker_images.push(DockerImage {
-            config: blob_path(&config.digest()),
-            repo_tags: names.iter().filter(|name| name.tag().is_some()).map(Reference::familiar).collect(),
-            layers: layers.iter().map(|layer| blob_path(&layer.descriptor.digest)).collect(),
-        });
+        let bytes = store.blobs().read_bytes(digest, MAX_DOCUMENT)?;
+        let (descriptor, image);
+        (writing, descriptor, image) = match oci::is_index(&bytes) {
+            true => writing.index(parse(*digest, bytes)?)?,
+            false => writing.image(parse(*digest, bytes)?)?,
+        };
+        descriptors.extend(named(&descriptor, names, docker));
+        let repo_tags = names.iter().filter(|name| name.tag().is_some()).map(Reference::familiar).collect();
+        docker_images.extend(image.map(|image| DockerImage { repo_tags, ..image }));
     }
+    let mut bundle = writing.bundle;
     bundle.bytes("oci-layout", VERSION.as_bytes())?;
     if docker {
         bundle.bytes("manifest.json", &json(&docker_images)?)?;
@@ -78,6 +66,94 @@ pub(super) fn write(
     };
     bundle.bytes("index.json", &json(&index)?)?;
     bundle.finish()
+}
+
+/// An archive being filled.
+struct Writing<'w> {
+    store: &'w Store,
+    compress: &'w Compress,
+    bundle: Bundle,
+    /// Members that are there.
+    written: BTreeSet<String>,
+}
+
+/// What went in: its descriptor, and the image that docker's own list shows.
+type Written<'w> = (Writing<'w>, Descriptor, Option<DockerImage>);
+
+impl<'w> Writing<'w> {
+    /// An image: its layers, in the form that is asked for, its configuration and its manifest.
+    fn image(mut self, manifest: Raw<Manifest>) -> Result<Written<'w>, ExportError> {
+        let config: Raw<ImageConfig> = document(self.store, &manifest.value().config.digest)?;
+        let layers = layers::prepare(self.store, manifest.value(), config.value(), self.compress)?;
+        let manifest = with_layers(manifest, &layers)?;
+        for layer in &layers {
+            self = self.layer(layer)?;
+        }
+        self.document(&config.digest(), config.bytes())?;
+        self.document(&manifest.digest(), manifest.bytes())?;
+        let media_type = manifest.value().media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
+        let mut descriptor = Descriptor::new(media_type, manifest.digest(), manifest.size());
+        descriptor.platform = Some(config.value().platform());
+        let image = DockerImage {
+            config: blob_path(&config.digest()),
+            repo_tags: Vec::new(),
+            layers: layers.iter().map(|layer| blob_path(&layer.descriptor.digest)).collect(),
+        };
+        Ok((self, descriptor, Some(image)))
+    }
+
+    /// An index with what it lists. Docker's list shows the image for this machine, or else the first one.
+    fn index(mut self, index: Raw<Index>) -> Result<Written<'w>, ExportError> {
+        let (mut children, mut shown) = (Vec::new(), Vec::new());
+        for child in &index.value().manifests {
+            let bytes = self.store.blobs().read_bytes(&child.digest, MAX_DOCUMENT)?;
+            let is_image = child.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
+            let (descriptor, image);
+            (self, descriptor, image) = match (oci::is_index(&bytes), is_image) {
+                (true, _) => self.index(parse(child.digest, bytes)?)?,
+                (false, true) => self.image(parse(child.digest, bytes)?)?,
+                (false, false) => self.artifact(parse(child.digest, bytes)?)?,
+            };
+            shown.extend(image.map(|image| (child.platform.clone().unwrap_or_else(Platform::host), image)));
+            children.push(descriptor);
+        }
+        let index = images::with_children(index, &children)
+            .map_err(|source| ExportError::Document { name: "the index".to_owned(), source })?;
+        self.document(&index.digest(), index.bytes())?;
+        let media_type = index.value().media_type.as_deref().unwrap_or(media_type::OCI_INDEX);
+        let descriptor = Descriptor::new(media_type, index.digest(), index.size());
+        let at = Platform::host().best_of(shown.iter().map(|(platform, _)| platform)).unwrap_or(0);
+        let image = if shown.is_empty() { None } else { Some(shown.swap_remove(at).1) };
+        Ok((self, descriptor, image))
+    }
+
+    /// What says something of an image: exactly as it is.
+    fn artifact(mut self, manifest: Raw<Manifest>) -> Result<Written<'w>, ExportError> {
+        for blob in std::iter::once(&manifest.value().config).chain(&manifest.value().layers) {
+            let bytes = self.store.blobs().read_bytes(&blob.digest, MAX_DOCUMENT)?;
+            self.document(&blob.digest, &bytes)?;
+        }
+        self.document(&manifest.digest(), manifest.bytes())?;
+        let media_type = manifest.value().media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
+        Ok((self, Descriptor::new(media_type, manifest.digest(), manifest.size()), None))
+    }
+
+    fn layer(mut self, layer: &layers::Layer) -> Result<Self, ExportError> {
+        let path = blob_path(&layer.descriptor.digest);
+        if self.written.insert(path.clone()) && !self.bundle.has(&path, layer.descriptor.size) {
+            self.bundle.begin(&path, layer.descriptor.size)?;
+            self.bundle = layer.write_to(self.store, self.bundle)?;
+            self.bundle.end()?;
+        }
+        Ok(self)
+    }
+
+    fn document(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), ExportError> {
+        match self.written.insert(blob_path(digest)) {
+            true => self.bundle.bytes(&blob_path(digest), bytes),
+            false => Ok(()),
+        }
+    }
 }
 
 /// The manifest with the layers that are written, where they are not its own.
@@ -94,10 +170,7 @@ pub(crate) fn with_layers(manifest: Raw<Manifest>, layers: &[layers::Layer]) -> 
 }
 
 /// One descriptor a name.
-fn describe(manifest: &Raw<Manifest>, config: &ImageConfig, names: &[Reference], docker: bool) -> Vec<Descriptor> {
-    let media_type = manifest.value().media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
-    let mut plain = Descriptor::new(media_type, manifest.digest(), manifest.size());
-    plain.platform = Some(config.platform());
+fn named(plain: &Descriptor, names: &[Reference], docker: bool) -> Vec<Descriptor> {
     let named = names.iter().map(|name| {
         let mut descriptor = plain.clone();
         let tag = name.tag().map_or("latest", |tag| tag.as_str());
@@ -108,7 +181,7 @@ fn describe(manifest: &Raw<Manifest>, config: &ImageConfig, names: &[Reference],
         descriptor
     });
     let named: Vec<Descriptor> = named.collect();
-    if named.is_empty() { vec![plain] } else { named }
+    if named.is_empty() { vec![plain.clone()] } else { named }
 }
 
 /// The index of a folder that may be a layout already: its other images stay.
@@ -131,7 +204,10 @@ fn merged(dir: &Path, descriptors: Vec<Descriptor>) -> Result<Index, ExportError
 }
 
 fn document<T: serde::de::DeserializeOwned>(store: &Store, digest: &Digest) -> Result<Raw<T>, ExportError> {
-    let bytes = store.blobs().read_bytes(digest, MAX_DOCUMENT)?;
+    parse(*digest, store.blobs().read_bytes(digest, MAX_DOCUMENT)?)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(digest: Digest, bytes: Vec<u8>) -> Result<Raw<T>, ExportError> {
     Raw::parse(bytes).map_err(|source| ExportError::Document { name: digest.to_string(), source })
 }
 

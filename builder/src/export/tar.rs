@@ -2,26 +2,39 @@
 
 use std::collections::HashMap;
 
-use layer::{Kind, TarWriter, compare_paths};
+use layer::{Entry, Kind, TarWriter, compare_paths};
 use runtime::tree::view::{Node, TreeView, ViewError};
 
 use super::ExportError;
 use super::bundle::{close, open};
+use super::replacing::Out;
 use crate::Destination;
 
-/// Writes everything that the view shows, in canonical order; times after `clamp` become it.
-pub(super) fn write(view: &TreeView, dest: &Destination, clamp: Option<i64>) -> Result<(), ExportError> {
+/// Writes everything that each view shows, in canonical order, into the folder beside it; times after `clamp` become it.
+pub(super) fn write(views: &[(String, TreeView)], dest: &Destination, clamp: Option<i64>) -> Result<(), ExportError> {
     let (out, place) = open(dest)?;
     let mut tar = TarWriter::new(out);
+    for (folder, view) in views {
+        if !folder.is_empty() {
+            tar.begin(&Entry::new(folder.as_bytes(), Kind::Dir))?;
+        }
+        one(&mut tar, folder, view, clamp)?;
+    }
+    close(tar.finish()?, place)
+}
+
+fn one(tar: &mut TarWriter<Out>, folder: &str, view: &TreeView, clamp: Option<i64>) -> Result<(), ExportError> {
+    let within = |path: &[u8]| if folder.is_empty() { path.to_vec() } else { [folder.as_bytes(), b"/", path].concat() };
     let mut links = Links::new();
     view.visit(&view.root(), |path, node| {
         if path.is_empty() {
             return Ok(true);
         }
         let mut entry = node.entry().clone();
+        entry.path = within(&entry.path);
         entry.mtime = clamp.map_or(entry.mtime, |clamp| entry.mtime.min(clamp));
         if let Some(first) = first_name(view, node, &mut links)? {
-            (entry.kind, entry.size, entry.link) = (Kind::Hardlink, 0, first);
+            (entry.kind, entry.size, entry.link) = (Kind::Hardlink, 0, within(&first));
             tar.begin(&entry)?;
         } else if entry.kind == Kind::File {
             tar.append(&entry, &mut view.open(node)?)?;
@@ -29,8 +42,7 @@ pub(super) fn write(view: &TreeView, dest: &Destination, clamp: Option<i64>) -> 
             tar.begin(&entry)?;
         }
         Ok::<bool, ExportError>(true)
-    })?;
-    close(tar.finish()?, place)
+    })
 }
 
 /// Files of several names, and the one that was written first.

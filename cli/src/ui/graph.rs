@@ -1,7 +1,7 @@
 //! `--print=graph`: the build graph as text, JSON, or Graphviz.
 
-use frontend::Lowered;
-use graph::{Edge, MountKind, Op, Source, Vertex};
+use builder::Image;
+use graph::{Edge, Graph, MountKind, Op, Source, Vertex};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -11,13 +11,13 @@ use crate::ui::style::harmless;
 const SHORT: usize = 12;
 
 /// Prints the part of the graph that the build needs, as `what` says.
-pub(crate) fn print(what: &str, lowered: &Lowered) -> Result<String> {
-    let graph = &lowered.graph;
+pub(crate) fn print(what: &str, graph: &Graph, images: &[Image]) -> Result<String> {
+    let roots: Vec<Edge> = images.iter().map(|image| image.root).collect();
     let vertices: Vec<(Edge, &Vertex)> =
-        graph.reachable(&[lowered.root]).into_iter().map(|edge| (edge, graph.vertex(edge))).collect();
+        graph.reachable(&roots).into_iter().map(|edge| (edge, graph.vertex(edge))).collect();
     match what {
         "graph" | "graph=text" => Ok(text(&vertices)),
-        "graph=json" => json_form(lowered, &vertices),
+        "graph=json" => json_form(images, &vertices),
         "graph=dot" => Ok(dot(&vertices)),
         other => Err(Error::usage(format!("--print={other}: expected graph, graph=json or graph=dot"))),
     }
@@ -53,7 +53,7 @@ fn kind(op: &Op) -> &'static str {
     }
 }
 
-fn json_form(lowered: &Lowered, vertices: &[(Edge, &Vertex)]) -> Result<String> {
+fn json_form(images: &[Image], vertices: &[(Edge, &Vertex)]) -> Result<String> {
     let list: Vec<Value> = vertices
         .iter()
         .map(|(edge, vertex)| {
@@ -69,7 +69,12 @@ fn json_form(lowered: &Lowered, vertices: &[(Edge, &Vertex)]) -> Result<String> 
             })
         })
         .collect();
-    let all = json!({ "vertices": list, "root": lowered.root.index(), "config": lowered.config });
+    let image = |image: &Image| json!({ "platform": image.platform.to_string(), "root": image.root.index(), "config": image.config });
+    let mut all = json!({ "vertices": list });
+    match images {
+        [only] => (all["root"], all["config"]) = (json!(only.root.index()), json!(only.config)),
+        several => all["images"] = several.iter().map(image).collect(),
+    }
     Ok(serde_json::to_string_pretty(&all)? + "\n")
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use oci::Digest;
+use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::Op;
@@ -79,6 +79,9 @@ pub struct Meta {
     pub location: Option<Location>,
     /// Whether the cache must not answer for it (`--no-cache`).
     pub ignore_cache: bool,
+    /// The platform whose programs it runs, where it runs any.
+    #[serde(default)]
+    pub platform: Option<Platform>,
 }
 
 /// Lines of a Dockerfile, numbered from 1.

@@ -21,7 +21,7 @@ pub use descriptor::Descriptor;
 pub use digest::{Algorithm, Digest, DigestError, Hasher, HashingReader, HashingWriter, Verifier};
 pub use error_code::ErrorCode;
 pub use layer_id::{ChainId, DiffId};
-pub use manifest::{Index, Manifest};
+pub use manifest::{Index, Manifest, is_index};
 pub use platform::{Platform, PlatformError};
 pub use raw::{Raw, RawError};
 pub use reference::{Reference, ReferenceError, RepositoryName, Tag};

@@ -84,6 +84,15 @@ impl Index {
     }
 }
 
+/// Whether a document is an index, and not a manifest: it lists manifests. What is no JSON is none.
+pub fn is_index(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Shape {
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Shape>(bytes).is_ok_and(|shape| shape.manifests.is_some())
+}
+
 /// Go programs write an empty list as `null`.
 fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Descriptor>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())

@@ -28,8 +28,10 @@ pub(crate) struct StageBuild<'a> {
     pub(crate) state: State,
     /// Its number.
     number: usize,
-    /// Its name in messages; empty where it is the only one.
+    /// What names of its steps begin with; empty where it is the only one.
     label: String,
+    /// Its name; empty where it is the only one.
+    stage: String,
     /// How many vertices progress counts, and how many of them are named.
     total: usize,
     named: usize,
@@ -45,6 +47,7 @@ pub(crate) struct StageBuild<'a> {
 pub(crate) struct Start<'a> {
     pub(crate) number: usize,
     pub(crate) label: String,
+    pub(crate) stage: String,
     pub(crate) place: &'a Place,
     pub(crate) origin: &'a Origin,
     pub(crate) platform: &'a Platform,
@@ -77,6 +80,7 @@ impl<'a> StageBuild<'a> {
             state,
             number: start.number,
             label: start.label,
+            stage: start.stage,
             total: start.total,
             named: 0,
             ignore_cache: start.ignore_cache,
@@ -102,6 +106,7 @@ impl<'a> StageBuild<'a> {
                 let image = self.shared.images.answer(reference, &self.state.platform)?;
                 let name = format!("FROM {}", image.full_name(reference));
                 self.state.config = image.config.clone();
+                self.check_platform(reference);
                 if !image.is_empty() {
                     let name = self.number(&name);
                     self.state.root = self.image(reference, &self.state.platform.clone(), name)?;
@@ -140,6 +145,17 @@ impl<'a> StageBuild<'a> {
         self.state.root = self.add(files, vec![scratch, context], shown);
         "/".clone_into(&mut self.state.config.config.working_dir);
         self.history(format!("{words} # buildkit"), true);
+    }
+
+    /// Warns of a base that is there for another platform alone.
+    fn check_platform(&mut self, reference: &str) {
+        let (own, wanted) = (self.state.config.platform(), self.state.platform.clone());
+        if own.os == wanted.os && own.architecture == wanted.architecture {
+            return;
+        }
+        let message = format!("base image `{reference}` is for {own}, and this stage is for {wanted}");
+        let warning = Diagnostic::warning("InvalidBaseImagePlatform", message).at(self.place.span);
+        self.report(warning.help("name an image that has this platform, or give the stage `FROM --platform=…`"));
     }
 
     /// Makes the state that a base gave ready for instructions.
@@ -297,7 +313,9 @@ impl<'a> StageBuild<'a> {
     /// Adds a vertex.
     pub(crate) fn add(&mut self, op: Op, inputs: Vec<Edge>, name: String) -> Edge {
         self.spend(name.len() + 512);
-        let meta = Meta { name, ..self.meta() };
+        // What a stage runs is what its base is made of, whatever was asked for.
+        let platform = matches!(op, Op::Exec(_)).then(|| self.state.config.platform());
+        let meta = Meta { name, platform, ..self.meta() };
         self.making.graph.add(op, inputs, meta)
     }
 
@@ -305,9 +323,10 @@ impl<'a> StageBuild<'a> {
         let (first_line, last_line) = self.place.lines;
         Meta {
             name: String::new(),
-            stage: Some(if self.label.is_empty() { self.number.to_string() } else { self.label.clone() }),
+            stage: Some(if self.stage.is_empty() { self.number.to_string() } else { self.stage.clone() }),
             location: Some(Location { file: self.shared.file.to_owned(), first_line, last_line }),
             ignore_cache: self.ignore_cache,
+            platform: None,
         }
     }
 

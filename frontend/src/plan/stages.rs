@@ -132,13 +132,28 @@ impl FromWords<'_> {
             self.findings.push(warning.at(word.span).help("drop `--platform`"));
         }
         match text.parse() {
-            Ok(platform) => Some(platform),
+            Ok(platform) => {
+                self.check_constant(stage, word, &platform);
+                Some(platform)
+            }
             Err(error) => {
                 let error: oci::PlatformError = error;
                 self.findings.push(Diagnostic::error("InvalidPlatform", error.to_string()).at(word.span));
                 None
             }
         }
+    }
+
+    /// Warns of a platform that no `--platform` of the build can change, unless the stage's name says it.
+    fn check_constant(&mut self, stage: &Stage, word: &Word, platform: &Platform) {
+        let name = stage.from.name.as_ref().map_or("", |name| name.text.as_str());
+        if word.text.contains('$') || name.contains(&platform.os) || name.contains(&platform.architecture) {
+            return;
+        }
+        let message = format!("the constant `--platform={word}` builds this stage for {platform} alone");
+        let warning = Diagnostic::warning("FromPlatformFlagConstDisallowed", message).at(word.span);
+        let help = "use $BUILDPLATFORM, drop it, or say the platform in the stage's name, such as `build_amd64`";
+        self.findings.push(warning.help(help));
     }
 }
 

@@ -7,6 +7,7 @@ use store::{Blobs, Store};
 use super::PushError;
 use super::document::{Content, Document, MAX_DOCUMENT};
 use crate::export::form::{self, Choice, Wanted};
+use crate::export::images;
 use crate::export::layers::tar_size;
 use crate::{Compress, CompressForm};
 
@@ -118,14 +119,8 @@ pub(super) fn with_children(document: &Document, children: &[Descriptor]) -> Res
     if index.manifests.iter().map(|own| own.digest).eq(children.iter().map(|child| child.digest)) {
         return Ok(document.clone());
     }
-    let mut changed = index.clone();
-    for (own, child) in changed.manifests.iter_mut().zip(children) {
-        if own.digest != child.digest {
-            own.media_type.clone_from(&child.media_type);
-            (own.digest, own.size, own.data) = (child.digest, child.size, None);
-        }
-    }
-    encoded(document, Raw::encode(changed))
+    let own = Raw::parse(document.bytes.to_vec());
+    encoded(document, own.and_then(|own| images::with_children(own, children)))
 }
 
 fn encoded<T>(document: &Document, encoded: Result<Raw<T>, oci::RawError>) -> Result<Document, PushError> {

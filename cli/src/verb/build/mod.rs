@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use builder::{Cached, Image, Request};
 use frontend::{Lowered, Plan};
-use oci::Platform;
+use graph::Graph;
 use remote::Setup;
 
 use self::dockerfile::Source;
@@ -47,6 +47,7 @@ Examples:
   estiba build --print=graph=dot . | dot -Tsvg       The build as a picture
   estiba build --reproducible .                      The same digest on any machine
   estiba build --push -t HOST/team/app:1 .           Build, and send it to its registry
+  estiba build --platform linux/amd64,linux/arm64 .  An image for two platforms
   estiba build --pull .                              Ask whether base images have moved
   echo 'FROM busybox' | estiba build -               A Dockerfile without a context
 
@@ -137,17 +138,18 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let push = outputs.push.take().map(|(how, names)| Push::new(how, names, &setup));
     let mut report = Report::new(&args, &source, outputs.naming.clone(), push);
     let mut resolver = Resolver::new(&store, args.familiar.pull(args.pull), &setup, report.mode);
-    let mut lowered = lower(&mut resolver, &source, options::for_frontend(&args)?)?;
-    args.familiar.apply(&mut lowered.config);
+    let options = options::for_frontend(&args)?;
+    let (lowered, mut images) = platform::lower(&mut resolver, &source, &options, &args.platform.all()?)?;
+    images.iter_mut().for_each(|image| args.familiar.apply(&mut image.config));
     report.shown = resolver.shown();
     // Its threads end here: what comes may have to be without any.
     drop(resolver);
     report.warn(&source, &lowered.warnings, &lowered.unused_args);
     if let Some(what) = &args.checking.print {
-        ui::out(&ui::graph::print(what, &lowered)?)?;
+        ui::out(&ui::graph::print(what, &lowered.graph, &images)?)?;
         return Ok(0);
     }
-    let mut request = request(&args, &source, lowered, outputs)?;
+    let mut request = request(&args, &source, lowered.graph, images, outputs)?;
     request.images.iter_mut().for_each(|image| args.output.change(&mut image.config));
     let root = context.root()?.to_path_buf();
     match builder::cached(&request, &store).map_err(|error| report.fail(error))? {
@@ -190,34 +192,17 @@ pub(super) fn lower_text(name: &str, text: String, options: frontend::Options) -
     Plan::new(parsed.dockerfile, &source.text, options).and_then(Plan::lower).map_err(refused)
 }
 
-/// Dockerfile to graph: the plan asks, the store answers, or a registry.
-fn lower(resolver: &mut Resolver<'_>, source: &Source, options: frontend::Options) -> Result<Lowered> {
-    let parsed = frontend::parse(&source.text);
-    if parsed.diagnostics.iter().any(frontend::Diagnostic::is_error) {
-        return Err(report::refuse(source, &parsed.diagnostics));
-    }
-    let mut plan =
-        Plan::new(parsed.dockerfile, &source.text, options).map_err(|found| report::refuse(source, &found))?;
-    while let Some(wanted) = plan.wanted() {
-        let provided = resolver.answer(&wanted).map_err(|error| report::place(source, &wanted, error))?;
-        plan.provide(wanted, provided).map_err(|found| report::refuse(source, &found))?;
-    }
-    let mut lowered = plan.lower().map_err(|found| report::refuse(source, &found))?;
-    let earlier = parsed.diagnostics.into_iter().filter(|found| !found.is_error());
-    lowered.warnings.splice(0..0, earlier);
-    Ok(lowered)
-}
-
 /// Everything the builder needs to know.
-fn request(args: &Args, source: &Source, lowered: Lowered, outputs: output::Outputs) -> Result<Request> {
+fn request(
+    args: &Args,
+    source: &Source,
+    graph: Graph,
+    images: Vec<Image>,
+    outputs: output::Outputs,
+) -> Result<Request> {
     Ok(Request {
-        graph: lowered.graph,
-        images: vec![Image {
-            platform: args.platform.platform.clone().unwrap_or_else(Platform::host),
-            root: lowered.root,
-            config: lowered.config,
-            base: lowered.base,
-        }],
+        graph,
+        images,
         contexts: context::all(args, source)?,
         options: builder::Options { exporting: outputs.exporting, ..options::for_builder(args)? },
         tags: outputs.tags,

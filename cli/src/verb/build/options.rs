@@ -25,7 +25,6 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 /// What the frontend decides with.
 pub(super) fn for_frontend(args: &Args) -> Result<frontend::Options> {
-    let platform = args.platform.platform.clone().unwrap_or_else(Platform::host);
     let mut build_args = build_args(args);
     if let Some(epoch) = args.output.build_epoch() {
         build_args.insert(EPOCH.to_owned(), epoch.to_string());
@@ -38,7 +37,6 @@ pub(super) fn for_frontend(args: &Args) -> Result<frontend::Options> {
         target: args.target.clone(),
         build_args,
         first_base: args.familiar.from.clone(),
-        platform,
         build_platform: Platform::host(),
         labels: labels(args)?,
         contexts: context::for_frontend(args)?,
@@ -47,6 +45,8 @@ pub(super) fn for_frontend(args: &Args) -> Result<frontend::Options> {
         network: network(&args.running.network)?,
         hostname: None,
         source_date_epoch: epoch(args)?,
+        // The platform: as many plans are made as there are.
+        ..frontend::Options::default()
     })
 }
 

@@ -178,6 +178,9 @@ impl Report {
         let names = if names.is_empty() { String::new() } else { format!(" {}", names.join(" ")) };
         let counts = style::dim(&format!(" ({cached} of {all} steps cached, {took:.3}s)"));
         ui::err(&format!("{}{id}{names}{counts}\n", style::good("built")));
+        for image in built.images.iter().filter(|_| built.index.is_some()) {
+            ui::err(&format!("{}\n", style::dim(&format!("  {} {}", image.platform, image.manifest.digest))));
+        }
         let names = self.push.iter().flat_map(|push| &push.names);
         for (name, pushed) in names.zip(pushed) {
             ui::err(&format!("{} {name}@{}\n", style::good("pushed"), pushed.descriptor.digest));
