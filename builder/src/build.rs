@@ -50,6 +50,8 @@ pub(crate) struct Build<'b> {
     /// Why vertices failed.
     pub(crate) failures: Mutex<HashMap<V, Error>>,
     found: Mutex<(u32, u32)>,
+    /// Why nothing of this counts: see [`Self::lose`].
+    lost: Mutex<Option<String>>,
     /// Layers that were pulled.
     fresh: Mutex<Vec<LayerId>>,
     /// For the connections of `client`, made when it is needed.
@@ -95,6 +97,7 @@ impl<'b> Build<'b> {
             contents: std::iter::repeat_with(OnceLock::new).take(count).collect(),
             failures: Mutex::default(),
             found: Mutex::default(),
+            lost: Mutex::default(),
             fresh: Mutex::default(),
             runtime: OnceLock::new(),
             cgroup: OnceLock::new(),
@@ -139,6 +142,11 @@ impl<'b> Build<'b> {
         self.results[v].get().unwrap_or(&EMPTY)
     }
 
+    /// The result of a vertex, if it has one: what stands below a result that was found is never looked at.
+    pub(crate) fn result(&self, v: V) -> Option<&Chain> {
+        self.results[v].get()
+    }
+
     /// Tells what happens.
     pub(crate) fn emit(&self, event: Event) {
         // A listener that went away misses nothing that counts.
@@ -167,6 +175,16 @@ impl<'b> Build<'b> {
     /// The layers that were pulled.
     pub(crate) fn fresh(&self) -> Vec<LayerId> {
         std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers that a result which was found cannot be had.
+    pub(crate) fn lose(&self, lost: &pulled::Lost) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| lost.to_string());
+    }
+
+    /// Why the build must begin anew, if it must.
+    pub(crate) fn lost(&self) -> Option<String> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Takes a failed vertex's error.

@@ -5,6 +5,7 @@ use store::Store;
 
 use crate::build::{Failure, unix_now};
 use crate::cache::content::{Contexts, DefineError, Definitions, define};
+use crate::cache::export;
 use crate::cache::key::Chain;
 use crate::cache::record::{Lookup, Records};
 use crate::export::image;
@@ -13,20 +14,27 @@ use crate::layers::Layers;
 use crate::op::exec::entitlement;
 use crate::op::source;
 use crate::solver::state::V;
-use crate::{Built, Cached, Error, Output, Request, build};
+use crate::{Built, CachePlace, Cached, Error, Output, Request, build};
 
 /// See [`crate::cached`].
 pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
     let contexts = contexts(request, store)?;
     let definitions = definitions(request, &contexts)?;
     contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
-    let records = Records::new(store).map_err(|error| Error::other("open the cache", error))?;
+    let records = Records::of_build(store, request).map_err(|error| Error::other("open the cache", error))?;
     let miss = |error| Error::other("look up the cache", error);
     let layers = Layers::new(store, &records, None);
     if let Some(images) = images(request, store, &records, &definitions, &layers).map_err(miss)?
         && request.outputs.iter().all(|output| matches!(output, Output::Image | Output::CacheOnly))
     {
         let wanted = request.outputs.contains(&Output::Image);
+        let caches = &request.options.caching.to;
+        let exports = caches.iter().any(|to| !matches!(to.place, CachePlace::Inline));
+        if exports {
+            // All is there; what another cache lacks is still to be sent, and may be files of other owners.
+            let trees = !rustix::process::geteuid().is_root();
+            return Ok(Cached::Miss { needs_sandbox: trees || images.have_trees() });
+        }
         if !wanted || images.are_committed(store, &request.tags).map_err(miss)? {
             let steps =
                 definitions.order.iter().filter(|edge| !matches!(request.graph.vertex(**edge).op(), Op::Source(_)));
@@ -39,6 +47,8 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
                 fresh: Vec::new(),
             }));
         }
+        let homeless = records.caches().have_backends();
+        return Ok(Cached::Miss { needs_sandbox: images.have_trees() || homeless });
     }
     Ok(Cached::Miss { needs_sandbox: needs_sandbox(request, store, &records, &definitions) })
 }
@@ -69,7 +79,8 @@ fn images(
     let mut all = Vec::with_capacity(request.images.len());
     for (image, &root) in request.images.iter().zip(&definitions.roots) {
         let Some(chain) = result(request, store, records, definitions, root)? else { return Ok(None) };
-        let Some(composed) = image::compose(image, request.options.epoch, store, layers, &chain)? else {
+        let inline = export::inline(request, definitions, root, chain.0.len());
+        let Some(composed) = image::compose(image, request.options.epoch, store, layers, &chain, &inline)? else {
             return Ok(None);
         };
         all.push(composed);
@@ -100,7 +111,7 @@ fn result(
             if !definitions.usable[root] {
                 return Ok(None);
             }
-            match records.find(definitions.keyed[root].key.digest(), None)? {
+            match records.find(&definitions.keyed[root], None)? {
                 Lookup::Hit(chain) => Ok(Some(chain)),
                 Lookup::Dead | Lookup::Miss => Ok(None),
             }

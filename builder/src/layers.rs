@@ -122,6 +122,11 @@ impl<'s> Layers<'s> {
         self.records.layer(id)?.ok_or_else(|| LayerError::Gone(id.clone()))
     }
 
+    /// A layer that is usable, or that is known and can be fetched.
+    pub(crate) fn known(&self, id: &LayerId) -> Result<LayerRow, LayerError> {
+        self.records.known(id)?.ok_or_else(|| LayerError::Gone(id.clone()))
+    }
+
     /// The tree that a chain shows, without mounting it.
     pub(crate) fn view(&self, chain: &Chain) -> Result<TreeView, LayerError> {
         let sources = chain.layers().map(|id| self.source(id)).collect::<Result<_, _>>()?;

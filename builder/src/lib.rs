@@ -40,7 +40,7 @@ pub use request::{
     Annotation, Attesting, Caching, Compress, CompressForm, Destination, Dress, Exporting, Image, Invocation, Level,
     LocalContext, Options, Output, Provenance, Request, Running, Squash, Telling,
 };
-pub use request::{CacheFrom, CachePlace, CacheTo, S3Place};
+pub use request::{CacheDocument, CacheFrom, CachePlace, CacheTo, S3Keys, S3Place};
 pub use trees::image_trees;
 
 /// A finished build.
@@ -115,6 +115,23 @@ pub enum Cached {
 /// When a context cannot be read, or the store fails.
 pub fn cached(request: &Request, store: &Store) -> Result<Cached, Error> {
     fast::cached(request, store)
+}
+
+/// Reads the caches that a request names, side by side, and no layer of them: the result goes into `caching.imported`, and
+/// then [`cached`] finds what they have. Also gives a line for each cache that cannot be used. Starts threads.
+///
+/// # Errors
+/// When there can be no threads; a cache that cannot be read is no error.
+pub fn import_caches(
+    request: &Request,
+    client: Option<&remote::Client>,
+) -> std::io::Result<(Vec<CacheDocument>, Vec<String>)> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("cache").enable_all().build()?;
+    let imported = cache::import::import(request, client, runtime.handle());
+    // What resolves a name may not hold the end up.
+    runtime.shutdown_background();
+    Ok(imported)
 }
 
 /// Builds. Owns its threads; `events` gets what happens as it does; `cancel` stops it with [`Error::Cancelled`].

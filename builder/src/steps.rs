@@ -23,6 +23,11 @@ const POLL: Duration = Duration::from_millis(15);
 impl Build<'_> {
     fn fail(&self, v: V, failure: impl Into<Failure>) -> Answer {
         let failure = failure.into();
+        if let Some(lost) = failure.downcast_ref::<source::pulled::Lost>() {
+            // The build begins anew: see `whole::solve`.
+            self.lose(lost);
+            return Answer::Failed(v);
+        }
         let message = failure.to_string();
         let error = match failure.downcast::<exec::ExecError>() {
             Ok(error) if matches!(*error, exec::ExecError::Cancelled) => return Answer::Stopped(v),
@@ -57,10 +62,11 @@ impl Build<'_> {
         }
         let keyed = &self.definitions.keyed[v];
         let usable = self.definitions.usable[v];
-        let lookup = if usable { self.records.find(keyed.key.digest(), Some(&self.lease))? } else { Lookup::Miss };
+        let lookup = if usable { self.records.find(keyed, Some(&self.lease))? } else { Lookup::Miss };
         match lookup {
             Lookup::Hit(chain) => {
                 self.done(v, chain, true);
+                self.tell_writer(v, keyed)?;
                 self.emit(Event::Cached { vertex: id(v) });
                 Ok(Answer::Found(v))
             }
@@ -73,6 +79,45 @@ impl Build<'_> {
                 Ok(Answer::Missing(v))
             }
         }
+    }
+
+    /// Says who wrote a result that was found, if that was not this store; where somebody asked for explanations.
+    fn tell_writer(&self, v: V, keyed: &Keyed) -> Result<(), Failure> {
+        if self.request.options.telling.explain
+            && let Some(writer) = self.records.writer(keyed.key.digest())?
+        {
+            let message = format!("{}: found in {writer}", self.vertex(v).meta().name);
+            self.emit(Event::Note { message });
+        }
+        Ok(())
+    }
+
+    /// Looks a result up by content: in the store, then in other caches under the key that all stores share.
+    fn find_content(&self, v: V, keyed: &Keyed) -> Result<Lookup, Failure> {
+        let here = self.records.find(keyed, Some(&self.lease))?;
+        if matches!(here, Lookup::Hit(_)) || self.records.caches().is_empty() {
+            return Ok(here);
+        }
+        let Some(shared) = self.shared(v, keyed)? else { return Ok(here) };
+        let there = self.records.elsewhere(&shared, Some(&self.lease))?;
+        if let Lookup::Hit(_) = &there {
+            self.tell_writer(v, &shared)?;
+            return Ok(there);
+        }
+        Ok(here)
+    }
+
+    /// A content key as all stores share it; `None` where the DiffId of a layer below was never computed.
+    pub(crate) fn shared(&self, v: V, keyed: &Keyed) -> Result<Option<Keyed>, Failure> {
+        let Some(first) = self.inputs(v).first() else { return Ok(Some(keyed.shared(None))) };
+        let mut diff_ids = Vec::new();
+        for layer in self.chain(*first).layers() {
+            match self.store.index().diff_id(layer, None)? {
+                Some((diff_id, _)) => diff_ids.push(diff_id),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(keyed.shared(Some(&diff_ids))))
     }
 
     fn missed(&self, v: V, why: String) {
@@ -124,11 +169,7 @@ impl Build<'_> {
             return Ok(Answer::Found(v));
         }
         let keyed = self.content_key(v)?;
-        let answer = if vertex.meta().ignore_cache {
-            Lookup::Miss
-        } else {
-            self.records.find(keyed.key.digest(), Some(&self.lease))?
-        };
+        let answer = if vertex.meta().ignore_cache { Lookup::Miss } else { self.find_content(v, &keyed)? };
         drop(self.contents[v].set(keyed));
         let Lookup::Hit(chain) = answer else { return Ok(Answer::Missing(v)) };
         self.keep(v, chain, true)?;
@@ -168,6 +209,7 @@ impl Build<'_> {
             let context = self.contexts.get(name).ok_or_else(|| format!("there is no build context named {name:?}"))?;
             return Ok(file::Input::Context(context.clone()));
         }
+        self.bring(Some(v), self.chain(number))?;
         Ok(file::Input::View(Arc::new(self.layers.view(self.chain(number))?)))
     }
 
@@ -190,7 +232,7 @@ impl Build<'_> {
         let Some(lock) = self.lock(v)? else { return Ok(Answer::Stopped(v)) };
         if !vertex.meta().ignore_cache
             && let Some(keyed) = self.contents[v].get()
-            && let Lookup::Hit(chain) = self.records.find(keyed.key.digest(), Some(&self.lease))?
+            && let Lookup::Hit(chain) = self.records.find(keyed, Some(&self.lease))?
         {
             // Another process made it while we waited.
             self.keep(v, chain, true)?;
@@ -227,7 +269,12 @@ impl Build<'_> {
 
     fn execute(&self, v: V) -> Result<Option<LayerId>, Failure> {
         match self.vertex(v).op() {
-            Op::Exec(operation) => Ok(exec::run(self, v, operation)?),
+            Op::Exec(operation) => {
+                for input in self.inputs(v) {
+                    self.bring(Some(v), self.chain(*input))?;
+                }
+                Ok(exec::run(self, v, operation)?)
+            }
             Op::File(operation) => file::result::run(self, v, operation),
             Op::Source(Source::Http(http)) => Err(format!("cannot fetch {}: this version has no http sources; download the file into the build context and COPY it", http.url).into()),
             Op::Source(Source::Git(git)) => Err(format!("cannot fetch {}: this version has no git sources; clone it, and pass it as a named build context", git.url).into()),

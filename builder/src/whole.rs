@@ -6,17 +6,21 @@ use std::sync::mpsc::Sender;
 use store::Store;
 
 use crate::build::{Build, Failure, Parts, id, millis_now, unix_now};
-use crate::cache::content::Definitions;
 use crate::cache::key::Chain;
 use crate::cache::record::Records;
+use crate::cache::{self, content::Definitions};
 use crate::export::image::{self, Composed};
 use crate::export::images::Images;
+use crate::op::source::pulled::Lost;
 use crate::solver::drive::drive;
-use crate::solver::state::{Outcome, State};
+use crate::solver::state::{Outcome, State, V};
 use crate::{Built, Cancel, Error, Event, Image, Output, Request, Sandbox, VertexInfo, fast};
 
 /// Operations side by side where the request does not say: most wait for the disk or the network.
 const MIN_JOBS: usize = 8;
+
+/// A build begins anew so often because a cache did not give what it promises; each time it believes less.
+const MOST_LIES: u32 = 16;
 
 /// See [`crate::run`].
 pub(crate) fn run(
@@ -27,11 +31,10 @@ pub(crate) fn run(
     events: Sender<Event>,
     cancel: &Cancel,
 ) -> Result<Built, Error> {
-    let lease = store.lease().map_err(|error| Error::other("take a lease", error))?;
     let contexts = fast::contexts(request, store)?;
     let definitions = fast::definitions(request, &contexts)?;
     contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
-    let records = Records::new(store).map_err(|error| Error::other("open the cache", error))?;
+    let records = Records::of_build(store, request).map_err(|error| Error::other("open the cache", error))?;
     let build_id = request
         .options
         .telling
@@ -39,31 +42,46 @@ pub(crate) fn run(
         .clone()
         .unwrap_or_else(|| format!("{:x}-{}", millis_now(), std::process::id()));
     let logs = store.layout().logs().join(&build_id);
-    let build = Build::new(Parts {
-        request,
-        store,
-        sandbox,
-        client,
-        records: &records,
-        contexts: &contexts,
-        definitions: &definitions,
-        lease,
-        logs,
-        events,
-    });
     let plan = Event::Plan { build: build_id, vertices: infos(request, &definitions) };
-    describe(&build.logs, &plan).map_err(|error| Error::other("write the build's description", error))?;
-    build.emit(plan);
+    describe(&logs, &plan).map_err(|error| Error::other("write the build's description", error))?;
+    // A listener that went away misses nothing that counts.
+    drop(events.send(plan));
+    for attempt in 0.. {
+        let lease = store.lease().map_err(|error| Error::other("take a lease", error))?;
+        let (records, contexts, definitions) = (&records, &contexts, &definitions);
+        let (logs, events) = (logs.clone(), events.clone());
+        let parts = Parts { request, store, sandbox, client, records, contexts, definitions, lease, logs, events };
+        let build = Build::new(parts);
+        let ended = solve(&build, cancel);
+        contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
+        match build.lost() {
+            Some(why) if attempt < MOST_LIES && !cancel.is_cancelled() => {
+                build.emit(Event::Note { message: format!("{why}; what needs it is built") });
+            }
+            Some(why) => return Err(Error::other("take results from caches", why)),
+            None => return ended,
+        }
+    }
+    Err(Error::Cancelled)
+}
+
+/// Solves and exports, once.
+fn solve(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
     let stop = build.stop.clone();
     let _guard = cancel.on_cancel(move || stop.cancel());
-    let jobs = request.options.jobs.unwrap_or_else(|| {
+    let jobs = build.request.options.jobs.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(MIN_JOBS, |cores| (cores.get() * 2).max(MIN_JOBS))
     });
-    let state = State::new(definitions.inputs.clone(), &definitions.roots, jobs);
-    let outcome = drive(state, &build, cancel).map_err(|error| Error::other("start the solver", error))?;
-    contexts.save().map_err(|error| Error::other("write the stat cache", error))?;
+    let state = State::new(build.definitions.inputs.clone(), &build.definitions.roots, jobs);
+    let outcome = drive(state, build, cancel).map_err(|error| Error::other("start the solver", error))?;
     match outcome {
-        Outcome::Built => export(&build, cancel),
+        Outcome::Built => export(build, cancel).inspect_err(|error| {
+            if let Error::Export(error) = error
+                && let Some(lost) = error.downcast_ref::<Lost>()
+            {
+                build.lose(lost);
+            }
+        }),
         Outcome::Cancelled => Err(Error::Cancelled),
         Outcome::Failed(v) => Err(build.take_failure(v).unwrap_or(Error::Cancelled)),
     }
@@ -107,8 +125,12 @@ fn export(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
         build.emit(Event::Exporting {
             what: tags.first().map_or_else(|| "image".to_owned(), |tag| format!("image {tag}")),
         });
-        let composed: Result<_, _> =
-            request.images.iter().zip(&chains).map(|(image, chain)| composed(build, image, chain)).collect();
+        let composed: Result<_, _> = request
+            .images
+            .iter()
+            .zip(&build.definitions.roots)
+            .map(|(image, root)| composed(build, image, *root))
+            .collect();
         let images = composed.and_then(|composed| Images::new(request, composed)).map_err(failed)?;
         if !images.are_committed(build.store, tags).map_err(failed)? {
             images.commit(build.store, tags, &build.lease, unix_now()).map_err(failed)?;
@@ -119,19 +141,42 @@ fn export(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
         if cancel.is_cancelled() {
             return Err(Error::Cancelled);
         }
+        if !matches!(output, Output::Image | Output::CacheOnly) {
+            // They read every layer.
+            chains.iter().try_for_each(|chain| build.bring(None, chain)).map_err(failed)?;
+        }
         crate::export::write(build, &chains, output, built.manifest()).map_err(failed)?;
     }
+    cache::export::export(build).map_err(failed)?;
     build.touch().map_err(|error| Error::other("touch the cache", error))?;
     build.emit(Event::Built { manifest: built.manifest().map(|named| named.digest), time: millis_now() });
     Ok(built)
 }
 
-fn composed(build: &Build<'_>, image: &Image, chain: &Chain) -> Result<Composed, Failure> {
-    let epoch = build.request.options.epoch;
-    let compose = || image::compose(image, epoch, build.store, &build.layers, chain);
+fn composed(build: &Build<'_>, image: &Image, root: V) -> Result<Composed, Failure> {
+    let (epoch, chain) = (build.request.options.epoch, build.chain(root));
+    let inline = cache::export::inline(build.request, build.definitions, root, chain.0.len());
+    let compose = || image::compose(image, epoch, build.store, &build.layers, chain, &inline);
+    if is_homeless(build, chain)? {
+        build.bring(None, chain)?;
+    }
     if let Some(composed) = compose()? {
         return Ok(composed);
     }
+    build.bring(None, chain)?;
     image::complete(image, epoch, build.store, &build.layers, chain, build.now)?;
     compose()?.ok_or_else(|| "a layer went away while the image was made".into())
+}
+
+/// Whether a layer is in no repository that is known, and not here: an image must not name it.
+fn is_homeless(build: &Build<'_>, chain: &Chain) -> Result<bool, Failure> {
+    for layer in chain.layers() {
+        if build.layers.known(layer)?.is_elsewhere()
+            && let Some((diff_id, _)) = build.store.index().diff_id(layer, None)?
+            && !image::is_elsewhere(build.store, &diff_id)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -10,6 +10,7 @@
 //! | `copy N` | sources and destination of a file action |
 //! | `input N` | what stands below: the input's definition key, or the identity of its layers in a content key |
 //! | `base N` | the manifest of an input that is an image |
+//! | `below 0` | in place of `input 0` in a content key that all stores share: the DiffIds of its layers |
 //! | `content N` | what a COPY or bind mount selects from an input |
 //!
 //! With a preimage stand lines that are no part of it, for explanations: `file N PATH`, permissions and digest of what a build
@@ -18,7 +19,7 @@
 use std::fmt::Write as _;
 
 use graph::{Canonical, Exec, FileAction, FileOp, MountKind, Op, Source};
-use oci::Digest;
+use oci::{DiffId, Digest};
 use store::LayerId;
 
 /// The layer of a step that changed nothing. It stands in a chain for its step, and names no layer of the store.
@@ -47,6 +48,28 @@ pub(crate) struct Keyed {
     pub(crate) key: CacheKey,
     /// Its text.
     pub(crate) preimage: String,
+}
+
+impl Keyed {
+    /// A content key as all stores share it: what stands below is told by DiffIds, where a store's own key has the names that
+    /// layers have there. `None`: nothing stands below.
+    pub(crate) fn shared(&self, below: Option<&[DiffId]>) -> Self {
+        let mut text = String::with_capacity(self.preimage.len());
+        for line in self.preimage.lines() {
+            match (line.strip_prefix("input 0\t"), below) {
+                (Some(_), Some(diff_ids)) => {
+                    let chain = diff_ids
+                        .iter()
+                        .fold(String::from("estiba.chain.v1\n"), |text, id| text + &id.to_string() + "\n");
+                    text.push_str("below 0\t");
+                    text.push_str(&Digest::sha256(chain.as_bytes()).to_string());
+                }
+                _ => text.push_str(line),
+            }
+            text.push('\n');
+        }
+        Self { key: CacheKey(Digest::sha256(text.as_bytes())), preimage: text }
+    }
 }
 
 /// A preimage in the making.

@@ -5,6 +5,9 @@ use oci::Digest;
 use store::{LayerRow, Lease, Record, Store};
 
 use super::key::{Chain, Keyed};
+use super::known::Caches;
+use crate::Request;
+use crate::build::unix_now;
 
 /// What a look-up found.
 #[derive(Clone, Debug)]
@@ -17,16 +20,31 @@ pub(crate) enum Lookup {
     Miss,
 }
 
-/// Records of one store in one boot.
+/// Records of one store in one boot, and behind them those of caches that were imported.
 pub(crate) struct Records<'s> {
     store: &'s Store,
     boot: String,
+    caches: Caches,
+    /// Results older than so many seconds do not count.
+    ttl: Option<i64>,
+    epoch: Option<i64>,
 }
 
 impl<'s> Records<'s> {
     /// Opens them.
     pub(crate) fn new(store: &'s Store) -> store::Result<Self> {
-        Ok(Self { store, boot: store::boot_id()? })
+        Ok(Self { store, boot: store::boot_id()?, caches: Caches::default(), ttl: None, epoch: None })
+    }
+
+    /// Opens them as a build sees them.
+    pub(crate) fn of_build(store: &'s Store, request: &Request) -> store::Result<Self> {
+        let ttl = request.options.caching.ttl.map(|ttl| i64::try_from(ttl).unwrap_or(i64::MAX));
+        Ok(Self { caches: Caches::of(request), ttl, epoch: request.options.epoch, ..Self::new(store)? })
+    }
+
+    /// The caches that were imported.
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.caches
     }
 
     /// This boot's id.
@@ -39,19 +57,79 @@ impl<'s> Records<'s> {
         Ok(self.store.index().layer(id)?.and_then(|row| row.alive(&self.boot)))
     }
 
-    /// Looks a key up. With a lease, what is found is pinned before it is checked.
-    pub(crate) fn find(&self, key: &Digest, lease: Option<&Lease>) -> store::Result<Lookup> {
+    /// A layer that is usable, or that is known and can be fetched.
+    pub(crate) fn known(&self, id: &store::LayerId) -> store::Result<Option<LayerRow>> {
+        let Some(row) = self.store.index().layer(id)? else { return Ok(None) };
+        Ok(if row.is_elsewhere() { Some(row) } else { row.alive(&self.boot) })
+    }
+
+    /// Looks a key up: in the store, then in the caches that were imported. With a lease, what is found is pinned before it is
+    /// checked.
+    pub(crate) fn find(&self, keyed: &Keyed, lease: Option<&Lease>) -> store::Result<Lookup> {
+        let here = self.here(keyed.key.digest(), lease)?;
+        if matches!(here, Lookup::Hit(_)) || self.caches.is_empty() {
+            return Ok(here);
+        }
+        let there = self.elsewhere(keyed, lease)?;
+        Ok(if matches!(there, Lookup::Hit(_)) { there } else { here })
+    }
+
+    fn here(&self, key: &Digest, lease: Option<&Lease>) -> store::Result<Lookup> {
         let Some(record) = self.store.index().record(key)? else { return Ok(Lookup::Miss) };
-        let chain = Chain(record.layers);
+        if self.is_old(record.created) {
+            return Ok(Lookup::Miss);
+        }
+        self.alive(Chain(record.layers), lease)
+    }
+
+    /// Looks a key up in the caches that were imported; what is found is kept in the store.
+    pub(crate) fn elsewhere(&self, keyed: &Keyed, lease: Option<&Lease>) -> store::Result<Lookup> {
+        let key = keyed.key.digest();
+        let Some(found) = self.caches.find(key).filter(|found| !self.is_old(found.created())) else {
+            return Ok(Lookup::Miss);
+        };
+        let when = (self.boot.as_str(), self.epoch, unix_now());
+        let chain = self.caches.adopt(self.store, &found, (key, &keyed.preimage), when)?;
+        self.alive(chain, lease)
+    }
+
+    fn is_old(&self, created: i64) -> bool {
+        self.ttl.is_some_and(|ttl| created.saturating_add(ttl) <= unix_now())
+    }
+
+    fn alive(&self, chain: Chain, lease: Option<&Lease>) -> store::Result<Lookup> {
         if let Some(lease) = lease {
             lease.pin(&chain.layers().collect::<Vec<_>>())?;
         }
         for layer in chain.layers() {
-            if self.layer(layer)?.is_none() {
+            if self.known(layer)?.is_none() {
                 return Ok(Lookup::Dead);
             }
         }
         Ok(Lookup::Hit(chain))
+    }
+
+    /// Who wrote the record under a key, if that was not this store.
+    pub(crate) fn writer(&self, key: &Digest) -> store::Result<Option<String>> {
+        Ok(self.store.index().writer(key)?)
+    }
+
+    /// Forgets layers that could not be had, or were something else than was said: what stands on them is run again.
+    pub(crate) fn distrust(&self, ids: &[store::LayerId]) -> store::Result<()> {
+        let index = self.store.index();
+        let (mut lost, mut blobs) = (Vec::new(), Vec::new());
+        for id in ids {
+            let Some(row) = index.layer(id)? else { continue };
+            let Some((diff_id, _)) = index.diff_id(id, None)? else { continue };
+            self.caches.distrust([diff_id]);
+            if row.is_elsewhere() {
+                let unverified = index.variants(&diff_id)?.into_iter().filter(|variant| !variant.is_verified());
+                blobs.extend(unverified.map(|variant| variant.blob));
+                lost.push(id.clone());
+            }
+        }
+        index.remove_variants(&blobs)?;
+        Ok(index.remove_layers(&lost)?)
     }
 
     /// Keeps a result under its keys. The first names the step, and has the details, for later explanations.

@@ -3,6 +3,8 @@
 //! Order makes it safe to die at any point: trees and records first reach the disk, then the rows that call them
 //! synced, then config and manifest, then what the manifest names, and the image's name last.
 
+use std::ops::Range;
+
 use oci::{Descriptor, DiffId, Digest, History, ImageConfig, Manifest, Raw, Timestamp, media_type};
 use runtime::tree::{LayerBuilder, StreamOptions, WalkOptions, replay, stream};
 use store::{BlobForm, Blobs, Expected, LayerId, LayerRow, Lease, Store};
@@ -11,6 +13,7 @@ use sys::Root;
 use super::form::oci_layer;
 use crate::Image;
 use crate::cache::key::Chain;
+use crate::cache::portable::{self, Facts};
 use crate::durable;
 use crate::layers::Layers;
 
@@ -25,6 +28,11 @@ pub(crate) struct Composed {
 }
 
 impl Composed {
+    /// Whether committing it reads trees.
+    pub(crate) fn has_trees(&self) -> bool {
+        !self.trees.is_empty()
+    }
+
     /// Describes the manifest.
     pub(crate) fn descriptor(&self, image: &Image) -> Descriptor {
         let size = self.manifest.bytes().len() as u64;
@@ -42,13 +50,15 @@ struct Part {
     row: LayerRow,
 }
 
-/// Composes the image from what is known; `None` where a DiffId was never computed. Writes nothing.
+/// Composes the image from what is known; `None` where a DiffId was never computed. Writes nothing. `inline`: which parts of
+/// the chain are results under which keys, where the image is to be its own cache.
 pub(crate) fn compose(
     image: &Image,
     epoch: Option<i64>,
     store: &Store,
     layers: &Layers<'_>,
     chain: &Chain,
+    inline: &[(Digest, Range<usize>)],
 ) -> Result<Option<Composed>, Failure> {
     let base = image.config.rootfs.diff_ids.len().min(chain.0.len());
     let mut parts = Vec::with_capacity(chain.0.len());
@@ -62,24 +72,38 @@ pub(crate) fn compose(
         let row = match clamp {
             // A clamped layer stands in the store as a layer of its own.
             Some(_) => twin(store, layers, &diff_id, id)?,
-            None => Some(layers.row(id)?),
+            None => Some(layers.known(id)?),
         };
         let Some(row) = row else { return Ok(None) };
         parts.push(Some(Part { diff_id, size, row }));
     }
-    finish(image, epoch, &parts, base).map(Some)
+    finish(image, epoch, &parts, base, inline).map(Some)
 }
 
 /// The usable layer with this DiffId, the given one first.
-fn twin(store: &Store, layers: &Layers<'_>, diff_id: &DiffId, first: &LayerId) -> Result<Option<LayerRow>, Failure> {
+pub(crate) fn twin(
+    store: &Store,
+    layers: &Layers<'_>,
+    diff_id: &DiffId,
+    first: &LayerId,
+) -> Result<Option<LayerRow>, Failure> {
     let known = store.index().layers_by_diff_id(diff_id)?;
     let mut order: Vec<&LayerId> = known.iter().filter(|id| *id == first).collect();
     order.extend(known.iter().filter(|id| *id != first));
-    Ok(order.into_iter().find_map(|id| layers.row(id).ok()))
+    Ok(order.into_iter().find_map(|id| layers.known(id).ok()))
 }
 
-fn finish(image: &Image, epoch: Option<i64>, parts: &[Option<Part>], base: usize) -> Result<Composed, Failure> {
+fn finish(
+    image: &Image,
+    epoch: Option<i64>,
+    parts: &[Option<Part>],
+    base: usize,
+    inline: &[(Digest, Range<usize>)],
+) -> Result<Composed, Failure> {
     let mut config = image.config.clone();
+    if !inline.is_empty() {
+        config.extra.insert(portable::FIELD.to_owned(), field(epoch, parts, base, inline).to_value()?);
+    }
     config.rootfs.diff_ids = parts.iter().flatten().map(|part| part.diff_id).collect();
     fill_history(&mut config.history, parts, base, epoch);
     config.created = match epoch {
@@ -87,18 +111,48 @@ fn finish(image: &Image, epoch: Option<i64>, parts: &[Option<Part>], base: usize
         None => config.history.iter().rev().find_map(|entry| entry.created.clone()).or(config.created),
     };
     let config = Raw::encode(config)?;
-    let layers = parts.iter().flatten().map(describe).collect();
+    let layers = parts.iter().flatten().map(|part| describe(&part.row, &part.diff_id, part.size)).collect();
     let descriptor = Descriptor::new(media_type::OCI_CONFIG, config.digest(), config.bytes().len() as u64);
     let manifest = Raw::encode(Manifest::new(descriptor, layers))?;
-    let trees = parts.iter().flatten().filter(|part| part.row.blob.is_none()).map(|part| part.row.id.clone()).collect();
+    let trees = parts.iter().flatten().filter(|part| part.row.blob.is_none() && part.row.tree.is_some());
+    let trees = trees.map(|part| part.row.id.clone()).collect();
     Ok(Composed { manifest, config, trees })
 }
 
+/// What an image that is its own cache says of its layers and steps.
+fn field(
+    epoch: Option<i64>,
+    parts: &[Option<Part>],
+    base: usize,
+    inline: &[(Digest, Range<usize>)],
+) -> portable::Field {
+    let mut numbers = Vec::with_capacity(parts.len());
+    let mut facts = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        numbers.push(part.as_ref().and_then(|_| u32::try_from(facts.len()).ok()));
+        facts.extend(part.as_ref().map(|part| Facts {
+            size: part.size,
+            created: epoch.unwrap_or(part.row.created).max(0),
+            epoch: epoch.filter(|_| at >= base),
+        }));
+    }
+    let created = |part: &Range<usize>| {
+        let last = parts[part.clone()].iter().rev().flatten().next();
+        epoch.unwrap_or_else(|| last.map_or(0, |part| part.row.created)).max(0)
+    };
+    let record = |(key, part): &(Digest, Range<usize>)| portable::Record {
+        key: *key,
+        layers: numbers[part.clone()].to_vec(),
+        created: created(part),
+    };
+    portable::Field::new(facts, inline.iter().map(record).collect())
+}
+
 /// A layer as the store has it: its blob, or the tar that its tree would give.
-fn describe(part: &Part) -> Descriptor {
-    match &part.row.blob {
+pub(crate) fn describe(row: &LayerRow, diff_id: &DiffId, size: u64) -> Descriptor {
+    match &row.blob {
         Some(blob) => Descriptor::new(oci_layer(&blob.media_type), blob.digest, blob.size),
-        None => Descriptor::new(media_type::OCI_LAYER, *part.diff_id.digest(), part.size),
+        None => Descriptor::new(media_type::OCI_LAYER, *diff_id.digest(), size),
     }
 }
 
@@ -170,8 +224,11 @@ pub(crate) fn complete(
 }
 
 /// Makes sure that a layer's own DiffId is known, and its record kept.
-fn identify(store: &Store, layers: &Layers<'_>, id: &LayerId, below: &Chain) -> Result<(), Failure> {
-    let row = layers.row(id)?;
+pub(crate) fn identify(store: &Store, layers: &Layers<'_>, id: &LayerId, below: &Chain) -> Result<(), Failure> {
+    let row = layers.known(id)?;
+    if row.is_elsewhere() {
+        return Ok(());
+    }
     let known = store.index().diff_id(id, None)?.is_some();
     if known && (row.tree.is_none() || row.blob.is_some() || layers.kept_toc(id)?.is_some()) {
         return Ok(());
@@ -266,7 +323,7 @@ fn ours(store: &Store, ids: &[LayerId]) -> Result<Vec<LayerId>, Failure> {
 }
 
 /// Whether a repository is known that has some form of a layer.
-fn is_elsewhere(store: &Store, diff_id: &DiffId) -> Result<bool, Failure> {
+pub(crate) fn is_elsewhere(store: &Store, diff_id: &DiffId) -> Result<bool, Failure> {
     for variant in store.index().variants(diff_id)? {
         if !store.index().origins(&variant.blob)?.is_empty() {
             return Ok(true);

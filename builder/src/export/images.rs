@@ -61,6 +61,11 @@ impl Images {
         Ok(Self { images, index: index.transpose()? })
     }
 
+    /// Whether committing them reads trees.
+    pub(crate) fn have_trees(&self) -> bool {
+        self.images.iter().any(|(_, composed)| composed.has_trees())
+    }
+
     /// Describes the index, if there is one.
     pub(crate) fn index(&self) -> Option<Descriptor> {
         let index = self.index.as_ref()?;

@@ -77,6 +77,16 @@ impl Layer {
         }
     }
 
+    /// A file of the bytes that the descriptor names; made now where there is none.
+    pub(crate) fn file(&self, store: &Store) -> Result<PathBuf, ExportError> {
+        if let Form::File(path) = &self.form {
+            return Ok(path.clone());
+        }
+        let writer = self.write_to(store, store.blobs().writer()?)?;
+        let (digest, _) = writer.commit(store::Expected::from(self.descriptor.digest))?;
+        Ok(store.layout().blob(&digest))
+    }
+
     /// The layer in another compression.
     fn compressed(self, store: &Store, compress: &Compress) -> Result<Self, ExportError> {
         let variants = store.index().variants(&self.diff_id)?;

@@ -54,9 +54,9 @@ impl Marks {
         Ok(Self { of_images, parents: children.into_keys().collect(), layers, records, boot, pins })
     }
 
-    /// Whether a layer can be used.
+    /// Whether a layer can be used, or fetched.
     pub(super) fn is_alive(&self, id: &LayerId) -> bool {
-        self.layers.get(id).is_some_and(|(row, _)| row.clone().alive(&self.boot).is_some())
+        self.layers.get(id).is_some_and(|(row, _)| row.is_elsewhere() || row.clone().alive(&self.boot).is_some())
     }
 
     /// Whether an image has this layer.

@@ -76,7 +76,7 @@ fn materialise(
     preimage.line("bind", &digest.to_string());
     let keyed = preimage.finish();
     let _lock = build.store.lock_key(&keyed.key.file_name())?;
-    if let Lookup::Hit(chain) = build.records.find(keyed.key.digest(), Some(&build.lease))? {
+    if let Lookup::Hit(chain) = build.records.find(&keyed, Some(&build.lease))? {
         return Ok(chain);
     }
     let scratch = Arc::new(TreeView::new(Vec::new())?);

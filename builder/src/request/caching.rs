@@ -17,6 +17,42 @@ pub struct Caching {
     pub to: Vec<CacheTo>,
     /// Results older than so many seconds are not taken.
     pub ttl: Option<u64>,
+    /// What was imported already: see [`crate::import_caches`].
+    pub imported: Vec<CacheDocument>,
+    /// Keys for buckets that stand in no environment; in the order of `from`, then of `to`. They are no part of the request
+    /// as it is written down.
+    #[serde(skip)]
+    pub keys: Vec<Option<S3Keys>>,
+}
+
+/// What one cache said: its manifest and its configuration, compared with the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheDocument {
+    /// Its place in [`Caching::from`].
+    pub from: usize,
+    /// Its place, for people.
+    pub place: String,
+    /// The exact bytes.
+    pub manifest: String,
+    /// The exact bytes.
+    pub config: String,
+}
+
+/// What a bucket is asked with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct S3Keys {
+    /// Names the key.
+    pub id: String,
+    /// The key.
+    pub secret: String,
+    /// Goes with a key that ends.
+    pub token: Option<String>,
+}
+
+impl std::fmt::Debug for S3Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("S3Keys(…)")
+    }
 }
 
 /// A cache that is read.

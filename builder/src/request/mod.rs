@@ -15,7 +15,7 @@ use oci::{ImageConfig, Platform};
 use serde::{Deserialize, Serialize};
 
 pub use self::attesting::{Attesting, Invocation, Provenance};
-pub use self::caching::{CacheFrom, CachePlace, CacheTo, Caching, S3Place};
+pub use self::caching::{CacheDocument, CacheFrom, CachePlace, CacheTo, Caching, S3Keys, S3Place};
 pub use self::output::{Annotation, Compress, CompressForm, Destination, Dress, Exporting, Level, Output, Squash};
 pub use self::running::{Allow, Cgroup, Dns, Running};
 pub use self::secret::{MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};

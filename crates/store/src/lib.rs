@@ -24,7 +24,7 @@ mod upload;
 pub use blobs::{BlobWriter, Blobs, Expected, FsBlobs, MemoryBlobs};
 pub use compressed::CompressedWriter;
 pub use downloads::Download;
-pub use index::{BlobForm, ImageRow, Index, LayerId, LayerRow, Origin, Record, TreeForm, Variant, boot_id};
+pub use index::{BlobForm, Elsewhere, ImageRow, Index, LayerId, LayerRow, Origin, Record, TreeForm, Variant, boot_id};
 pub use key_lock::KeyLock;
 pub use layout::{Layout, VERSION, default_root};
 pub use lease::{CollectLock, Lease, Pins};

@@ -12,11 +12,16 @@ mod registry;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use oci::{Digest, Hasher};
 
-pub(crate) use local::Local;
-pub(crate) use registry::Registry;
+use tokio::runtime::Handle;
+
+use crate::request::{CachePlace, Caching};
+
+use local::Local;
+use registry::Registry;
 
 /// A manifest larger than this is no cache's: the limit that registries have.
 pub(crate) const MAX_MANIFEST: u64 = 4 << 20;
@@ -130,6 +135,20 @@ pub(crate) trait Backend: Send + Sync {
     /// See [`BackendError`].
     fn get_manifest(&self, part: Option<&str>) -> Result<Option<Vec<u8>>, BackendError>;
 
+    /// A manifest that the cache's manifest lists, where that is an index.
+    ///
+    /// # Errors
+    /// As [`Backend::get_blob`]; it is compared likewise.
+    fn get_child(&self, child: &Blob) -> Result<Vec<u8>, BackendError> {
+        if child.size > MAX_MANIFEST {
+            let problem = format!("manifest {} is larger than {MAX_MANIFEST} bytes", child.digest);
+            return Err(BackendError::Malformed { place: self.place(), problem });
+        }
+        let mut bytes = Vec::new();
+        self.get_blob(child, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Writes the cache's manifest or that of a part, in place of an earlier one, and gives its digest. All blobs that it
     /// names are there already. `media_type` is the manifest's own.
     ///
@@ -154,6 +173,39 @@ pub(crate) trait Backend: Send + Sync {
     /// # Errors
     /// See [`BackendError`].
     fn put_blob(&self, blob: &Blob, content: Content<'_>) -> Result<u64, BackendError>;
+}
+
+/// Opens a cache; nothing is asked or written yet. Calls to a registry run on the reactor of `handle`.
+pub(crate) fn open(
+    place: &CachePlace,
+    caching: &Caching,
+    client: Option<&remote::Client>,
+    handle: &Handle,
+) -> Result<Arc<dyn Backend>, BackendError> {
+    let CachePlace::Registry { reference } = place else { return without_registry(place, caching) };
+    let malformed = |problem: String| BackendError::Malformed { place: format!("registry {reference}"), problem };
+    let parsed: oci::Reference = reference.parse().map_err(|error| malformed(format!("{error}")))?;
+    let client = client.ok_or_else(|| malformed("there is no registry client".to_owned()))?;
+    Ok(Arc::new(Registry::new(client, &parsed, handle.clone())?))
+}
+
+/// Opens a cache that is no registry's.
+pub(crate) fn without_registry(place: &CachePlace, caching: &Caching) -> Result<Arc<dyn Backend>, BackendError> {
+    let _ = caching;
+    match place {
+        CachePlace::Local { dir, tag, digest } => Ok(Arc::new(Local::new(dir, tag.as_deref(), *digest))),
+        CachePlace::Inline => {
+            let problem = "it is read as `type=registry` of the image".to_owned();
+            Err(BackendError::Malformed { place: "inline".to_owned(), problem })
+        }
+        CachePlace::Registry { reference } => {
+            let problem = "it takes a registry client".to_owned();
+            Err(BackendError::Malformed { place: format!("registry {reference}"), problem })
+        }
+        CachePlace::S3(s3) => {
+            Err(BackendError::Malformed { place: format!("s3 {}", s3.bucket), problem: "not yet".to_owned() })
+        }
+    }
 }
 
 /// Compares what passes with a digest and a size.

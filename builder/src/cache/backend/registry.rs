@@ -27,11 +27,6 @@ impl Registry {
         Ok(Self { reference: reference.clone(), route: client.route(reference)?, handle })
     }
 
-    /// What names it.
-    pub(crate) fn reference(&self) -> &Reference {
-        &self.reference
-    }
-
     fn tag(&self, part: Option<&str>) -> Result<Tag, BackendError> {
         let own = self.reference.tag().map_or(DEFAULT_TAG, Tag::as_str);
         let name = part.map_or_else(|| own.to_owned(), |part| format!("{own}.{part}"));
@@ -74,6 +69,22 @@ impl Backend for Registry {
             }
         })?;
         Ok(fetched.map(|fetched| fetched.bytes.to_vec()))
+    }
+
+    fn get_child(&self, child: &Blob) -> Result<Vec<u8>, BackendError> {
+        let accept = Accept::default();
+        let fetched = self.handle.block_on(async {
+            let mut last = None;
+            for source in self.route.content() {
+                match source.manifest_by_digest(&child.digest, &accept).await {
+                    Ok(fetched) => return Ok(fetched),
+                    Err(error) => last = Some(error),
+                }
+            }
+            let absent = || BackendError::Absent { place: self.place(), what: format!("manifest {}", child.digest) };
+            Err(last.map_or_else(absent, BackendError::from))
+        })?;
+        Ok(fetched.bytes.to_vec())
     }
 
     fn put_manifest(&self, part: Option<&str>, media_type: &str, bytes: &[u8]) -> Result<Digest, BackendError> {

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::image;
 use crate::build::{Build, Failure, id, millis_now};
+use crate::cache::key::Chain;
 use crate::op::exec::ExecError;
 use crate::solver::state::V;
 use crate::transfer::pull;
@@ -27,7 +28,7 @@ pub(crate) fn run(build: &Build<'_>, v: V, manifest: &Digest) -> Result<(), Fail
     // The build's own store stays with its threads.
     let store = Arc::new(Store::open_existing(build.store.root())?);
     let probe = build.sandbox.map(|sandbox| &sandbox.probe);
-    let sink = progress(build, id(v));
+    let sink = progress(build, Some(id(v)));
     let stopped = Arc::new(Notify::new());
     let waker = stopped.clone();
     let _guard = build.stop.on_cancel(move || waker.notify_one());
@@ -44,6 +45,66 @@ pub(crate) fn run(build: &Build<'_>, v: V, manifest: &Digest) -> Result<(), Fail
     Ok(())
 }
 
+impl Build<'_> {
+    /// Fetches what a chain has elsewhere only, for the vertex that is about to read it. What cannot be had, or is something
+    /// else than was said, is forgotten, and [`Lost`] the answer: the build begins anew, and runs what it cannot find.
+    pub(crate) fn bring(&self, v: Option<V>, chain: &Chain) -> Result<(), Failure> {
+        let mut lazy = Vec::new();
+        let mut absent = Vec::new();
+        for layer in chain.layers() {
+            let row = self.layers.known(layer)?;
+            let Some((diff_id, size)) = self.store.index().diff_id(layer, None)? else {
+                // Made here, and never named by an image: nothing below it is elsewhere that was not fetched for it.
+                continue;
+            };
+            let mut cache = None;
+            if row.is_elsewhere() {
+                absent.push(layer.clone());
+                cache = self.records.caches().backend(&diff_id);
+            }
+            lazy.push(pull::Lazy { diff_id, size, cache });
+        }
+        if absent.is_empty() {
+            return Ok(());
+        }
+        let store = Arc::new(Store::open_existing(self.store.root())?);
+        let probe = self.sandbox.map(|sandbox| &sandbox.probe);
+        let sink = progress(self, v.map(id));
+        let stopped = Arc::new(Notify::new());
+        let waker = stopped.clone();
+        let _guard = self.stop.on_cancel(move || waker.notify_one());
+        let brought = self.runtime()?.block_on(async {
+            tokio::select! {
+                fresh = pull::bring(&store, self.client, lazy, probe, &sink) => Some(fresh),
+                () = stopped.notified() => None,
+            }
+        });
+        match brought {
+            None => Err(ExecError::Cancelled.into()),
+            Some(Ok(fresh)) => {
+                self.add_fresh(fresh);
+                Ok(())
+            }
+            Some(Err(pull::PullError::NeedsSandbox)) => Err(pull::PullError::NeedsSandbox.into()),
+            Some(Err(error)) => {
+                let mut still = Vec::new();
+                for layer in absent {
+                    if self.records.layer(&layer)?.is_none() {
+                        still.push(layer);
+                    }
+                }
+                self.records.distrust(&still)?;
+                Err(Lost(error.to_string()).into())
+            }
+        }
+    }
+}
+
+/// Layers of a result that was found cannot be had: nothing of it counts.
+#[derive(Debug, thiserror::Error)]
+#[error("a cache does not give what it promises: {0}")]
+pub(crate) struct Lost(pub(crate) String);
+
 /// Whether an image only lacks layers that may be pulled.
 pub(crate) fn is_incomplete(error: &Failure) -> bool {
     matches!(error.downcast_ref::<image::ImageError>(), Some(image::ImageError::Layer { .. }))
@@ -55,7 +116,7 @@ pub(crate) fn runtime() -> std::io::Result<Runtime> {
 }
 
 /// Events of a transfer as progress of a vertex: bytes of all layers together, and a line for what is out of the ordinary.
-fn progress(build: &Build<'_>, vertex: VertexId) -> Sink {
+pub(crate) fn progress(build: &Build<'_>, vertex: Option<VertexId>) -> Sink {
     let events = build.events();
     let layers: Mutex<HashMap<u32, (u64, u64)>> = Mutex::default();
     Arc::new(move |event| {
@@ -70,7 +131,9 @@ fn progress(build: &Build<'_>, vertex: VertexId) -> Sink {
                     Step::Moved { done: now, .. } => *done = now,
                     Step::Exists | Step::Done { .. } | Step::Mounted { .. } => *done = *size,
                     Step::Waiting => {
-                        let _ = events.send(Event::Waiting { vertex });
+                        if let Some(vertex) = vertex {
+                            let _ = events.send(Event::Waiting { vertex });
+                        }
                     }
                     Step::Retried { why } => {
                         let _ = events.send(Event::Note { message: format!("tried again: {why}") });
@@ -86,6 +149,6 @@ fn progress(build: &Build<'_>, vertex: VertexId) -> Sink {
         let sum = |of: fn(&(u64, u64)) -> u64| layers.values().map(of).sum();
         let (done, total) = (sum(|layer| layer.0), sum(|layer| layer.1));
         // A listener that went away misses nothing that counts.
-        let _ = events.send(Event::Progress { vertex: Some(vertex), unit: "bytes".to_owned(), done, total });
+        let _ = events.send(Event::Progress { vertex, unit: "bytes".to_owned(), done, total });
     })
 }

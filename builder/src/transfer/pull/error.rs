@@ -65,6 +65,9 @@ pub enum PullError {
         /// The layer's blob.
         layer: Digest,
     },
+    /// A cache that is no registry did not give a layer.
+    #[error("{0}")]
+    Cache(String),
     /// Files of other owners are to be made: this must run inside the sandbox of the machine's rung.
     #[error("unpacking layers needs the sandbox")]
     NeedsSandbox,

@@ -11,9 +11,34 @@ const WAITING: u32 = 1 << 20;
 const CHUNK: usize = 256 * 1024;
 
 /// The network's end.
+#[derive(Clone)]
 pub(super) struct Sender {
     space: Arc<Semaphore>,
     pieces: mpsc::UnboundedSender<(Bytes, OwnedSemaphorePermit)>,
+}
+
+/// The network's end for who writes, in a thread that may wait.
+pub(super) struct Feeding {
+    pub(super) sender: Sender,
+    pub(super) handle: tokio::runtime::Handle,
+    /// So many bytes were had before.
+    pub(super) skip: u64,
+}
+
+impl std::io::Write for Feeding {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let skipped = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
+        self.skip -= skipped as u64;
+        let rest = &bytes[skipped..];
+        if rest.is_empty() || self.handle.block_on(self.sender.send(Bytes::copy_from_slice(rest))) {
+            return Ok(bytes.len());
+        }
+        Err(std::io::Error::other("nobody takes it any more"))
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The thread's end.

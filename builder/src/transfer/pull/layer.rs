@@ -20,6 +20,7 @@ use super::feed;
 use super::presence::{Form, Presence};
 use super::tell::Voice;
 use crate::build::unix_now;
+use crate::cache::backend::{Backend, Blob};
 use crate::layers;
 use crate::transfer::event::{Sink, Step};
 
@@ -29,7 +30,7 @@ const KEPT_FROM: u64 = 8 << 20;
 const POLL: Duration = Duration::from_millis(20);
 
 /// A layer that an image wants.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) blob: Descriptor,
     pub(super) diff_id: DiffId,
@@ -39,6 +40,21 @@ pub(super) struct Wanted {
     pub(super) itself: Option<Repository>,
     /// The repository that is remembered for it.
     pub(super) origin: Origin,
+    /// The cache that has it, in place of repositories.
+    pub(super) cache: Option<Arc<dyn Backend>>,
+}
+
+impl Wanted {
+    /// A layer of which nobody knows where it is.
+    pub(super) fn nowhere(blob: Descriptor, diff_id: DiffId) -> Self {
+        let origin = Origin { registry: String::new(), repository: String::new() };
+        Self { blob, diff_id, sources: Vec::new(), itself: None, origin, cache: None }
+    }
+
+    /// A layer that a cache has.
+    pub(super) fn of_cache(cache: Arc<dyn Backend>, blob: Descriptor, diff_id: DiffId) -> Self {
+        Self { cache: Some(cache), ..Self::nowhere(blob, diff_id) }
+    }
 }
 
 /// What became of a layer.
@@ -201,8 +217,14 @@ impl Session {
         resumed: u64,
         sender: &feed::Sender,
         voice: &mut Voice,
-    ) -> Result<u64, remote::Error> {
+    ) -> Result<u64, PullError> {
         let size = wanted.blob.size;
+        if let Some(cache) = &wanted.cache {
+            return self.fetch_from(cache, wanted, resumed, sender, voice).await;
+        }
+        if sources.is_empty() {
+            return Err(PullError::NoOrigin { layer: wanted.blob.digest });
+        }
         let mut fetch = Fetch::new(sources, &wanted.blob.digest, size, resumed, None, &self.ahead);
         voice.moved(resumed, size);
         while let Some(bytes) = fetch.next().await? {
@@ -215,6 +237,26 @@ impl Session {
             voice.moved(fetch.position(), size);
         }
         Ok(fetch.position() - resumed)
+    }
+
+    /// Sends what a cache has that is no registry; it is read from its beginning, whatever came before.
+    async fn fetch_from(
+        &self,
+        cache: &Arc<dyn Backend>,
+        wanted: &Wanted,
+        resumed: u64,
+        sender: &feed::Sender,
+        voice: &mut Voice,
+    ) -> Result<u64, PullError> {
+        let (digest, size) = (wanted.blob.digest, wanted.blob.size);
+        let (sender, handle, cache) = (sender.clone(), tokio::runtime::Handle::current(), Arc::clone(cache));
+        let reading = move || {
+            let mut feeding = feed::Feeding { sender, handle, skip: resumed };
+            cache.get_blob(&Blob { digest, size }, &mut feeding).map_err(|error| PullError::Cache(error.to_string()))
+        };
+        blocking(reading).await?;
+        voice.moved(size, size);
+        Ok(size - resumed)
     }
 
     /// Unpacks into the layer's own folder; nobody knows of it yet.
@@ -251,7 +293,7 @@ impl Session {
         wanted: &Wanted,
         resumed: u64,
         sources: usize,
-        fetched: Result<u64, remote::Error>,
+        fetched: Result<u64, PullError>,
         arrived: Arrived,
     ) -> Result<Made, Failed> {
         let Arrived { blob, unpacked, download } = arrived;
@@ -259,7 +301,7 @@ impl Session {
         let moved = match fetched {
             Ok(moved) => moved,
             // What came stays for the next try.
-            Err(error) if error.is_not_found() && is_foreign(&wanted.blob) => {
+            Err(PullError::Remote(error)) if error.is_not_found() && is_foreign(&wanted.blob) => {
                 let problem = "its makers do not let registries hand it out, and this one does not have it".to_owned();
                 return Err(PullError::Refused { name: format!("layer {digest}"), problem }.into());
             }
@@ -267,7 +309,7 @@ impl Session {
                 if let Some(nothing) = download.filter(Download::is_empty) {
                     nothing.remove().map_err(PullError::from)?;
                 }
-                return Err(PullError::from(error).into());
+                return Err(error.into());
             }
         };
         let is_right = blob == Some((digest, wanted.blob.size));
@@ -308,7 +350,9 @@ impl Session {
         let index = self.store.index();
         if let Some(variant) = &layer.variant {
             index.put_variant(&layer.diff_id, variant)?;
-            index.put_origins(&layer.origin, &[variant.blob], unix_now())?;
+            if !layer.origin.registry.is_empty() {
+                index.put_origins(&layer.origin, &[variant.blob], unix_now())?;
+            }
         }
         index.put_layer_with_diff_id(&layer.row, &layer.diff_id)?;
         layer.sapling.kept.store(true, Ordering::Relaxed);

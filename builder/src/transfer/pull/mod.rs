@@ -21,6 +21,7 @@ use runtime::ladder::Probe;
 use store::{LayerId, Store};
 
 pub use error::PullError;
+pub(crate) use whole::{Lazy, bring};
 
 use super::event::Sink;
 use crate::durable::{self, DurableError};

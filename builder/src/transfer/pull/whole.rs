@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use oci::{Descriptor, DiffId, Digest, Platform, Reference};
+use oci::{Descriptor, DiffId, Digest, Platform, Reference, media_type};
 use remote::{Client, ReadAhead};
 use runtime::ladder::{Probe, Rung};
 use store::{Blobs, Expected, LayerId, Lease, Origin, Store};
@@ -11,6 +11,7 @@ use super::documents::{self, Choice, Documents, Fetcher, Image, Top};
 use super::layer::{Session, Wanted, blocking};
 use super::{PARALLEL, PullError, PullOptions, Pulled, Scope, presence, stack};
 use crate::build::{millis_now, unix_now};
+use crate::cache::backend::Backend;
 use crate::transfer::event::{Direction, Event, Sink};
 
 /// What all layers of a pull may read ahead of their unpackers.
@@ -132,6 +133,7 @@ fn wanted(image: &Image, top: &Top, origin: &Origin) -> Vec<Wanted> {
         sources: top.sources.clone(),
         itself: Some(top.itself.clone()),
         origin: origin.clone(),
+        cache: None,
     };
     layers.map(wanted).collect()
 }
@@ -144,7 +146,7 @@ fn from_origins(
     diff_id: DiffId,
     needed: bool,
 ) -> Result<Wanted, PullError> {
-    let origins = store.index().origins(&blob.digest)?;
+    let (blob, origins) = seen(store, blob, &diff_id)?;
     let mut sources = Vec::new();
     for origin in &origins {
         let reference: Reference = format!("{}/{}@{}", origin.registry, origin.repository, blob.digest)
@@ -155,14 +157,59 @@ fn from_origins(
             sources.extend(route.content().iter().cloned());
         }
     }
-    let none = Origin { registry: String::new(), repository: String::new() };
     match origins.into_iter().next() {
         Some(origin) if !sources.is_empty() => {
-            Ok(Wanted { blob, diff_id, itself: sources.last().cloned(), sources, origin })
+            Ok(Wanted { blob, diff_id, itself: sources.last().cloned(), sources, origin, cache: None })
         }
         _ if needed => Err(PullError::NoOrigin { layer: blob.digest }),
-        _ => Ok(Wanted { blob, diff_id, itself: None, sources, origin: none }),
+        _ => Ok(Wanted::nowhere(blob, diff_id)),
     }
+}
+
+/// The form of a layer that some repository has: the one that the manifest lists, else any other.
+fn seen(store: &Store, own: Descriptor, diff_id: &DiffId) -> Result<(Descriptor, Vec<Origin>), PullError> {
+    let origins = store.index().origins(&own.digest)?;
+    if !origins.is_empty() {
+        return Ok((own, origins));
+    }
+    for variant in store.index().variants(diff_id)? {
+        let origins = store.index().origins(&variant.blob)?;
+        if !origins.is_empty() {
+            return Ok((Descriptor::new(variant.form(), variant.blob, variant.size), origins));
+        }
+    }
+    Ok((own, Vec::new()))
+}
+
+/// A layer that a result needs and the store does not have.
+pub(crate) struct Lazy {
+    /// Its DiffId.
+    pub(crate) diff_id: DiffId,
+    /// The size of its tar.
+    pub(crate) size: u64,
+    /// The cache that has it, and in which form; where it is no registry.
+    pub(crate) cache: Option<(Arc<dyn Backend>, Descriptor)>,
+}
+
+/// Brings layers, given base first with all that is below them; those that are here are passed over.
+pub(crate) async fn bring(
+    store: &Arc<Store>,
+    client: Option<&Client>,
+    layers: Vec<Lazy>,
+    probe: Option<&Probe>,
+    sink: &Sink,
+) -> Result<Vec<LayerId>, PullError> {
+    let session = session(store, probe, sink)?;
+    let mut all = Vec::with_capacity(layers.len());
+    for Lazy { diff_id, size, cache } in layers {
+        let own = Descriptor::new(media_type::OCI_LAYER, *diff_id.digest(), size);
+        all.push(match (cache, client) {
+            (Some((backend, blob)), _) => Wanted::of_cache(backend, blob, diff_id),
+            (None, Some(client)) => from_origins(store, client, own, diff_id, false)?,
+            (None, None) => Wanted::nowhere(own, diff_id),
+        });
+    }
+    layers_of(&session, all, 0, PARALLEL, probe).await.map(|(fresh, _)| fresh)
 }
 
 /// Stores the documents durably, lets each name what it lists, and gives the image its name.

@@ -66,8 +66,12 @@ pub(super) fn layers(
 }
 
 fn layer(store: &Store, own: &Descriptor, diff_id: DiffId, compress: &Compress) -> Result<Part, PushError> {
-    let variants = store.index().variants(&diff_id)?;
-    let pulled = form::is_plain(&own.media_type) && is_pulled(store, &diff_id)?;
+    let mut variants = store.index().variants(&diff_id)?;
+    let elsewhere = is_elsewhere(store, &diff_id)?;
+    if !elsewhere {
+        variants.retain(store::Variant::is_verified);
+    }
+    let pulled = form::is_plain(&own.media_type) && (elsewhere || is_pulled(store, &diff_id)?);
     let recipe =
         |descriptor: &Descriptor| form::form_of(&descriptor.media_type).map(|form| (diff_id, Wanted::of(form, None)));
     Ok(match form::choose(&own.media_type, pulled, &variants, compress, Some(CompressForm::Gzip)) {
@@ -86,6 +90,20 @@ fn layer(store: &Store, own: &Descriptor, diff_id: DiffId, compress: &Compress) 
 fn is_pulled(store: &Store, diff_id: &DiffId) -> Result<bool, PushError> {
     let ids = store.index().layers_by_diff_id(diff_id)?;
     Ok(ids.iter().any(|id| store.layout().split(id).exists()))
+}
+
+/// Whether no byte of a layer is here: then what some place has of it is all there is.
+fn is_elsewhere(store: &Store, diff_id: &DiffId) -> Result<bool, PushError> {
+    let (boot, index) = (store::boot_id().map_err(store::Error::from)?, store.index());
+    let mut known = false;
+    for id in index.layers_by_diff_id(diff_id)? {
+        match index.layer(&id)? {
+            Some(row) if row.is_elsewhere() => known = true,
+            Some(row) if row.clone().alive(&boot).is_some() => return Ok(false),
+            _ => {}
+        }
+    }
+    Ok(known)
 }
 
 /// The manifest with these layers: its exact bytes, where they are its own.

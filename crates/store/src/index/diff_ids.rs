@@ -21,6 +21,21 @@ pub struct Variant {
     pub size: u64,
 }
 
+/// Stands after the media type of a form that some place says to be of a layer, and that was never compared.
+pub(super) const UNVERIFIED: &str = "; elsewhere";
+
+impl Variant {
+    /// Whether this form was made or unpacked here, and not only heard of.
+    pub fn is_verified(&self) -> bool {
+        !self.media_type.ends_with(UNVERIFIED)
+    }
+
+    /// The media type without what stands behind it.
+    pub fn form(&self) -> &str {
+        self.media_type.split(';').next().unwrap_or_default()
+    }
+}
+
 impl Index {
     /// Remembers the DiffId that a layer has with its times clamped to `epoch`, and its tar's size.
     ///
@@ -125,7 +140,7 @@ impl Index {
     }
 }
 
-fn put_diff_id(
+pub(super) fn put_diff_id(
     tx: &rusqlite::Transaction<'_>,
     layer: &LayerId,
     epoch: Option<i64>,

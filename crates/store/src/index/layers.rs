@@ -106,6 +106,11 @@ impl LayerRow {
         }
         (self.tree.is_some() || self.blob.is_some()).then_some(self)
     }
+
+    /// Whether the store knows what the layer is and where it can be had, and has no byte of it.
+    pub fn is_elsewhere(&self) -> bool {
+        self.tree.is_none() && self.blob.is_none()
+    }
 }
 
 /// The id of this boot of the kernel.

@@ -9,6 +9,7 @@
 
 mod diff_ids;
 mod edges;
+mod elsewhere;
 mod images;
 mod layers;
 mod origins;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 pub use diff_ids::Variant;
+pub use elsewhere::Elsewhere;
 pub use images::ImageRow;
 pub use layers::{BlobForm, LayerId, LayerRow, TreeForm, boot_id};
 pub use origins::Origin;

@@ -39,7 +39,9 @@ impl Index {
                 "INSERT OR REPLACE INTO records (key, name, layers, created, used, preimage)
                  VALUES (?1, ?2, ?3, ?4, ?4, ?5)",
             )?;
+            let mut own = tx.prepare_cached("DELETE FROM writers WHERE key = ?1")?;
             records.iter().try_for_each(|(key, record)| {
+                own.execute([key.to_string()])?;
                 let layers = record.layers.iter().map(LayerId::as_str).collect::<Vec<_>>().join(" ");
                 insert
                     .execute(params![key.to_string(), record.vertex_name, layers, record.created, record.preimage])
@@ -103,7 +105,34 @@ impl Index {
     pub fn remove_records(&self, keys: &[Digest]) -> Result<()> {
         self.write("remove cache records", Durability::Process, |tx| {
             let mut delete = tx.prepare_cached("DELETE FROM records WHERE key = ?1")?;
-            keys.iter().try_for_each(|key| delete.execute([key.to_string()]).map(drop))
+            let mut forget = tx.prepare_cached("DELETE FROM writers WHERE key = ?1")?;
+            keys.iter().try_for_each(|key| {
+                delete.execute([key.to_string()])?;
+                forget.execute([key.to_string()]).map(drop)
+            })
+        })
+    }
+
+    /// Stores a record that came from elsewhere, and where it came from.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_foreign_record(&self, key: &Digest, record: &Record, writer: &str) -> Result<()> {
+        self.put_record(key, record)?;
+        self.write("store who wrote a record", Durability::Process, |tx| {
+            tx.prepare_cached("INSERT OR REPLACE INTO writers (key, writer) VALUES (?1, ?2)")?
+                .execute(params![key.to_string(), writer])
+                .map(drop)
+        })
+    }
+
+    /// Where a record came from; `None` for one that was made here.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn writer(&self, key: &Digest) -> Result<Option<String>> {
+        self.row("look up who wrote a record", "SELECT writer FROM writers WHERE key = ?1", [key.to_string()], |row| {
+            row.get(0)
         })
     }
 

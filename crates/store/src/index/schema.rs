@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use super::{Error, Result};
 
 /// The schema that this version reads and writes (SQLite's `user_version`).
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// How long a writer waits for the others. Writes take 1–3 ms, so only a stopped process is slower.
 const BUSY: Duration = Duration::from_secs(60);
@@ -77,6 +77,14 @@ CREATE TABLE origins (
 );
 ";
 
+/// What version 3 added: of records that came from elsewhere, where from.
+const WRITERS: &str = "
+CREATE TABLE writers (
+  key    TEXT PRIMARY KEY,
+  writer TEXT NOT NULL
+) WITHOUT ROWID;
+";
+
 pub(super) fn open(path: &Path, create: bool) -> Result<Connection> {
     let fail = |what| {
         let path = path.to_path_buf();
@@ -91,7 +99,7 @@ pub(super) fn open(path: &Path, create: bool) -> Result<Connection> {
     match version {
         SCHEMA => Ok(connection),
         0 if create => make(connection).map_err(fail("lay the tables")),
-        1 => lay(connection).map_err(fail("bring the tables up to date")),
+        1 | 2 => lay(connection).map_err(fail("bring the tables up to date")),
         0 => Err(fail("open")(rusqlite::Error::QueryReturnedNoRows)),
         found => Err(Error::Newer { path: path.to_path_buf(), found, known: SCHEMA }),
     }
@@ -129,6 +137,9 @@ fn lay(mut connection: Connection) -> rusqlite::Result<Connection> {
     }
     if version < 2 {
         transaction.execute_batch(ORIGINS)?;
+    }
+    if version < 3 {
+        transaction.execute_batch(WRITERS)?;
     }
     if version < SCHEMA {
         transaction.pragma_update(None, "user_version", SCHEMA)?;

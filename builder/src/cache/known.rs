@@ -1,0 +1,161 @@
+//! The caches of a build that were imported, and what is known to be wrong with them.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use oci::{Descriptor, DiffId, Digest};
+use store::{Elsewhere, LayerId, Origin, Record, Store, Variant};
+
+use super::backend::Backend;
+use super::key::Chain;
+use super::portable::{Cache, CachedLayer};
+use crate::Request;
+use crate::request::{CacheDocument, CachePlace};
+
+/// One of them.
+struct Known {
+    /// Where it came from, and its manifest's digest: what is remembered with each record that is taken from it.
+    writer: String,
+    /// The repository that has its layers.
+    origin: Option<Origin>,
+    /// The place that has them, where it is no repository.
+    backend: Option<Arc<dyn Backend>>,
+    cache: Cache,
+}
+
+/// The imported caches of a build, in the order in which they are asked.
+#[derive(Default)]
+pub(crate) struct Caches {
+    list: Vec<Known>,
+    /// Layers that could not be had, or were something else.
+    distrusted: Mutex<HashSet<DiffId>>,
+}
+
+/// A result that a cache has.
+pub(crate) struct Found<'c> {
+    known: &'c Known,
+    layers: Vec<Option<&'c CachedLayer>>,
+    created: i64,
+}
+
+impl Found<'_> {
+    /// When it was made, in seconds since 1970.
+    pub(crate) fn created(&self) -> i64 {
+        self.created
+    }
+}
+
+impl Caches {
+    /// Reads what was imported. A document that cannot be read counts as none: whoever imported it said so.
+    pub(crate) fn of(request: &Request) -> Self {
+        let read = |document: &CacheDocument| {
+            let cache = Cache::read(document.manifest.as_bytes(), document.config.as_bytes()).ok()?;
+            let (origin, backend) = match &request.options.caching.from.get(document.from)?.place {
+                CachePlace::Registry { reference } => (origin(reference), None),
+                place => (None, super::backend::without_registry(place, &request.options.caching).ok()),
+            };
+            let writer = format!("{}@{}", document.place, Digest::sha256(document.manifest.as_bytes()));
+            Some(Known { writer, origin, backend, cache })
+        };
+        Self { list: request.options.caching.imported.iter().filter_map(read).collect(), distrusted: Mutex::default() }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether one of them is no registry: images name no layers of such.
+    pub(crate) fn have_backends(&self) -> bool {
+        self.list.iter().any(|known| known.backend.is_some())
+    }
+
+    /// The first result under a key all of whose layers may still be believed in.
+    pub(crate) fn find(&self, key: &Digest) -> Option<Found<'_>> {
+        let distrusted = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.list.iter().find_map(|known| {
+            let (layers, created) = known.cache.find(key)?;
+            let doubtful = layers.iter().flatten().any(|layer| distrusted.contains(&layer.diff_id));
+            (!doubtful).then_some(Found { known, layers, created })
+        })
+    }
+
+    /// Gives a result's layers names in the store, and keeps the result under the key, with who wrote it.
+    pub(crate) fn adopt(
+        &self,
+        store: &Store,
+        found: &Found<'_>,
+        (key, preimage): (&Digest, &str),
+        (boot, epoch, now): (&str, Option<i64>, i64),
+    ) -> store::Result<Chain> {
+        let layers: Vec<Elsewhere> = found.layers.iter().flatten().map(|layer| elsewhere(layer)).collect();
+        let index = store.index();
+        let ids = index.put_elsewhere(&layers, found.known.origin.as_ref(), boot, epoch, now)?;
+        let mut ids = ids.into_iter();
+        let named = |layer: &Option<&CachedLayer>| match layer {
+            Some(_) => ids.next().unwrap_or_else(Chain::empty_layer),
+            None => Chain::empty_layer(),
+        };
+        let chain: Vec<LayerId> = found.layers.iter().map(named).collect();
+        let record = Record {
+            layers: chain.clone(),
+            created: found.created,
+            preimage: preimage.to_owned(),
+            vertex_name: String::new(),
+        };
+        index.put_foreign_record(key, &record, &found.known.writer)?;
+        Ok(Chain(chain))
+    }
+
+    /// The cache that has a layer and is no registry.
+    pub(crate) fn backend(&self, diff_id: &DiffId) -> Option<(Arc<dyn Backend>, Descriptor)> {
+        self.list.iter().find_map(|known| {
+            let backend = known.backend.as_ref()?;
+            Some((Arc::clone(backend), known.cache.layer(diff_id)?.blob.clone()))
+        })
+    }
+
+    /// Believes nothing any more that has one of these layers.
+    pub(crate) fn distrust(&self, layers: impl IntoIterator<Item = DiffId>) {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).extend(layers);
+    }
+
+    /// Results whose layers are all among these: an export that is made of them keeps the keys, too.
+    pub(crate) fn within<'c>(&'c self, layers: &'c HashSet<DiffId>) -> impl Iterator<Item = Kept> + 'c {
+        self.list
+            .iter()
+            .flat_map(|known| known.cache.keys().filter_map(|key| known.cache.find(key).map(|found| (key, found))))
+            .filter(|(_, (chain, _))| chain.iter().flatten().all(|layer| layers.contains(&layer.diff_id)))
+            .map(|(key, (chain, created))| Kept {
+                key: *key,
+                layers: chain.iter().map(|layer| layer.map(|layer| layer.diff_id)).collect(),
+                created,
+            })
+    }
+}
+
+/// A result that is carried over from one cache to another.
+pub(crate) struct Kept {
+    /// Its key.
+    pub(crate) key: Digest,
+    /// Its layers.
+    pub(crate) layers: Vec<Option<DiffId>>,
+    /// When it was made.
+    pub(crate) created: i64,
+}
+
+fn origin(reference: &str) -> Option<Origin> {
+    let reference: oci::Reference = reference.parse().ok()?;
+    Some(Origin { registry: reference.registry().to_owned(), repository: reference.repository().as_str().to_owned() })
+}
+
+fn elsewhere(layer: &CachedLayer) -> Elsewhere {
+    let blob = &layer.blob;
+    Elsewhere {
+        diff_id: layer.diff_id,
+        size: layer.facts.size,
+        created: layer.facts.created,
+        epoch: layer.facts.epoch,
+        variant: Variant { media_type: blob.media_type.clone(), blob: blob.digest, size: blob.size },
+    }
+}
