@@ -195,8 +195,13 @@ class Image:
         for path in sorted(set(tree) | set(before)):
             if tree.get(path) == before.get(path):
                 continue
-            lines.append(f"path /{path} {tree.get(path, 'removed')}")
+            lines.append(printable(f"path /{path} {tree.get(path, 'removed')}"))
         return lines
+
+
+def printable(line):
+    """One line of text, whatever bytes a name has."""
+    return line.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\n", "\\n")
 
 
 def config_lines(config):
