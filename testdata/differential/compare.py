@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the cases beside this script and compares what comes out, path by path.
 
-usage: compare.py [--peer buildah|buildkit]... [--record] [--only-peers] [--list] [NAME...]
+usage: compare.py [--peer buildah|buildkit]... [--record] [--label WORD] [--list] [NAME...]
 
 Without a peer, each result is compared with what is recorded in `expected/`. With peers, these build each case too, and their
 results are compared with ours. `--record` writes what we make into `expected/`, which is for a case whose peers agree with us, or
@@ -16,13 +16,14 @@ A case stands in `cases/<file>.cases`:
   result: fails          the build must fail
   buildah: WORDS         the settled difference from Buildah: it is not compared
   buildkit: WORDS        the same for BuildKit
+  single-id: WORDS       what a user without subordinate ids cannot have (`--label single-id`)
   |FROM busybox          a line of the Dockerfile
 
 What is compared: of every path type, mode, owner, size, link, hard links, device, extended attributes, and content; of the
 image its configuration. Times are not: they differ by their nature.
 
 $ESTIBA is the binary, $BUSYBOX_LAYOUT an OCI layout that `FROM busybox` means. $BUILDKIT_HOST is where buildctl finds its
-daemon. The exit code is 1 where something differs, 2 where nothing could be compared.
+daemon. Prints "ok NAME" or "FAIL NAME: why"; the exit code is 1 where something differs, 2 where nothing could be compared.
 """
 
 import argparse
@@ -76,7 +77,7 @@ def read_cases():
                 cases[-1].args += shlex.split(value)
             elif key == "result" and value == "fails":
                 cases[-1].fails = True
-            elif key in ("buildah", "buildkit"):
+            elif key in ("buildah", "buildkit", "single-id"):
                 cases[-1].settled[key] = value
             else:
                 sys.exit(f"{path}:{number}: {line!r} is no line of a case")
@@ -399,6 +400,7 @@ def main():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--peer", action="append", default=[], choices=["buildah", "buildkit"])
     parser.add_argument("--record", action="store_true")
+    parser.add_argument("--label", default="")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
@@ -431,8 +433,11 @@ def run(options, cases, work):
             theirs, their_log = outcome(peer, case, base, work)
             well &= compare(case, ours, settled_noise(theirs, ours), peer.name, log if ours == ["fails"] else their_log)
         if not options.peer and not options.record:
-            well &= compare(case, ours, expected[case.file].get(case.name, ["nothing is recorded"]), "the record", log)
+            record = expected[case.file].get(case.name, ["nothing is recorded"])
+            well &= compare(case, ours, record, options.label if options.label in case.settled else "the record", log)
         bad += not well
+        if well:
+            print(f"ok {case.name}" + (f" [{options.label}]" if options.label else ""))
     if options.record:
         write_expected(cases, results)
     print(f"{len(cases) - bad} of {len(cases)} cases agree")
