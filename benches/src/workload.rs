@@ -1,11 +1,14 @@
 //! The workloads, by the names that the project's figures use.
 
+use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::content;
 use crate::measure::{Sample, drop_page_cache};
 use crate::registry;
+use crate::registry::server::{Running, Server};
 use crate::report::Report;
 use crate::tool::{Bed, Tool};
 use crate::transfer;
@@ -66,8 +69,49 @@ pub(crate) fn by_turns(
 
 const BUILDERS: [Tool; 2] = [Tool::Estiba, Tool::Buildah];
 
+/// Everything that a pipeline asks for besides the build: a cache in a registry, a secret, and a report.
+struct InFull {
+    running: Running,
+    secret: PathBuf,
+    report: PathBuf,
+}
+
+impl InFull {
+    /// Starts the registry, which is empty.
+    fn begin(bed: &Bed) -> io::Result<Self> {
+        let root = bed.context("in-full");
+        if root.exists() {
+            fs::remove_dir_all(&root)?;
+        }
+        fs::create_dir_all(&root)?;
+        let (secret, report) = (root.join("secret"), root.join("report.html"));
+        fs::write(&secret, "of the benchmark")?;
+        Ok(Self { running: Server::Estiba.start(bed.estiba(), &root.join("registry"))?, secret, report })
+    }
+
+    /// The build with all of it; other tools build as ever.
+    fn build(&self, bed: &Bed, tool: Tool, context: &Path, fresh: bool, export: bool) -> Command {
+        let mut command = bed.build(tool, context, fresh);
+        if tool == Tool::Estiba {
+            let place = format!("type=registry,ref=127.0.0.1:{}/cache:of-all", self.running.port);
+            command.args(["--cache-from", &place]);
+            if export {
+                command.args(["--cache-to", &format!("{place},mode=max")]);
+            }
+            command.arg("--secret").arg(format!("id=secret,src={}", self.secret.display()));
+            command.arg("--report").arg(&self.report);
+        }
+        command
+    }
+
+    /// Fills the cache, and the local one.
+    fn warm(&self, bed: &Bed, context: &Path) -> io::Result<()> {
+        bed.run(&self.build(bed, Tool::Estiba, context, false, true))
+    }
+}
+
 /// Resets both stores and builds once, so that what follows finds a cache.
-fn warm(bed: &Bed, context: &std::path::Path) -> io::Result<()> {
+fn warm(bed: &Bed, context: &Path) -> io::Result<()> {
     for tool in BUILDERS.into_iter().filter(|tool| bed.has(*tool)) {
         bed.reset(tool)?;
         bed.run(&bed.build(tool, context, false))?;
@@ -86,7 +130,15 @@ fn cached_rebuild(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<(
         report.row("W1 the same, page cache dropped", &by_turns(bed, &BUILDERS, rounds, drop, build)?)?;
     }
     let fresh = |tool| bed.build(tool, &context, true);
-    report.row("W1 --no-cache", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), fresh)?)
+    report.row("W1 --no-cache", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), fresh)?)?;
+    let full = InFull::begin(bed)?;
+    full.warm(bed, &context)?;
+    let build = |tool| full.build(bed, tool, &context, false, false);
+    report.row("W1 cached, in full", &by_turns(bed, &BUILDERS, rounds * 3, |_, _| Ok(()), build)?)?;
+    let export = |tool| full.build(bed, tool, &context, false, true);
+    report.row("W1 cached, in full, cache exported", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), export)?)?;
+    let elsewhere = |tool, _| bed.reset(tool);
+    report.row("W1 on another machine, in full", &by_turns(bed, &[Tool::Estiba], rounds, elsewhere, build)?)
 }
 
 fn small_runs(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
@@ -94,7 +146,11 @@ fn small_runs(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
     content::small_runs(&context)?;
     warm(bed, &context)?;
     let fresh = |tool| bed.build(tool, &context, true);
-    report.row("W2 five RUNs + COPY, --no-cache", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), fresh)?)
+    report.row("W2 five RUNs + COPY, --no-cache", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), fresh)?)?;
+    let full = InFull::begin(bed)?;
+    full.warm(bed, &context)?;
+    let fresh = |tool| full.build(bed, tool, &context, true, false);
+    report.row("W2 in full", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), fresh)?)
 }
 
 fn large_copy(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
@@ -113,7 +169,13 @@ fn large_copy(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
     report.row(cold, &by_turns(bed, &BUILDERS, rounds, reset, build)?)?;
     report.row("W3 nothing changed", &by_turns(bed, &BUILDERS, rounds, |_, _| Ok(()), build)?)?;
     let touch = |tool, round| content::touch(&context, round * 2 + u64::from(tool == Tool::Buildah));
-    report.row("W3 one file touched", &by_turns(bed, &BUILDERS, rounds, touch, build)?)
+    report.row("W3 one file touched", &by_turns(bed, &BUILDERS, rounds, touch, build)?)?;
+    let full = InFull::begin(bed)?;
+    full.warm(bed, &context)?;
+    let build = |tool| full.build(bed, tool, &context, false, false);
+    report.row("W3 nothing changed, in full", &by_turns(bed, &[Tool::Estiba], rounds, |_, _| Ok(()), build)?)?;
+    let touch = |_, round| content::touch(&context, (1 << 20) + round);
+    report.row("W3 one file touched, in full", &by_turns(bed, &[Tool::Estiba], rounds, touch, build)?)
 }
 
 fn stages(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
@@ -130,7 +192,15 @@ fn stages(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
         Tool::Estiba | Tool::Buildah | Tool::Bwrap | Tool::Tar => bed.build(tool, &context, true),
     };
     let tools = [Tool::Estiba, Tool::Buildah, Tool::Bare];
-    report.row("W4 four stages side by side", &by_turns(bed, &tools, rounds, |_, _| Ok(()), command)?)
+    report.row("W4 four stages side by side", &by_turns(bed, &tools, rounds, |_, _| Ok(()), command)?)?;
+    let full = InFull::begin(bed)?;
+    full.warm(bed, &context)?;
+    let command = |tool| match tool {
+        Tool::Estiba => full.build(bed, tool, &context, true, false),
+        other => command(other),
+    };
+    let tools = [Tool::Estiba, Tool::Bare];
+    report.row("W4 in full", &by_turns(bed, &tools, rounds, |_, _| Ok(()), command)?)
 }
 
 fn run_true(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
