@@ -2,8 +2,7 @@
 //!
 //! As BuildKit's `compression` and `force-compression`: what is compressed stays as it is unless forced.
 
-use layer::Compression;
-use oci::{Descriptor, media_type};
+use oci::{Descriptor, Manifest, media_type};
 use store::Variant;
 
 use crate::{Compress, CompressForm};
@@ -13,8 +12,8 @@ use crate::{Compress, CompressForm};
 pub(crate) struct Wanted {
     /// Its media type.
     pub(crate) media_type: &'static str,
-    /// How it is made.
-    pub(crate) compression: Compression,
+    /// What it is.
+    pub(crate) form: CompressForm,
     /// At which level; `None`: the usual one.
     pub(crate) level: Option<i32>,
 }
@@ -22,27 +21,29 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// A form at a level.
     pub(crate) fn of(form: CompressForm, level: Option<i32>) -> Self {
-        let (media_type, compression) = match form {
-            CompressForm::Uncompressed => (media_type::OCI_LAYER, Compression::None),
-            CompressForm::Gzip | CompressForm::Estargz => (media_type::OCI_LAYER_GZIP, Compression::Gzip),
-            CompressForm::Zstd | CompressForm::ZstdChunked => (media_type::OCI_LAYER_ZSTD, Compression::Zstd),
+        let media_type = match form {
+            CompressForm::Uncompressed => media_type::OCI_LAYER,
+            CompressForm::Gzip | CompressForm::Estargz => media_type::OCI_LAYER_GZIP,
+            CompressForm::Zstd | CompressForm::ZstdChunked => media_type::OCI_LAYER_ZSTD,
         };
-        Self { media_type, compression, level: level.filter(|_| form != CompressForm::Uncompressed) }
+        Self { media_type, form, level: level.filter(|_| form != CompressForm::Uncompressed) }
     }
 
     /// Under what a layer in this form is remembered.
     pub(crate) fn remembered(&self) -> String {
-        match self.level {
-            Some(level) => format!("{}; level={level}", self.media_type),
-            None => self.media_type.to_owned(),
-        }
+        let form = match self.form {
+            CompressForm::Estargz => "; form=estargz",
+            CompressForm::ZstdChunked => "; form=chunked",
+            CompressForm::Uncompressed | CompressForm::Gzip | CompressForm::Zstd => "",
+        };
+        let level = self.level.map(|level| format!("; level={level}")).unwrap_or_default();
+        format!("{}{form}{level}", self.media_type)
     }
 
-    /// What is remembered of a layer in this form.
-    pub(crate) fn known(&self, variants: &[Variant]) -> Option<Descriptor> {
-        let name = self.remembered();
-        let known = variants.iter().find(|variant| variant.media_type == name)?;
-        Some(Descriptor::new(self.media_type, known.blob, known.size))
+    /// Whether layers in this form can be told from others of their media type: those that are there already are made
+    /// anew, as a table of contents is what they lack.
+    fn is_chunked(&self) -> bool {
+        matches!(self.form, CompressForm::Estargz | CompressForm::ZstdChunked)
     }
 }
 
@@ -73,14 +74,16 @@ pub(crate) fn choose(
     let Some(form) = compress.form.or(usual) else { return Choice::Keep };
     let wanted = Wanted::of(form, compress.level);
     if compress.force {
-        let same = oci_layer(own) == wanted.media_type && wanted.level.is_none();
+        let same = oci_layer(own) == wanted.media_type && wanted.level.is_none() && !wanted.is_chunked();
         return if same { Choice::Keep } else { Choice::As(wanted) };
     }
     if !plain || form == CompressForm::Uncompressed {
         return Choice::Keep;
     }
     if pulled {
-        let compressed = variants.iter().filter(|variant| !is_plain(&variant.media_type));
+        // One with a table of contents was made here: the registry's own are plain.
+        let own = |variant: &&Variant| !is_plain(&variant.media_type) && !variant.media_type.contains('\n');
+        let compressed = variants.iter().filter(own);
         let its_own = compressed.min_by_key(|variant| variant.media_type != wanted.media_type);
         return match its_own {
             Some(variant) => {
@@ -119,9 +122,38 @@ pub(crate) fn oci_layer(media_type: &str) -> &str {
     }
 }
 
+/// Lets all media types of a manifest be of the family that `wanted` is of. Docker's has no zstd: an image with some is
+/// OCI's, as with BuildKit.
+pub(crate) fn settle_types(manifest: &mut Manifest, wanted: &str) {
+    let is_zstd = |layer: &Descriptor| oci_layer(&layer.media_type) == media_type::OCI_LAYER_ZSTD;
+    let docker = wanted == media_type::DOCKER_MANIFEST
+        && manifest.annotations.is_empty()
+        && !manifest.layers.iter().any(is_zstd);
+    let own = if docker { media_type::DOCKER_MANIFEST } else { media_type::OCI_MANIFEST };
+    manifest.media_type = Some(own.to_owned());
+    if media_type::is_config(&manifest.config.media_type) {
+        let own = if docker { media_type::DOCKER_CONFIG } else { media_type::OCI_CONFIG };
+        own.clone_into(&mut manifest.config.media_type);
+    }
+    for layer in &mut manifest.layers {
+        let own = if docker { docker_layer(&layer.media_type) } else { oci_layer(&layer.media_type) }.to_owned();
+        layer.media_type = own;
+    }
+}
+
+/// The other way round.
+fn docker_layer(media_type: &str) -> &str {
+    match media_type {
+        media_type::OCI_LAYER => media_type::DOCKER_LAYER,
+        media_type::OCI_LAYER_GZIP => media_type::DOCKER_LAYER_GZIP,
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::encode::among;
     use oci::Digest;
     use oci::media_type::{DOCKER_LAYER, DOCKER_LAYER_GZIP, OCI_LAYER, OCI_LAYER_GZIP, OCI_LAYER_ZSTD};
 
@@ -162,8 +194,15 @@ mod tests {
         let variant =
             |wanted: &Wanted| Variant { media_type: wanted.remembered(), blob: Digest::sha256(b"x"), size: 1 };
         let usual = Wanted::of(CompressForm::Gzip, None);
-        assert!(usual.known(&[variant(&best)]).is_none() && best.known(&[variant(&usual)]).is_none());
-        assert_eq!(best.known(&[variant(&best)]).unwrap().media_type, OCI_LAYER_GZIP);
+        assert!(among(&[variant(&best)], &usual).is_none() && among(&[variant(&usual)], &best).is_none());
+        assert_eq!(among(&[variant(&best)], &best).unwrap().descriptor.media_type, OCI_LAYER_GZIP);
         assert_eq!(Wanted::of(CompressForm::Uncompressed, Some(3)).remembered(), OCI_LAYER);
+        let chunked = Wanted::of(CompressForm::ZstdChunked, None);
+        assert!(among(&[variant(&Wanted::of(CompressForm::Zstd, None))], &chunked).is_none());
+        let facts = Variant {
+            media_type: format!("{}\n{{\"annotations\":{{\"a\":\"b\"}}}}", chunked.remembered()),
+            ..variant(&usual)
+        };
+        assert_eq!(among(&[facts], &chunked).unwrap().descriptor.annotations["a"], "b");
     }
 }

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use oci::{Descriptor, DiffId, Digest, ImageConfig, Manifest, media_type};
-use store::{Blobs, Store, Variant};
+use store::{Blobs, Store};
 
 use super::ExportError;
+use super::encode::{self, Formed};
 use super::form::{self, Choice, Wanted};
 use super::plain::{self, Found, Plain};
 use crate::Compress;
@@ -87,6 +88,17 @@ impl Layer {
         Ok(store.layout().blob(&digest))
     }
 
+    /// The layer in a form that is this file.
+    fn formed(self, formed: Formed, path: PathBuf) -> Self {
+        let diff_id = formed.stream.unwrap_or(self.diff_id);
+        Self { descriptor: formed.descriptor, diff_id, form: Form::File(path) }
+    }
+
+    /// Its DiffId in the form that goes out.
+    pub(crate) fn diff_id(&self) -> DiffId {
+        self.diff_id
+    }
+
     /// The layer in another compression.
     fn compressed(self, store: &Store, compress: &Compress) -> Result<Self, ExportError> {
         let variants = store.index().variants(&self.diff_id)?;
@@ -95,13 +107,13 @@ impl Layer {
             Choice::Known(_) => return Ok(self),
             Choice::As(wanted) => wanted,
         };
-        if let Some(known) = wanted.known(&variants) {
-            if store.blobs().size(&known.digest)? == Some(known.size) {
-                let path = store.layout().blob(&known.digest);
-                return Ok(Self { descriptor: known, form: Form::File(path), ..self });
+        if let Some(known) = encode::known(store, &self.diff_id, &wanted)? {
+            let (digest, size) = (known.descriptor.digest, known.descriptor.size);
+            if store.blobs().size(&digest)? == Some(size) {
+                return Ok(self.formed(known, store.layout().blob(&digest)));
             }
-            if let Some(path) = plain::verified(store, &known.digest, known.size)? {
-                return Ok(Self { descriptor: known, form: Form::File(path), ..self });
+            if let Some(path) = plain::verified(store, &digest, size)? {
+                return Ok(self.formed(known, path));
             }
         }
         let plain = match &self.form {
@@ -109,19 +121,16 @@ impl Layer {
             Form::File(path) if form::is_plain(&self.descriptor.media_type) => Plain::Blob(path.clone()),
             Form::File(path) => Plain::Packed(path.clone()),
         };
-        let descriptor = make(store, &self.diff_id, &plain, &wanted)?;
-        let path = store.layout().compressed_blob(&descriptor.digest);
-        Ok(Self { descriptor, form: Form::File(path), ..self })
+        let formed = make(store, &self.diff_id, &plain, &wanted)?;
+        let path = store.layout().compressed_blob(&formed.descriptor.digest);
+        Ok(self.formed(formed, path))
     }
 }
 
 /// Makes a form of a layer and keeps it.
-fn make(store: &Store, diff_id: &DiffId, plain: &Plain, wanted: &Wanted) -> Result<Descriptor, ExportError> {
-    let encoder = wanted.compression.encoder(store.compressed_writer()?, wanted.level)?;
-    let encoder = plain.write_to(store, diff_id, encoder)?;
-    let (blob, size) = encoder.finish().map_err(|source| ExportError::Compress { source })?.commit()?;
-    store.index().put_variant(diff_id, &Variant { media_type: wanted.remembered(), blob, size })?;
-    Ok(Descriptor::new(wanted.media_type, blob, size))
+fn make(store: &Store, diff_id: &DiffId, plain: &Plain, wanted: &Wanted) -> Result<Formed, ExportError> {
+    let (writer, contents) = encode::encode(store, diff_id, plain, wanted, store.compressed_writer()?)?;
+    encode::remember(store, diff_id, wanted, contents, writer.commit()?)
 }
 
 /// What the store calls the compressed file of a layer.
@@ -136,7 +145,7 @@ fn packed(store: &Store, diff_id: &DiffId, path: &std::path::Path) -> Result<Opt
     }
     let variant = store.index().variants(diff_id)?.into_iter().find(|variant| named(&variant.blob));
     Ok(variant.map(|variant| {
-        let media_type = variant.media_type.split(';').next().unwrap_or_default();
+        let media_type = variant.media_type.split([';', '\n']).next().unwrap_or_default();
         Descriptor::new(media_type, variant.blob, variant.size)
     }))
 }

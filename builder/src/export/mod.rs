@@ -1,6 +1,7 @@
 //! Where a result goes.
 
 pub(crate) mod bundle;
+pub(crate) mod encode;
 pub(crate) mod form;
 pub(crate) mod image;
 pub(crate) mod images;

@@ -24,7 +24,7 @@ pub(super) fn forget(
     let index = store.index();
     let forms = |id: &LayerId| -> Result<Vec<Digest>, GcError> {
         let Some((_, Some(diff_id))) = marks.layers.get(id) else { return Ok(Vec::new()) };
-        let variants = index.variants(&DiffId::new(*diff_id)).map_err(store::Error::from)?;
+        let variants = index.forms(&DiffId::new(*diff_id)).map_err(store::Error::from)?;
         Ok(variants.into_iter().map(|variant| variant.blob).collect())
     };
     let mut kept: HashSet<Digest> = HashSet::new();

@@ -187,7 +187,7 @@ fn blobs(
     for (row, diff_id) in needed.iter().filter_map(|id| marks.layers.get(id)) {
         wanted.extend(row.blob.as_ref().map(|blob| blob.digest));
         if let Some(diff_id) = diff_id.filter(|_| !options.all) {
-            let variants = store.index().variants(&oci::DiffId::new(diff_id)).map_err(store::Error::from)?;
+            let variants = store.index().forms(&oci::DiffId::new(diff_id)).map_err(store::Error::from)?;
             wanted.extend(variants.into_iter().map(|variant| variant.blob));
         }
     }

@@ -22,6 +22,7 @@ fn layers_go_out_as_asked() {
         ("gzip9", Some(CompressForm::Gzip), Some(9), OCI_LAYER_GZIP),
         ("zstd", Some(CompressForm::Zstd), None, OCI_LAYER_ZSTD),
         ("zstd12", Some(CompressForm::Zstd), Some(12), OCI_LAYER_ZSTD),
+        ("chunked", Some(CompressForm::ZstdChunked), None, OCI_LAYER_ZSTD),
     ] {
         let name = registry.name(&format!("app:{tag}"));
         rig.push_with(&image, &name, &options(form, level, false)).unwrap();
@@ -67,7 +68,13 @@ fn skopeo_reads_them() {
     let (rig, registry) = (Rig::new(), Running::start());
     let image = rig.image(&[&text(2 << 20), b"small"]);
     for (tag, form) in
-        [("gzip", CompressForm::Gzip), ("zstd", CompressForm::Zstd), ("plain", CompressForm::Uncompressed)]
+        [
+            ("gzip", CompressForm::Gzip),
+            ("zstd", CompressForm::Zstd),
+            ("plain", CompressForm::Uncompressed),
+            ("estargz", CompressForm::Estargz),
+            ("chunked", CompressForm::ZstdChunked),
+        ]
     {
         let name = registry.name(&format!("app:{tag}"));
         rig.push_with(&image, &name, &options(Some(form), None, false)).unwrap();
@@ -79,4 +86,32 @@ fn skopeo_reads_them() {
             .unwrap();
         assert!(copied.status.success(), "{tag}: {}", String::from_utf8_lossy(&copied.stderr));
     }
+}
+
+/// A table of contents is announced by annotations; eStargz's is part of the tar, so that the image has another config.
+#[test]
+fn tables_of_contents_are_announced() {
+    let (rig, registry) = (Rig::new(), Running::start());
+    let image = rig.image(&[&text(2 << 20), b"small"]);
+    let config = rig.config(&image);
+    for (tag, form, annotation) in [
+        ("chunked", CompressForm::ZstdChunked, "io.github.containers.zstd-chunked.manifest-checksum"),
+        ("estargz", CompressForm::Estargz, "containerd.io/snapshot/stargz/toc.digest"),
+    ] {
+        let name = registry.name(&format!("app:{tag}"));
+        let first = rig.push_with(&image, &name, &options(Some(form), None, false)).unwrap();
+        let (found, _) = manifest(&name);
+        assert!(found.layers.iter().all(|layer| layer.annotations.contains_key(annotation)), "{tag}");
+        let pushed = super::rig::blob(&name, &found.config.digest);
+        let pushed = oci::Raw::<oci::ImageConfig>::parse(pushed).unwrap().into_value();
+        assert_eq!(pushed == config, form == CompressForm::ZstdChunked, "{tag}");
+        let again = rig.push_with(&image, &name, &options(Some(form), None, false)).unwrap();
+        assert_eq!((again.moved, again.descriptor.digest), (0, first.descriptor.digest), "{tag}");
+        // What another store unpacks of it has the DiffIds that its config lists.
+        assert_whole(&name, &pushed);
+    }
+    // The forms are none of the layer's own: they give its tar to nobody.
+    let name = registry.name("app:plain");
+    rig.push_with(&image, &name, &options(Some(CompressForm::Uncompressed), None, false)).unwrap();
+    assert_whole(&name, &config);
 }

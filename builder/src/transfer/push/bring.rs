@@ -11,6 +11,7 @@ use super::document::places;
 use super::made::{Made, Reading};
 use super::plan::Part;
 use super::{PushError, Pusher};
+use crate::export::encode::Formed;
 use crate::export::form::Wanted;
 use crate::export::plain::{Found, Plain};
 use crate::transfer::{Event, Step};
@@ -35,11 +36,11 @@ impl Pusher<'_> {
         part: &Part,
         number: u32,
         from: &[remote::Repository],
-    ) -> Result<Descriptor, PushError> {
+    ) -> Result<Formed, PushError> {
         let mut gone = None;
-        if let Some(known) = &part.known {
-            match self.bring_known(known, number, from).await {
-                Ok(()) => return Ok(known.clone()),
+        if let Some(known) = part.formed() {
+            match self.bring_known(&known.descriptor, number, from).await {
+                Ok(()) => return Ok(known),
                 Err(PushError::Remote(error @ remote::Error::Source { .. })) => gone = Some(error),
                 Err(error) => return Err(error),
             }
@@ -55,9 +56,11 @@ impl Pusher<'_> {
             Found::Nowhere => return Err(PushError::Gone { what: "layer", digest: part.name(), source: gone }),
         };
         let made = self.make(&diff_id, plain, wanted, number).await?;
-        if let Some(known) = part.known.as_ref().filter(|known| known.digest != made.digest) {
-            let message =
-                format!("layer {} is nowhere any more; it was made again, and is {} now", known.digest, made.digest);
+        if let Some(known) = part.known.as_ref().filter(|known| known.digest != made.descriptor.digest) {
+            let message = format!(
+                "layer {} is nowhere any more; it was made again, and is {} now",
+                known.digest, made.descriptor.digest
+            );
             (self.sink)(Event::Note { message });
         }
         Ok(made)
@@ -106,7 +109,7 @@ impl Pusher<'_> {
     }
 
     /// Makes a form of a layer while it is sent. One is made at a time, on all cores.
-    async fn make(&self, diff_id: &DiffId, plain: Plain, wanted: Wanted, number: u32) -> Result<Descriptor, PushError> {
+    async fn make(&self, diff_id: &DiffId, plain: Plain, wanted: Wanted, number: u32) -> Result<Formed, PushError> {
         match self.make_once(diff_id, &plain, wanted, number).await {
             // The disk, or something on the way, changed a bit: once more from the beginning.
             Err(PushError::Remote(error)) if error.is_digest_refused() => {
@@ -122,7 +125,7 @@ impl Pusher<'_> {
         plain: &Plain,
         wanted: Wanted,
         number: u32,
-    ) -> Result<Descriptor, PushError> {
+    ) -> Result<Formed, PushError> {
         let permit = self.encoder.clone().acquire_owned().await.map_err(|_| PushError::Panicked)?;
         let made = Made::new();
         let job = {
@@ -144,12 +147,12 @@ impl Pusher<'_> {
         };
         let (sent, job) = tokio::join!(send, job);
         match (sent, job?) {
-            (Ok(sent), Ok(_)) => Ok(Descriptor::new(wanted.media_type, sent.digest, sent.size)),
+            (Ok(_), Ok(formed)) => Ok(formed),
             // A source that failed says so only by way of the wire.
             (Ok(_) | Err(remote::Error::Source { .. }), Err(error)) => Err(error.into()),
             (Err(error), made) => {
-                if let (true, Ok((digest, _))) = (error.is_digest_refused(), made) {
-                    self.store.remove_compressed(&digest)?;
+                if let (true, Ok(made)) = (error.is_digest_refused(), made) {
+                    self.store.remove_compressed(&made.descriptor.digest)?;
                 }
                 Err(error.into())
             }

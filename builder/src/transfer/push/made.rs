@@ -12,10 +12,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use oci::{DiffId, Digest};
 use remote::{Pieces, Source, SourceError};
-use store::{CompressedWriter, Store, Variant};
+use store::{CompressedWriter, Store};
 use tokio::sync::Notify;
 
 use crate::export::ExportError;
+use crate::export::encode::{self, Formed};
 use crate::export::form::Wanted;
 use crate::export::plain::Plain;
 
@@ -35,7 +36,7 @@ struct State {
     /// By which what is written can be read; there from the first byte on.
     file: Option<Arc<File>>,
     written: u64,
-    end: Option<Result<(Digest, u64), String>>,
+    end: Option<Result<Formed, String>>,
 }
 
 impl Made {
@@ -59,10 +60,10 @@ impl Made {
         diff_id: &DiffId,
         plain: &Plain,
         wanted: &Wanted,
-    ) -> Result<(Digest, u64), ExportError> {
+    ) -> Result<Formed, ExportError> {
         let ending = Ending(self);
         let made = self.fill(store, diff_id, plain, wanted);
-        let end = made.as_ref().map(|made| *made).map_err(ToString::to_string);
+        let end = made.as_ref().map(Clone::clone).map_err(ToString::to_string);
         ending.0.change(|state| state.end = Some(end));
         made
     }
@@ -73,17 +74,13 @@ impl Made {
         diff_id: &DiffId,
         plain: &Plain,
         wanted: &Wanted,
-    ) -> Result<(Digest, u64), ExportError> {
+    ) -> Result<Formed, ExportError> {
         let writer = store.compressed_writer()?;
         let file = Arc::new(writer.reader()?);
         self.change(|state| state.file = Some(file));
         let sink = Tee { writer, made: Arc::clone(self) };
-        let encoder = wanted.compression.encoder(sink, wanted.level)?;
-        let encoder = plain.write_to(store, diff_id, encoder)?;
-        let sink = encoder.finish().map_err(|source| ExportError::Compress { source })?;
-        let (blob, size) = sink.writer.commit()?;
-        store.index().put_variant(diff_id, &Variant { media_type: wanted.remembered(), blob, size })?;
-        Ok((blob, size))
+        let (sink, contents) = encode::encode(store, diff_id, plain, wanted, sink)?;
+        encode::remember(store, diff_id, wanted, contents, sink.writer.commit()?)
     }
 
     /// Nobody wants it any more: its maker stops at the next write.
@@ -134,7 +131,9 @@ pub(super) struct Reading(pub(super) Arc<Made>);
 
 impl Source for Reading {
     fn known(&self) -> Option<(Digest, u64)> {
-        self.0.state().end.as_ref()?.as_ref().ok().copied()
+        let state = self.0.state();
+        let made = state.end.as_ref()?.as_ref().ok()?;
+        Some((made.descriptor.digest, made.descriptor.size))
     }
 
     fn open(&self, offset: u64) -> BoxFuture<'_, Result<Pieces, SourceError>> {

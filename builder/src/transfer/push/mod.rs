@@ -15,14 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use oci::{Descriptor, Digest, Index, Manifest, Platform, Reference, Tag};
+use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Raw, Reference, Tag};
 use remote::{Accept, Client, Repository};
 use runtime::ladder::Probe;
-use store::{Lease, Origin, Store};
+use store::{Blobs as _, Lease, Origin, Store};
 use tokio::sync::Semaphore;
 
 use crate::Compress;
 use crate::build::{millis_now, unix_now};
+use crate::export::encode::Formed;
 use crate::transfer::{Direction, Event, Item, ItemKind, Sink, Step};
 use document::{Content, Document};
 use plan::Part;
@@ -193,7 +194,11 @@ impl Pusher<'_> {
             let ready = match &document.content {
                 Content::Image(manifest) => {
                     let layers = self.image(&document, manifest).await?;
-                    plan::with_layers(&document, &layers)?
+                    let changed = plan::with_layers(self.store, &document, &layers)?;
+                    if let Some(config) = &changed.config {
+                        self.config(config, &manifest.config.media_type).await?;
+                    }
+                    changed.document
                 }
                 Content::Index(index) => {
                     let children = self.children(&document, index, depth).await?;
@@ -210,8 +215,9 @@ impl Pusher<'_> {
         match &document.content {
             Content::Image(manifest) => {
                 let parts = plan::layers(self.store, document, manifest, &self.options.compress)?;
-                let known: Option<Vec<Descriptor>> = parts.into_iter().map(|part| part.known).collect();
-                known.map(|layers| plan::with_layers(document, &layers)).transpose()
+                let known: Option<Vec<Formed>> = parts.iter().map(Part::formed).collect();
+                let changed = known.map(|layers| plan::with_layers(self.store, document, &layers)).transpose()?;
+                Ok(changed.map(|changed| changed.document))
             }
             Content::Index(index) if depth <= MAX_NESTING => {
                 let mut children = Vec::new();
@@ -250,17 +256,21 @@ impl Pusher<'_> {
     }
 
     /// Brings the blobs of an image; gives its layers as they are in the repository.
-    async fn image(&self, document: &Document, manifest: &Manifest) -> Result<Vec<Descriptor>, PushError> {
+    async fn image(&self, document: &Document, manifest: &Manifest) -> Result<Vec<Formed>, PushError> {
         let layers = plan::layers(self.store, document, manifest, &self.options.compress)?;
         for part in &layers {
             if bring::is_unreadable(self.store, part, self.trees)? {
                 return Err(PushError::NeedsSandbox);
             }
         }
-        let config = Part { own: manifest.config.clone(), known: Some(manifest.config.clone()), recipe: None };
+        let config = Part::as_it_is(&manifest.config);
         let mut wanted: BTreeMap<Digest, (ItemKind, &Part)> = BTreeMap::new();
-        wanted.insert(config.name(), (ItemKind::Config, &config));
-        let mut order = vec![config.name()];
+        let mut order = Vec::new();
+        // One that is going to be another waits until it is known.
+        if !layers.iter().any(Part::changes_config) {
+            wanted.insert(config.name(), (ItemKind::Config, &config));
+            order.push(config.name());
+        }
         for part in layers.iter().filter(|part| !part.is_elsewhere()) {
             if wanted.insert(part.name(), (ItemKind::Layer, part)).is_none() {
                 order.push(part.name());
@@ -273,16 +283,26 @@ impl Pusher<'_> {
             })
             .collect();
         let first = self.announce(&items);
-        let mut work: Vec<BoxFuture<'_, Result<(Digest, Descriptor), PushError>>> = Vec::new();
+        let mut work: Vec<BoxFuture<'_, Result<(Digest, Formed), PushError>>> = Vec::new();
         for (name, number) in order.iter().copied().zip(first..) {
             if let Some((_, part)) = wanted.get(&name).copied() {
                 work.push(Box::pin(async move { Ok((name, self.bring(part, number, &document.from).await?)) }));
             }
         }
         let parallel = self.options.parallel.max(1);
-        let made: BTreeMap<Digest, Descriptor> =
+        let made: BTreeMap<Digest, Formed> =
             futures_util::stream::iter(work).buffer_unordered(parallel).try_collect().await?;
-        Ok(layers.iter().map(|part| made.get(&part.name()).unwrap_or(&part.own).clone()).collect())
+        let own = |part: &Part| Formed::from(part.own.clone());
+        Ok(layers.iter().map(|part| made.get(&part.name()).cloned().unwrap_or_else(|| own(part))).collect())
+    }
+
+    /// Brings a configuration that was made for the forms that layers have.
+    async fn config(&self, config: &Raw<ImageConfig>, media_type: &str) -> Result<(), PushError> {
+        self.hold(&config.digest())?;
+        self.store.blobs().put_bytes(config.bytes())?;
+        let part = Part::as_it_is(&Descriptor::new(media_type, config.digest(), config.size()));
+        let number = self.announce(&[(ItemKind::Config, config.digest(), Some(config.size()))]);
+        self.bring(&part, number, &[]).await.map(drop)
     }
 
     /// Brings what an index lists, one after the other; gives the entries as they are in the repository.

@@ -6,6 +6,7 @@ use store::{Blobs, Store};
 
 use super::PushError;
 use super::document::{Content, Document, MAX_DOCUMENT};
+use crate::export::encode::{self, Formed};
 use crate::export::form::{self, Choice, Wanted};
 use crate::export::images;
 use crate::export::layers::tar_size;
@@ -18,13 +19,25 @@ pub(super) struct Part {
     pub(super) own: Descriptor,
     /// What it becomes, where that is known before it is made.
     pub(super) known: Option<Descriptor>,
+    /// The DiffId of what is known, where it is not the layer's own.
+    pub(super) stream: Option<DiffId>,
     /// How it is made, where it must be and can be.
     pub(super) recipe: Option<(DiffId, Wanted)>,
 }
 
 impl Part {
-    fn as_it_is(own: &Descriptor) -> Self {
-        Self { own: own.clone(), known: Some(own.clone()), recipe: None }
+    pub(super) fn as_it_is(own: &Descriptor) -> Self {
+        Self { own: own.clone(), known: Some(own.clone()), stream: None, recipe: None }
+    }
+
+    /// What it becomes, if that is known.
+    pub(super) fn formed(&self) -> Option<Formed> {
+        Some(Formed { descriptor: self.known.clone()?, stream: self.stream })
+    }
+
+    /// Whether it becomes a layer of another DiffId, so that the image gets another configuration.
+    pub(super) fn changes_config(&self) -> bool {
+        self.stream.is_some() || self.recipe.is_some_and(|(_, wanted)| wanted.form == CompressForm::Estargz)
     }
 
     /// What tells it from the others of a push.
@@ -76,12 +89,17 @@ fn layer(store: &Store, own: &Descriptor, diff_id: DiffId, compress: &Compress) 
         |descriptor: &Descriptor| form::form_of(&descriptor.media_type).map(|form| (diff_id, Wanted::of(form, None)));
     Ok(match form::choose(&own.media_type, pulled, &variants, compress, Some(CompressForm::Gzip)) {
         Choice::Keep => Part { recipe: recipe(own), ..Part::as_it_is(own) },
-        Choice::Known(known) => Part { own: own.clone(), recipe: recipe(&known), known: Some(*known) },
+        Choice::Known(known) => Part { own: own.clone(), recipe: recipe(&known), known: Some(*known), stream: None },
         Choice::As(wanted) => {
             let plain = wanted.media_type == media_type::OCI_LAYER;
             let tar = |size| Descriptor::new(wanted.media_type, *diff_id.digest(), size);
-            let known = if plain { tar_size(store, &diff_id)?.map(tar) } else { wanted.known(&variants) };
-            Part { own: own.clone(), known, recipe: Some((diff_id, wanted)) }
+            let known = match plain {
+                true => tar_size(store, &diff_id)?.map(|size| Formed::from(tar(size))),
+                false => encode::known(store, &diff_id, &wanted)?,
+            };
+            let stream = known.as_ref().and_then(|known| known.stream);
+            let known = known.map(|known| known.descriptor);
+            Part { own: own.clone(), known, stream, recipe: Some((diff_id, wanted)) }
         }
     })
 }
@@ -106,29 +124,53 @@ fn is_elsewhere(store: &Store, diff_id: &DiffId) -> Result<bool, PushError> {
     Ok(known)
 }
 
+/// A manifest as it goes out.
+pub(super) struct Changed {
+    /// It.
+    pub(super) document: Document,
+    /// Its configuration, where that is another one now.
+    pub(super) config: Option<Raw<ImageConfig>>,
+}
+
 /// The manifest with these layers: its exact bytes, where they are its own.
-pub(super) fn with_layers(document: &Document, layers: &[Descriptor]) -> Result<Document, PushError> {
-    let Content::Image(manifest) = &document.content else { return Ok(document.clone()) };
-    if manifest.layers.iter().map(|own| own.digest).eq(layers.iter().map(|layer| layer.digest)) {
-        return Ok(document.clone());
+pub(super) fn with_layers(store: &Store, document: &Document, layers: &[Formed]) -> Result<Changed, PushError> {
+    let unchanged = || Changed { document: document.clone(), config: None };
+    let Content::Image(manifest) = &document.content else { return Ok(unchanged()) };
+    if manifest.layers.iter().map(|own| own.digest).eq(layers.iter().map(|layer| layer.descriptor.digest)) {
+        return Ok(unchanged());
     }
-    let config = match manifest.config.media_type.as_str() {
-        media_type::DOCKER_CONFIG => {
-            Descriptor::new(media_type::OCI_CONFIG, manifest.config.digest, manifest.config.size)
-        }
-        _ => manifest.config.clone(),
-    };
+    let config = with_streams(store, manifest, layers)?;
     let kept = manifest.layers.iter().zip(layers).map(|(own, layer)| {
-        let kept = if own.digest == layer.digest { own } else { layer };
+        let kept = if own.digest == layer.descriptor.digest { own } else { &layer.descriptor };
         Descriptor { media_type: form::oci_layer(&kept.media_type).to_owned(), ..kept.clone() }
     });
-    let changed = Manifest {
+    let own = match &config {
+        Some(config) => Descriptor::new(&manifest.config.media_type, config.digest(), config.size()),
+        None => manifest.config.clone(),
+    };
+    let mut changed = Manifest {
         artifact_type: manifest.artifact_type.clone(),
         subject: manifest.subject.clone(),
         annotations: manifest.annotations.clone(),
-        ..Manifest::new(config, kept.collect())
+        ..Manifest::new(own, kept.collect())
     };
-    encoded(document, Raw::encode(changed))
+    form::settle_types(&mut changed, &document.media_type);
+    Ok(Changed { document: encoded(document, Raw::encode(changed))?, config })
+}
+
+/// The configuration with the DiffIds that layers have in their forms, if any is another.
+fn with_streams(store: &Store, manifest: &Manifest, layers: &[Formed]) -> Result<Option<Raw<ImageConfig>>, PushError> {
+    if layers.iter().all(|layer| layer.stream.is_none()) {
+        return Ok(None);
+    }
+    let digest = manifest.config.digest;
+    let failed = |source| PushError::Document { digest, source };
+    let bytes = store.blobs().read_bytes(&digest, MAX_DOCUMENT)?;
+    let mut config = Raw::<ImageConfig>::parse(bytes).map_err(failed)?.into_value();
+    for (diff_id, layer) in config.rootfs.diff_ids.iter_mut().zip(layers) {
+        *diff_id = layer.stream.unwrap_or(*diff_id);
+    }
+    Raw::encode(config).map(Some).map_err(failed)
 }
 
 /// The index with these entries: its exact bytes, where they are its own.

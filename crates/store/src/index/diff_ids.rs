@@ -111,11 +111,43 @@ impl Index {
         })
     }
 
+    /// Remembers a form of the layer with this DiffId whose own stream has another one: the same files, and more bytes. It is
+    /// none of [`Index::variants`].
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_other_stream(&self, diff_id: &DiffId, variant: &Variant) -> Result<()> {
+        let media_type = format!("{OTHER_STREAM}{}", variant.media_type);
+        self.put_variant(diff_id, &Variant { media_type, ..variant.clone() })
+    }
+
+    /// The forms of the layer with this DiffId whose streams have others.
+    ///
+    /// # Errors
+    /// When the database fails or is damaged.
+    pub fn other_streams(&self, diff_id: &DiffId) -> Result<Vec<Variant>> {
+        let own = |variant: Variant| {
+            let media_type = variant.media_type.strip_prefix(OTHER_STREAM)?.to_owned();
+            Some(Variant { media_type, ..variant })
+        };
+        Ok(self.forms(diff_id)?.into_iter().filter_map(own).collect())
+    }
+
     /// The compressed forms of the layer with this DiffId, by media type.
     ///
     /// # Errors
     /// When the database fails or is damaged.
     pub fn variants(&self, diff_id: &DiffId) -> Result<Vec<Variant>> {
+        let mut all = self.forms(diff_id)?;
+        all.retain(|variant| !variant.media_type.starts_with(OTHER_STREAM));
+        Ok(all)
+    }
+
+    /// All forms of the layer with this DiffId: what a collector keeps for it.
+    ///
+    /// # Errors
+    /// When the database fails or is damaged.
+    pub fn forms(&self, diff_id: &DiffId) -> Result<Vec<Variant>> {
         let sql = "SELECT media_type, blob, size FROM variants WHERE diff_id = ?1 ORDER BY media_type";
         let rows = self.rows("list compressed forms", sql, [diff_id.to_string()], |row| {
             Ok((row.get(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
@@ -139,6 +171,9 @@ impl Index {
         })
     }
 }
+
+/// Before the media type of a form whose stream has a DiffId of its own.
+const OTHER_STREAM: &str = "other stream: ";
 
 pub(super) fn put_diff_id(
     tx: &rusqlite::Transaction<'_>,
