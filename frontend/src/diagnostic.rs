@@ -37,12 +37,32 @@ pub struct Diagnostic {
     pub span: Option<Span>,
     /// What to do about it.
     pub help: Option<String>,
+    /// Changes of the text that mend it and nothing else: safe ones alone.
+    pub edits: Vec<Edit>,
+}
+
+/// A change of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// What it takes the place of.
+    pub span: Span,
+    /// What must stand there.
+    pub was: String,
+    /// What is to stand there.
+    pub text: String,
 }
 
 impl Diagnostic {
     /// An error.
     pub fn error(rule: &'static str, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { severity: Severity::Error, rule, message: message.into(), span: None, help: None }
+        Diagnostic {
+            severity: Severity::Error,
+            rule,
+            message: message.into(),
+            span: None,
+            help: None,
+            edits: Vec::new(),
+        }
     }
 
     /// A warning.
@@ -61,6 +81,14 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Diagnostic {
         self.help = Some(help.into());
+        self
+    }
+
+    /// Says how to mend it safely: `was` becomes `text`. Where `was` does not stand (a line goes on in the middle of it), nothing
+    /// will be changed.
+    #[must_use]
+    pub fn fix(mut self, span: Span, was: &str, text: impl Into<String>) -> Diagnostic {
+        self.edits.push(Edit { span, was: was.to_owned(), text: text.into() });
         self
     }
 

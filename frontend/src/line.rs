@@ -87,7 +87,7 @@ impl<'a> Lines<'a> {
     }
 
     fn continue_into(&mut self, logical: &mut Logical, findings: &mut Findings) {
-        let mut blank = None;
+        let mut blank = Vec::new();
         let mut more = true;
         while more {
             let Some((span, line)) = self.next_bare() else { break };
@@ -96,7 +96,7 @@ impl<'a> Lines<'a> {
                 continue;
             }
             if trimmed.is_empty() {
-                blank.get_or_insert(span);
+                blank.push(span);
                 continue;
             }
             let body;
@@ -106,12 +106,11 @@ impl<'a> Lines<'a> {
             logical.span.end = span.start + line.len() as u32;
         }
         logical.lines.1 = self.line_number();
-        if let Some(blank) = blank {
-            findings.push(
-                Diagnostic::warning("NoEmptyContinuation", "empty continuation line")
-                    .at(blank)
-                    .help("drop the blank line, or begin it with `#`"),
-            );
+        if let Some(first) = blank.first() {
+            let warning = Diagnostic::warning("NoEmptyContinuation", "empty continuation line").at(*first);
+            let warning = warning.help("drop the blank line, or begin it with `#`");
+            let drop = |warning: Diagnostic, line: &Span| warning.fix(*line, self.source.slice(*line), "");
+            findings.push(blank.iter().fold(warning, drop));
         }
     }
 

@@ -49,6 +49,10 @@ pub struct Options {
     pub hostname: Option<String>,
     /// `SOURCE_DATE_EPOCH`, in seconds.
     pub source_date_epoch: Option<i64>,
+    /// What the ignore file leaves out of the main context: a COPY of it is worth a warning.
+    pub ignored: graph::pattern::IgnoreRules,
+    /// Every stage is looked at, and of the images that are provided nothing is known.
+    pub lint: bool,
 }
 
 impl Default for Options {
@@ -67,6 +71,8 @@ impl Default for Options {
             network: graph::Network::Default,
             hostname: None,
             source_date_epoch: None,
+            ignored: graph::pattern::IgnoreRules::none(),
+            lint: false,
         }
     }
 }
@@ -454,7 +460,10 @@ impl Plan {
     fn finish(mut self, mut making: Making) -> Result<Lowered, Vec<Diagnostic>> {
         let state = making.finished[self.target].take();
         let findings = lint::Settings::read(&self.dockerfile.directives).apply(making.findings.finish());
-        let (Some(state), false) = (state, findings.iter().any(Diagnostic::is_error)) else { return Err(findings) };
+        let (Some(state), false) = (state, findings.iter().any(Diagnostic::is_error)) else {
+            let earlier = std::mem::take(&mut self.warnings);
+            return Err(earlier.into_iter().chain(findings).collect());
+        };
         let mut config = state.config;
         config.config.labels.extend(std::mem::take(&mut self.options.labels));
         let unused_args = args::unused(&self.options, &self.dockerfile, &making.used_args);
@@ -479,6 +488,31 @@ impl Plan {
         }
         self.warnings.extend(list);
         Ok(())
+    }
+
+    /// The tree that is planned.
+    pub(crate) fn dockerfile(&self) -> &Dockerfile {
+        &self.dockerfile
+    }
+
+    /// The number of the stage that is built.
+    pub(crate) fn target(&self) -> usize {
+        self.target
+    }
+
+    /// The numbers of the stages that are needed, in the order of the file.
+    pub(crate) fn reachable(&self) -> Vec<usize> {
+        (0..self.stages.len()).filter(|&number| self.stages[number].reachable).collect()
+    }
+
+    /// Global ARGs and the predefined ones.
+    pub(crate) fn globals(&self) -> &Environment {
+        &self.globals
+    }
+
+    /// The build arguments that were given.
+    pub(crate) fn build_args(&self) -> &BTreeMap<String, String> {
+        &self.options.build_args
     }
 
     /// Triggers that a stage leaves for the stages that start from it.

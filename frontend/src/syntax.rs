@@ -1,7 +1,7 @@
 //! The syntax tree, and the walk over a file that makes it.
 
 use crate::diagnostic::{Diagnostic, Findings};
-use crate::directive::Directives;
+use crate::directive::{Directive, Directives};
 use crate::flag::Flags;
 use crate::heredoc;
 use crate::instruction::from::From;
@@ -74,8 +74,31 @@ impl Parsed {
 
 /// Parses a Dockerfile. Never stops at the first error.
 pub fn parse(source: &SourceText) -> Parsed {
+    parse_how(source, &How::default())
+}
+
+/// Which checks a parse makes.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// Those too that a build leaves out.
+    pub every_check: bool,
+    /// What stands in for the file's own `# check=…`.
+    pub check: Option<String>,
+    /// Warnings stay warnings, whatever `error=` says.
+    pub warnings_only: bool,
+}
+
+/// Parses as [`parse`] does, with a say in the checks.
+pub fn parse_how(source: &SourceText, how: &How) -> Parsed {
     let mut findings = Findings::default();
-    let directives = Directives::read(source, &mut findings);
+    let mut directives = Directives::read(source, &mut findings);
+    if let Some(value) = &how.check {
+        directives.check = Some(Directive { value: value.clone(), span: Span::default() });
+    }
+    if let (true, Some(check)) = (how.warnings_only, &mut directives.check) {
+        let settings = check.value.split(';').filter(|setting| !setting.trim_start().starts_with("error"));
+        check.value = settings.collect::<Vec<_>>().join(";");
+    }
     let mut builder = TreeBuilder { dockerfile: Dockerfile { directives, ..Dockerfile::default() }, lost: false };
     let mut walk = Walk::new(source, builder.dockerfile.directives.escape, &mut findings);
     while let Some(found) = walk.next_statement() {
@@ -88,7 +111,7 @@ pub fn parse(source: &SourceText) -> Parsed {
         }
     }
     let count = walk.count;
-    builder.finish(count, source, &mut findings)
+    builder.finish(count, source, how, &mut findings)
 }
 
 /// Parses an `ONBUILD` trigger, which must be one instruction.
@@ -238,15 +261,16 @@ impl TreeBuilder {
         false
     }
 
-    fn finish(self, count: usize, source: &SourceText, findings: &mut Findings) -> Parsed {
+    fn finish(self, count: usize, source: &SourceText, how: &How, findings: &mut Findings) -> Parsed {
         let dockerfile = self.dockerfile;
         if count == 0 {
             findings.push(Diagnostic::error("EmptyDockerfile", "there are no instructions in the file"));
         } else if dockerfile.stages.is_empty() && findings.errors() == 0 {
             findings.push(Diagnostic::error("NoStage", "there is no FROM, so no stage to build"));
         }
-        lint::tree(&dockerfile, source, findings);
-        let diagnostics = lint::Settings::read(&dockerfile.directives).apply(std::mem::take(findings).finish());
+        let settings = lint::Settings::read(&dockerfile.directives);
+        lint::tree(&dockerfile, source, &settings, how.every_check, findings);
+        let diagnostics = settings.apply(std::mem::take(findings).finish());
         Parsed { dockerfile, diagnostics }
     }
 }

@@ -4,7 +4,6 @@ use super::{Instruction, Request, Spec};
 use crate::diagnostic::Diagnostic;
 use crate::go_text::plain_list;
 use crate::lower::StageBuild;
-use crate::source::Span;
 use crate::word::Word;
 
 pub(super) const SPEC: Spec = Spec { name: "EXPOSE", flags: &[], heredocs: false, trigger: true, parse };
@@ -30,7 +29,7 @@ impl Expose {
             for word in stage.expand_words(port).unwrap_or_default() {
                 match read(&word) {
                     Ok(ports) => {
-                        warn(&word, port.span, stage);
+                        warn(&word, port, stage);
                         shown.extend(ports);
                     }
                     Err(message) => stage.fail(port.span, message),
@@ -78,7 +77,8 @@ fn range(text: &str) -> Option<(u16, u16)> {
     (first <= last).then_some((first, last))
 }
 
-fn warn(text: &str, span: Span, stage: &mut StageBuild<'_>) {
+fn warn(text: &str, port: &Word, stage: &mut StageBuild<'_>) {
+    let span = port.span;
     if text.contains(':') {
         let warning =
             Diagnostic::warning("ExposeInvalidFormat", format!("`{text}`: EXPOSE takes no address and no host port"));
@@ -87,7 +87,13 @@ fn warn(text: &str, span: Span, stage: &mut StageBuild<'_>) {
     if text.split_once('/').is_some_and(|(_, protocol)| protocol.bytes().any(|b| b.is_ascii_uppercase())) {
         let warning =
             Diagnostic::warning("ExposeProtoCasing", format!("`{text}`: protocols are written in lower case"));
-        stage.report(warning.at(span));
+        let fixed =
+            port.text.rsplit_once('/').map(|(ports, protocol)| format!("{ports}/{}", protocol.to_ascii_lowercase()));
+        let warning = warning.at(span);
+        stage.report(match fixed.filter(|_| port.text == text) {
+            Some(fixed) => warning.fix(span, text, fixed),
+            None => warning,
+        });
     }
 }
 

@@ -36,7 +36,9 @@ fn parse(request: &mut Request<'_>) -> Option<Instruction> {
             }
             if lower != name.text {
                 let message = format!("stage name `{}` should be lower case", name.text);
-                request.findings.push(Diagnostic::warning("StageNameCasing", message).at(name.span));
+                request.findings.push(
+                    Diagnostic::warning("StageNameCasing", message).at(name.span).fix(name.span, &name.text, &lower),
+                );
             }
             if matches!(lower.as_str(), "scratch" | "context") {
                 let message = format!("stage name `{lower}` is reserved");

@@ -46,9 +46,23 @@ fn legacy(request: &mut Request<'_>) -> Option<Pair> {
     let warning = Diagnostic::warning("LegacyKeyValueFormat", format!("`{keyword} name value` is the legacy form"))
         .at(request.span())
         .help(format!("write {keyword} {}=…", &text[..end]));
-    request.findings.push(warning);
+    let fixed = modern(value, request.escape).map(|modern| request.word(end..text.len(), modern));
+    request.findings.push(match fixed {
+        Some(word) => warning.fix(word.span, &text[end..], word.text),
+        None => warning,
+    });
     let start = text.len() - value.len();
     Some(Pair { name: request.word(0..end, &text[..end]), value: request.word(start..text.len(), value) })
+}
+
+/// `=value`, as the other form writes a value of the legacy one; `None` where quotes make that a question.
+fn modern(value: &str, escape: char) -> Option<String> {
+    let plain = !value.contains(['\'', '"', '`', '\\', escape]);
+    match value.contains(char::is_whitespace) {
+        _ if !plain => None,
+        true => Some(format!("=\"{value}\"")),
+        false => Some(format!("={value}")),
+    }
 }
 
 /// Expands all pairs against what holds before the instruction.

@@ -6,6 +6,7 @@ use graph::{Copy, Edge, FileAction, FileOp, Id, Merge, ModeChange, Op, Owner, So
 
 use super::Request;
 use super::command_line::Json;
+use crate::diagnostic::Diagnostic;
 use crate::git_url::without_login;
 use crate::heredoc::Heredoc;
 use crate::lower::{StageBuild, absolute, clean};
@@ -110,6 +111,7 @@ impl Transfer {
         // Files of a stage or an image keep the owners that they have there; those of the host's mean nothing in an image.
         let from_host = matches!(stage.making.graph.vertex(plan.tree).op(), Op::Source(Source::Local { .. }));
         let keep_owner = owner.is_none() && !from_host;
+        let is_main = matches!(stage.making.graph.vertex(plan.tree).op(), Op::Source(Source::Local { name }) if name == "context");
         let like = Copy {
             input: 0,
             sources: Vec::new(),
@@ -127,6 +129,9 @@ impl Transfer {
             shown.extend([" ", &without_login(source)]);
             match (plan.read)(stage, word, source)? {
                 Origin::Pattern(pattern) => {
+                    if is_main {
+                        warn_if_ignored(stage, plan.keyword, word, &pattern);
+                    }
                     let input = writing.patterns.unwrap_or_else(|| writing.input(plan.tree));
                     writing.patterns = Some(input);
                     writing.copy(input, pattern, &like, plan.unpack);
@@ -215,6 +220,25 @@ impl Writing {
         }
         self.actions.push(FileAction::Copy(Copy { input, sources: vec![pattern], unpack, ..like.clone() }));
     }
+}
+
+/// A COPY of what the ignore file leaves out finds nothing.
+fn warn_if_ignored(stage: &mut StageBuild<'_>, keyword: &str, word: &Word, pattern: &str) {
+    let rules = &stage.shared.options.ignored;
+    if rules.is_empty() || pattern == "." {
+        return;
+    }
+    let decision = rules.matches(pattern.replace("/./", "/").as_bytes(), false);
+    if decision.included {
+        return;
+    }
+    let message = format!("{keyword} of `{}`, which the ignore file leaves out of the context", word.text);
+    let warning = Diagnostic::warning("CopyIgnoredFile", message).at(word.span);
+    let help = decision.rule.map(|line| format!("line {line} of the ignore file decides"));
+    stage.report(match help {
+        Some(help) => warning.help(help),
+        None => warning,
+    });
 }
 
 fn write_file(stage: &mut StageBuild<'_>, dest: &Word, heredoc: &Heredoc, like: &Copy) -> Option<FileAction> {

@@ -242,6 +242,10 @@ impl<'a> StageBuild<'a> {
     }
 
     fn warn_undefined(&mut self, name: &str, span: Span) {
+        // What an image sets that nobody asked is not known.
+        if self.shared.options.lint && self.state.base.is_some() {
+            return;
+        }
         // Special parameters such as `$1` are no variables of the build.
         if self.state.declared_values.contains_key(name) || !name.starts_with(|c: char| c.is_alphabetic() || c == '_') {
             return;

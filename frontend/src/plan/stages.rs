@@ -129,7 +129,8 @@ impl FromWords<'_> {
         }
         if word.text == "$TARGETPLATFORM" || word.text == "${TARGETPLATFORM}" {
             let warning = Diagnostic::warning("RedundantTargetPlatform", "the target platform is the default");
-            self.findings.push(warning.at(word.span).help("drop `--platform`"));
+            let warning = warning.at(word.span).help("drop `--platform`");
+            self.findings.push(warning.fix(word.span, &format!("--platform={word}"), ""));
         }
         match text.parse() {
             Ok(platform) => {
@@ -197,7 +198,7 @@ impl Reached {
             return Err(errors.finish());
         }
         let mut reached = vec![false; stages.len()];
-        let mut open = vec![target];
+        let mut open = if options.lint { (0..stages.len()).collect() } else { vec![target] };
         while let Some(number) = open.pop() {
             if !std::mem::replace(&mut reached[number], true) {
                 open.extend(needs[number].iter().filter_map(stage_of));

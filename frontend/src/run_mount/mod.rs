@@ -74,6 +74,17 @@ impl RunMount {
         self.from.as_ref()
     }
 
+    /// What it says of one of these options, unexpanded.
+    pub(crate) fn option(&self, names: &[&str]) -> Option<&str> {
+        self.fields.iter().rfind(|field| names.contains(&field.key.as_str()))?.value.as_deref()
+    }
+
+    /// Whether an option is on: bare, or true.
+    pub(crate) fn is_on(&self, name: &str) -> bool {
+        let field = self.fields.iter().rfind(|field| field.key == name);
+        field.is_some_and(|field| field.value.as_deref().is_none_or(|value| parse_bool(value) == Some(true)))
+    }
+
     /// Expands and lowers it; trees that it needs are added to `inputs`, agents
     /// are counted in `agents`.
     pub(crate) fn lower(
