@@ -9,6 +9,7 @@ pub mod context;
 mod durable;
 mod error;
 pub mod export;
+pub mod failed;
 mod fast;
 pub mod gc;
 pub mod import;
@@ -34,7 +35,7 @@ use store::Store;
 
 pub use cancel::{Cancel, CancelGuard};
 pub use error::Error;
-pub use progress::{Event, Stream, VertexId, VertexInfo};
+pub use progress::{Event, Kind, Stream, VertexId, VertexInfo};
 pub use request::{Allow, Cgroup, Dns, MAX_SECRET, Secret, SecretError, SecretPlace, SecretSource, Secrets};
 pub use request::{
     Annotation, Attesting, Caching, Compress, CompressForm, Destination, Dress, Exporting, Image, Invocation, Level,

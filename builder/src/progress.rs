@@ -1,6 +1,6 @@
 //! What a build tells while it runs: events as data. One JSON object per event is `--progress=rawjson`.
 
-use graph::Location;
+use graph::{Location, Op, Source};
 use oci::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,47 @@ pub struct VertexInfo {
     pub location: Option<Location>,
     /// What it reads.
     pub inputs: Vec<VertexId>,
+    /// What it does.
+    #[serde(default)]
+    pub kind: Kind,
+}
+
+/// What a vertex does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Something that this version does not know.
+    #[default]
+    Other,
+    /// Nothing: an empty tree.
+    Scratch,
+    /// Brings a base image.
+    Image,
+    /// Reads a build context.
+    Context,
+    /// Fetches: http or git.
+    Remote,
+    /// Runs a program.
+    Run,
+    /// Writes files.
+    File,
+    /// Puts layers upon each other.
+    Merge,
+}
+
+impl Kind {
+    /// The kind of an operation.
+    pub fn of(op: &Op) -> Kind {
+        match op {
+            Op::Source(Source::Scratch) => Kind::Scratch,
+            Op::Source(Source::Image { .. }) => Kind::Image,
+            Op::Source(Source::Local { .. }) => Kind::Context,
+            Op::Source(Source::Http(_) | Source::Git(_)) => Kind::Remote,
+            Op::Exec(_) => Kind::Run,
+            Op::File(_) => Kind::File,
+            Op::Merge(_) => Kind::Merge,
+        }
+    }
 }
 
 /// One of a process's two outputs.

@@ -14,7 +14,7 @@ use crate::export::images::Images;
 use crate::op::source::pulled::Lost;
 use crate::solver::drive::drive;
 use crate::solver::state::{Outcome, State, V};
-use crate::{Built, Cancel, Error, Event, Image, Output, Request, Sandbox, VertexInfo, fast};
+use crate::{Built, Cancel, Error, Event, Image, Kind, Output, Request, Sandbox, VertexInfo, fast};
 
 /// Operations side by side where the request does not say: most wait for the disk or the network.
 const MIN_JOBS: usize = 8;
@@ -103,6 +103,7 @@ fn infos(request: &Request, definitions: &Definitions) -> Vec<VertexInfo> {
             stage: vertex.meta().stage.clone(),
             location: vertex.meta().location.clone(),
             inputs: definitions.inputs[number].iter().map(|input| id(*input)).collect(),
+            kind: Kind::of(vertex.op()),
         }
     };
     definitions.order.iter().enumerate().map(info).collect()

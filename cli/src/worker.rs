@@ -59,6 +59,11 @@ pub(crate) enum Job {
         /// What was found.
         built: Built,
     },
+    /// A shell where a build's step failed.
+    Shell {
+        /// The build's id.
+        build: String,
+    },
     /// A pull, for a process that may have no threads.
     Pull(pull::Job),
     /// A push that reads trees.
@@ -118,6 +123,16 @@ pub(crate) fn main(descriptor: u32) -> Result<u8> {
         Job::Conclude { report, built } => {
             let (store, probe) = rootfs::enter(Store::open(&root)?)?;
             report.finish(&Arc::new(store), &built, Some(&probe))
+        }
+        Job::Shell { build } => {
+            let probe = sandbox::enter(&store::Layout::new(&root))?;
+            if !sandbox::can_run(&probe.rung) {
+                return Err(sandbox::refused(&probe, "a shell"));
+            }
+            let spawner = Spawner::fork()?;
+            // Opened after the fork: a database connection must not cross one.
+            let store = Store::open(&root)?;
+            crate::shell::open_build(&store, &Sandbox { probe, spawner }, &build)
         }
         Job::Pull(job) => pull::run_job(job, Store::open(&root)?),
         Job::Push(job) => push::in_sandbox(&job, Store::open(&root)?),

@@ -5,6 +5,8 @@
 mod architecture;
 mod attach;
 mod build;
+mod builds;
+mod checks;
 mod completions;
 mod copy;
 mod delete;
@@ -15,6 +17,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod lint;
 mod load;
 mod login;
 mod man;

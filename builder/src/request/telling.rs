@@ -12,6 +12,4 @@ pub struct Telling {
     pub build_id: Option<String>,
     /// Lines of a failing step's log that its error carries.
     pub log_tail: Option<usize>,
-    /// Open a shell where a step failed, on this process's terminal.
-    pub shell: bool,
 }

@@ -67,15 +67,13 @@ fn skopeo_reads_them() {
     }
     let (rig, registry) = (Rig::new(), Running::start());
     let image = rig.image(&[&text(2 << 20), b"small"]);
-    for (tag, form) in
-        [
-            ("gzip", CompressForm::Gzip),
-            ("zstd", CompressForm::Zstd),
-            ("plain", CompressForm::Uncompressed),
-            ("estargz", CompressForm::Estargz),
-            ("chunked", CompressForm::ZstdChunked),
-        ]
-    {
+    for (tag, form) in [
+        ("gzip", CompressForm::Gzip),
+        ("zstd", CompressForm::Zstd),
+        ("plain", CompressForm::Uncompressed),
+        ("estargz", CompressForm::Estargz),
+        ("chunked", CompressForm::ZstdChunked),
+    ] {
         let name = registry.name(&format!("app:{tag}"));
         rig.push_with(&image, &name, &options(Some(form), None, false)).unwrap();
         let to = rig.dir.path().join(tag);

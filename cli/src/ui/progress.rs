@@ -68,12 +68,14 @@ impl Display for Nothing {
     fn event(&mut self, _event: &Event) {}
 }
 
-/// Shows events until the build lets go of its end; `shown` steps were shown before.
-pub(crate) fn follow(mode: Mode, shown: usize, events: &Receiver<Event>) {
+/// Shows events until the build lets go of its end; `shown` steps were shown before. `see` sees each first, and says whether
+/// it is shown.
+pub(crate) fn follow(mode: Mode, shown: usize, events: &Receiver<Event>, see: &mut dyn FnMut(&Event) -> bool) {
     let mut display = display(mode, shown);
     loop {
         match events.recv_timeout(TICK) {
-            Ok(event) => display.event(&event),
+            Ok(event) if see(&event) => display.event(&event),
+            Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => display.tick(),
             Err(RecvTimeoutError::Disconnected) => break,
         }

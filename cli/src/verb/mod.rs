@@ -5,6 +5,7 @@
 
 mod attach;
 pub(crate) mod build;
+mod builds;
 mod completions;
 mod copy;
 mod delete;
@@ -16,9 +17,11 @@ mod import;
 mod info;
 mod inspect;
 mod later;
+mod lint;
 mod load;
 mod login;
 mod logout;
+mod logs;
 mod man;
 mod manifest;
 mod prune;
@@ -74,6 +77,9 @@ macro_rules! verbs {
 
 const VERBS: &[Verb] = &[
     verb!(build, "Build an image from a Dockerfile"),
+    verb!(lint, "Check Dockerfiles, and mend them"),
+    verbs!(builds, "List builds, and look at what each left"),
+    verb!(logs, "Print what the steps of a build said"),
     verb!(run, "Run a command in a new container"),
     verb!(pull, "Fetch images from a registry"),
     verb!(push, "Send an image to a registry"),
@@ -107,6 +113,7 @@ const VERBS: &[Verb] = &[
 const ALIASES: &[(&[&str], &str)] = &[
     (&["buildx", "build"], "build"),
     (&["image", "build"], "build"),
+    (&["buildx", "history"], "builds"),
     (&["image", "history"], "history"),
     (&["image", "import"], "import"),
     (&["image", "inspect"], "inspect"),

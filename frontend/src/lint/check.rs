@@ -38,11 +38,15 @@ fn finish(mut plan: Plan) -> Vec<Diagnostic> {
     }
 }
 
-/// An image of which nothing is known but that it has something in it.
+/// An answer that tells nothing: an image that has something in it, a commit, a file.
 fn unknown(wanted: &Wanted) -> Option<Provided> {
-    let Wanted::Image { platform, .. } = wanted;
-    let mut config = ImageConfig::empty(platform);
     let digest = Digest::sha256(b"");
+    let platform = match wanted {
+        Wanted::Git { .. } => return Some(Provided::Git { commit: "0".repeat(40) }),
+        Wanted::Http { .. } => return Some(Provided::Http { digest }),
+        Wanted::Image { platform, .. } => platform,
+    };
+    let mut config = ImageConfig::empty(platform);
     config.rootfs.diff_ids.push(oci::DiffId::new(digest));
     let config = Raw::encode(config).ok()?;
     Some(Provided::Image { manifest: digest, config })

@@ -262,39 +262,4 @@ impl<'a> File<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::diagnostic::Severity;
-
-    fn rules(text: &str) -> Vec<(&'static str, Severity)> {
-        let source = SourceText::new("D", text.as_bytes().to_vec()).unwrap();
-        crate::parse(&source).diagnostics.iter().map(|finding| (finding.rule, finding.severity)).collect()
-    }
-
-    #[test]
-    fn warnings_by_name() {
-        let warning = Severity::Warning;
-        for (text, rule) in [
-            ("FROM a AS B\n", "StageNameCasing"),
-            ("FROM a as b\n", "FromAsCasing"),
-            ("FROM a AS scratch\n", "ReservedStageName"),
-            ("FROM a AS b\nFROM c AS b\n", "DuplicateStageName"),
-            ("FROM a\nrun x\nENV A=1\n", "ConsistentInstructionCasing"),
-            ("FROM a\nRUN x \\\n\n y\n", "NoEmptyContinuation"),
-            ("FROM a\nMAINTAINER me\n", "MaintainerDeprecated"),
-            ("FROM a\nENV A b\n", "LegacyKeyValueFormat"),
-            ("FROM a\nARG API_TOKEN\n", "SecretsUsedInArgOrEnv"),
-        ] {
-            assert_eq!(rules(text), [(rule, warning)], "{text}");
-        }
-        assert!(rules("from a as b\nenv PUBLIC_KEY=1\n").is_empty());
-    }
-
-    #[test]
-    fn check_skips_and_makes_errors() {
-        assert!(rules("# check=skip=StageNameCasing\nFROM a AS B\n").is_empty());
-        assert!(rules("# check=skip=all\nFROM a AS B\nMAINTAINER x\n").is_empty());
-        assert_eq!(rules("# check=error=true\nFROM a AS B\n"), [("StageNameCasing", Severity::Error)]);
-        assert_eq!(rules("# check=skip=x,fromascasing;error=true\nFROM a as b\n"), []);
-    }
-}
+mod tests;

@@ -123,6 +123,10 @@ pub(crate) fn run(build: &Build<'_>, v: V, exec: &Exec) -> Result<Option<LayerId
     let scratch = active.dir().join("mounts");
     let ran = contain(build, v, exec, &active, &scratch);
     layers::remove(&scratch)?;
+    if let Err(ExecError::Exit { code, .. }) = &ran {
+        crate::failed::keep(build, v, exec, i32::from(*code), active, id, chain)?;
+        return ran.map(|()| None);
+    }
     ran?;
     keep(build, active, id, chain)
 }

@@ -1,5 +1,8 @@
 //! Looking at a Dockerfile instead of building it.
 
+use super::call::Call;
+use crate::error::Result;
+
 /// Options about checks.
 #[derive(Debug, clap::Args)]
 pub(super) struct CheckingArgs {
@@ -12,4 +15,15 @@ pub(super) struct CheckingArgs {
     /// Print the build graph instead of building: graph, graph=json or graph=dot
     #[arg(long, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "graph")]
     pub(super) print: Option<String>,
+}
+
+impl CheckingArgs {
+    /// What is asked instead of a build.
+    pub(super) fn call(&self) -> Result<Option<Call>> {
+        match &self.call {
+            _ if self.check => Ok(Some(Call::CHECK)),
+            Some(written) => Call::parse(written),
+            None => Ok(None),
+        }
+    }
 }

@@ -42,6 +42,14 @@ pub(super) fn all(args: &Args, source: &Source) -> Result<Vec<LocalContext>> {
     Ok(contexts)
 }
 
+/// What is left out of the main context.
+pub(super) fn ignored(_args: &Args, source: &Source) -> Result<IgnoreRules> {
+    match source.context {
+        Some(_) => Ok(main(source)?.rules),
+        None => Ok(IgnoreRules::none()),
+    }
+}
+
 fn main(source: &Source) -> Result<LocalContext> {
     let Some(dir) = &source.context else {
         // No context: the root folder with everything left out is empty wherever we are.

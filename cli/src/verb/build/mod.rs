@@ -6,6 +6,7 @@
 
 mod attesting;
 mod caching;
+mod call;
 mod checking;
 mod context;
 mod dockerfile;
@@ -128,6 +129,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         return Err(Error::later("`--provenance`, `--sbom` and `--verify`", "`--provenance=false` is accepted"));
     }
     args.familiar.check()?;
+    let call = args.checking.call()?;
     let source = dockerfile::read(&args)?;
     let store = Arc::new(match context.existing_store()? {
         Some(store) => store,
@@ -138,8 +140,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let push = outputs.push.take().map(|(how, names)| Push::new(how, names, &setup));
     let mut report = Report::new(&args, &source, outputs.naming.clone(), push);
     let mut resolver = Resolver::new(&store, args.familiar.pull(args.pull), &setup, report.mode);
-    let options = options::for_frontend(&args)?;
-    let (lowered, mut images) = platform::lower(&mut resolver, &source, &options, &args.platform.all()?)?;
+    let mut options = options::for_frontend(&args)?;
+    options.ignored = context::ignored(&args, &source)?;
+    let platforms = args.platform.all()?;
+    if let Some(call) = call {
+        // What is asked of a Dockerfile is asked for the first platform, as by buildx.
+        options.platform = platforms.first().cloned().unwrap_or_else(oci::Platform::host);
+        return call.answer(&mut resolver, &source, options);
+    }
+    let (lowered, mut images) = platform::lower(&mut resolver, &source, &options, &platforms)?;
     images.iter_mut().for_each(|image| args.familiar.apply(&mut image.config));
     report.shown = resolver.shown();
     // Its threads end here: what comes may have to be without any.
@@ -155,6 +164,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     match builder::cached(&request, &store).map_err(|error| report.fail(error))? {
         Cached::Hit(built) => {
             report.hit(&request);
+            report.record_hit(&store, &request, &built)?;
             match report.needs_sandbox(&store, &built)? {
                 true => worker::execute(&worker::Plan { root, job: Job::Conclude { report, built } }),
                 false => Ok(0),

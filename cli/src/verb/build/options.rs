@@ -59,9 +59,14 @@ pub(super) fn for_builder(args: &Args) -> Result<builder::Options> {
         jobs: args.jobs,
         epoch: epoch(args)?,
         running: args.running.running()?,
-        telling: Telling { explain: args.telling.explain, shell: args.telling.wants_shell(), ..Telling::default() },
+        telling: Telling { explain: args.telling.explain || args.telling.report.is_some(), ..Telling::default() },
         ..builder::Options::default()
     })
+}
+
+/// What stands in for the file's `# check=…`, as BuildKit takes it.
+pub(super) fn check(options: &frontend::Options) -> Option<String> {
+    options.build_args.get("BUILDKIT_DOCKERFILE_CHECK").cloned()
 }
 
 fn build_args(args: &Args) -> BTreeMap<String, String> {

@@ -90,7 +90,8 @@ fn one(
     options: frontend::Options,
     answers: &mut BTreeMap<Wanted, Provided>,
 ) -> Result<Lowered> {
-    let parsed = frontend::parse(&source.text);
+    let how = frontend::How { check: super::options::check(&options), ..frontend::How::default() };
+    let parsed = frontend::parse_how(&source.text, &how);
     if parsed.diagnostics.iter().any(frontend::Diagnostic::is_error) {
         return Err(report::refuse(source, &parsed.diagnostics));
     }

@@ -1,11 +1,11 @@
 //! What a build tells at its end: the id, the files scripts asked for, or what went wrong.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use builder::transfer::push::Pushed;
-use builder::{Built, Compress, Request};
+use builder::{Built, Compress, Event, Request};
 use frontend::{Diagnostic, Wanted};
 use graph::Location;
 use remote::Setup;
@@ -19,6 +19,8 @@ use super::dockerfile::Source;
 use super::output::{Naming, PushAs};
 use crate::error::{Error, Result, While, code};
 use crate::image::familiar;
+use crate::page;
+use crate::record::{self, Line, Outcome, Recorder, Subject};
 use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
 use crate::verb::push;
@@ -43,6 +45,12 @@ pub(crate) struct Report {
     started: SystemTime,
     source_name: String,
     source_text: String,
+    subject: Subject,
+    /// Whether the reasons for misses are shown, or only kept for the page.
+    explain: bool,
+    page: Option<PathBuf>,
+    /// Whether a shell opens where a step failed.
+    shell: bool,
 }
 
 /// The push at a build's end: under the names that the image gets.
@@ -80,6 +88,10 @@ impl Report {
             started: SystemTime::now(),
             source_name: source.text.name().to_owned(),
             source_text: source.text.text().to_owned(),
+            subject: subject(args, source),
+            explain: args.telling.explain,
+            page: args.telling.report.clone(),
+            shell: args.telling.wants_shell(),
         }
     }
 
@@ -118,6 +130,81 @@ impl Report {
             }
         }
         ui::err(&out);
+    }
+
+    /// Whether an event is for people who watch.
+    pub(super) fn shows(&self, event: &Event) -> bool {
+        self.explain || !matches!(event, Event::Missed { .. })
+    }
+
+    /// Whether a shell is to open where a step failed.
+    pub(super) fn wants_shell(&self) -> bool {
+        self.shell
+    }
+
+    /// Keeps a build that found everything in mind, with one line.
+    pub(super) fn record_hit(&self, store: &Store, request: &Request, built: &Built) -> Result {
+        let id = format!("{:x}-{}", record::now_millis(), std::process::id());
+        let mut line = self.line(id, Outcome::Cached);
+        self.add_result(&mut line, built);
+        // What is not recorded is built all the same: the store may be one that we may only read.
+        drop(record::append(store.layout(), &line));
+        match &self.page {
+            Some(path) => page::write(path, store.layout(), &line, &page::cached_steps(request)),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps a build that had something to do in mind, and writes its page.
+    pub(super) fn record(&self, store: &Store, recorder: Recorder, result: Result<&Built, &builder::Error>) -> Result {
+        let id = match &recorder.build {
+            Some(id) => id.clone(),
+            None => format!("{:x}-{}", recorder.started, std::process::id()),
+        };
+        let outcome = match result {
+            Ok(_) => Outcome::Built,
+            Err(builder::Error::Cancelled) => Outcome::Cancelled,
+            Err(_) => Outcome::Failed,
+        };
+        let mut line = self.line(id, outcome);
+        match result {
+            Ok(built) => self.add_result(&mut line, built),
+            Err(builder::Error::Cancelled) => {}
+            Err(builder::Error::Vertex { name, exit_code: Some(code), .. }) => {
+                line.failed = Some(format!("{name}: exit code {code}"));
+            }
+            Err(other) => line.failed = Some(crate::error::chain(other)),
+        }
+        drop(record::append(store.layout(), &line));
+        // From here on its record says that it is over.
+        drop(recorder);
+        match &self.page {
+            Some(path) => page::write(path, store.layout(), &line, &record::steps(store.layout(), &line.id)?),
+            None => Ok(()),
+        }
+    }
+
+    fn line(&self, id: String, outcome: Outcome) -> Line {
+        let since = self.started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let took = self.started.elapsed().unwrap_or_default();
+        Line {
+            id,
+            started: i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+            took: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            outcome,
+            subject: self.subject.clone(),
+            tags: Vec::new(),
+            image: None,
+            cached: 0,
+            steps: 0,
+            failed: None,
+        }
+    }
+
+    fn add_result(&self, line: &mut Line, built: &Built) {
+        line.tags.clone_from(&built.tags);
+        line.image = built.id().map(|id| id.to_string());
+        (line.cached, line.steps) = built.cached;
     }
 
     /// Tells of a build that worked. Gives whether its push needs the sandbox: then nothing was told, and [`Self::finish`]
@@ -223,7 +310,7 @@ impl Report {
                 };
                 let failed = Error::failed(style::harmless(&words)).excerpt(excerpt);
                 match log {
-                    Some(log) => failed.hint(format!("the whole log is in {}", log.display())),
+                    Some(log) => hint_at(failed, &log),
                     None => failed,
                 }
             }
@@ -250,6 +337,27 @@ impl Report {
     }
 }
 
+/// Where to look for more of a step that failed.
+fn hint_at(failed: Error, log: &Path) -> Error {
+    let failed = failed.hint(format!("the whole log is in {}", log.display()));
+    match log.parent().filter(|folder| builder::failed::is_kept(folder)).and_then(Path::file_name) {
+        Some(build) => {
+            failed.hint(format!("`estiba builds shell {}` opens a shell where it failed", build.to_string_lossy()))
+        }
+        None => failed,
+    }
+}
+
+/// What is built.
+fn subject(args: &Args, source: &Source) -> Subject {
+    let folder = source.context.as_ref().map(|folder| std::fs::canonicalize(folder).unwrap_or_else(|_| folder.clone()));
+    Subject {
+        context: folder.map(|folder| folder.display().to_string()).unwrap_or_default(),
+        file: source.text.name().to_owned(),
+        target: args.target.clone(),
+    }
+}
+
 fn tail(name: &str, lines: &[String]) -> String {
     if lines.is_empty() {
         return String::new();
@@ -264,6 +372,11 @@ pub(super) fn refuse(source: &Source, found: &[Diagnostic]) -> Error {
     let rendered: Vec<_> = found.iter().map(|one| one.render(&source.text, style::coloured())).collect();
     let count = if errors.len() == 1 { "1 error".to_owned() } else { format!("{} errors", errors.len()) };
     Error::failed(format!("{} in {}", count, source.text.name())).excerpt(rendered.join("\n"))
+}
+
+/// An image that could not be had, as a finding.
+pub(super) fn unanswered(wanted: &Wanted, error: &Error) -> Diagnostic {
+    Diagnostic::error("Source", error.message().to_owned()).at(wanted.span())
 }
 
 /// Adds the place in the Dockerfile to an image that could not be had.
@@ -292,6 +405,10 @@ fn report_of(text: &str) -> Report {
         started: SystemTime::UNIX_EPOCH,
         source_name: source.name().to_owned(),
         source_text: source.text().to_owned(),
+        subject: Subject::default(),
+        explain: false,
+        page: None,
+        shell: false,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
+use builder::failed::Failed;
 use builder::{Cancel, Event, Request, Sandbox};
 use remote::Client;
 use store::Store;
@@ -12,6 +13,7 @@ use sys::signal::SignalSet;
 
 use super::report::Report;
 use crate::error::{Result, While, code};
+use crate::record::Recorder;
 use crate::ui::progress;
 use crate::verb::pull;
 
@@ -35,15 +37,29 @@ pub(crate) fn build(
     for message in notes {
         drop(sender.send(Event::Note { message }));
     }
+    let mut recorder = Recorder::new(store.layout());
     let result = thread::scope(|scope| {
+        let mut see = |event: &Event| {
+            recorder.see(event);
+            report.shows(event)
+        };
         let display = thread::Builder::new()
             .name("display".to_owned())
-            .spawn_scoped(scope, move || progress::follow(mode, shown, &events));
-        let result = builder::run(request, store, sandbox, client, sender, &cancel).map_err(|error| report.fail(error));
+            .spawn_scoped(scope, move || progress::follow(mode, shown, &events, &mut see));
+        let result = builder::run_in(&request, store, sandbox.as_ref(), client.as_ref(), sender, &cancel);
         // A display that could not start shows nothing; the build is worth more.
         drop(display.map(thread::ScopedJoinHandle::join));
         result
     });
+    let build = recorder.build.clone();
+    let recorded = report.record(store, recorder, result.as_ref());
+    let result = match (result, &sandbox) {
+        (Err(error), Some(sandbox)) if report.wants_shell() && matches!(error, builder::Error::Vertex { .. }) => {
+            Err(look_around(&report, error, store, sandbox, build.as_deref()))
+        }
+        (result, _) => result.map_err(|error| report.fail(error)),
+    };
+    recorded?;
     match result {
         Ok(built) => {
             pull::settle(store, built.fresh.clone());
@@ -58,6 +74,25 @@ pub(crate) fn build(
             _ => Err(failed),
         },
     }
+}
+
+/// Tells why a build failed, and opens a shell there. Gives the error that is left: an exit code.
+fn look_around(
+    report: &Report,
+    error: builder::Error,
+    store: &Store,
+    sandbox: &Sandbox,
+    build: Option<&str>,
+) -> crate::error::Error {
+    let failed = report.fail(error);
+    failed.report();
+    // A step that did not run left nothing to look at: that was said already.
+    if let Some(Ok(Some(kept))) = build.map(|build| Failed::of(store, build))
+        && let Err(error) = crate::shell::open(store, sandbox, &kept)
+    {
+        error.report();
+    }
+    crate::error::Error::silent(failed.exit_code())
 }
 
 /// Throws the switch at the first signal, and gives up at the second. Gives the place where the
