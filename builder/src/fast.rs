@@ -24,7 +24,8 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
     let records = Records::of_build(store, request).map_err(|error| Error::other("open the cache", error))?;
     let miss = |error| Error::other("look up the cache", error);
     let layers = Layers::new(store, &records, None);
-    if let Some(images) = images(request, store, &records, &definitions, &layers).map_err(miss)?
+    if !request.options.attesting.is_asked()
+        && let Some(images) = images(request, store, &records, &definitions, &layers).map_err(miss)?
         && request.outputs.iter().all(|output| matches!(output, Output::Image | Output::CacheOnly))
     {
         let wanted = request.outputs.contains(&Output::Image);
@@ -85,7 +86,7 @@ fn images(
         };
         all.push(composed);
     }
-    Images::new(request, all).map(Some)
+    Images::new(request, all, Vec::new()).map(Some)
 }
 
 /// A root's result, if the cache has it.

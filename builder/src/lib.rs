@@ -2,6 +2,7 @@
 //!
 //! [`cached`] is the path of a build that changes nothing: it stats, looks up, and answers. On a miss, [`run`] does the rest.
 
+pub mod attest;
 mod build;
 mod cache;
 mod cancel;

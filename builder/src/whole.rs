@@ -5,6 +5,7 @@ use std::sync::mpsc::Sender;
 
 use store::Store;
 
+use crate::attest;
 use crate::build::{Build, Failure, Parts, id, millis_now, unix_now};
 use crate::cache::key::Chain;
 use crate::cache::record::Records;
@@ -132,7 +133,13 @@ fn export(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
             .zip(&build.definitions.roots)
             .map(|(image, root)| composed(build, image, *root))
             .collect();
-        let images = composed.and_then(|composed| Images::new(request, composed)).map_err(failed)?;
+        let composed: Vec<Composed> = composed.map_err(failed)?;
+        if request.options.attesting.sbom {
+            // It reads every layer.
+            chains.iter().try_for_each(|chain| build.bring(None, chain)).map_err(failed)?;
+        }
+        let attested = attest::attest(build, &chains, &composed).map_err(failed)?;
+        let images = Images::new(request, composed, attested).map_err(failed)?;
         if !images.are_committed(build.store, tags).map_err(failed)? {
             images.commit(build.store, tags, &build.lease, unix_now()).map_err(failed)?;
         }

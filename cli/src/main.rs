@@ -3,6 +3,7 @@
 //! The order matters. The worker's entry point comes first: that process enters namespaces, which
 //! only a single-threaded process may. Then the command line is parsed and one verb runs.
 
+mod attached;
 mod confinement;
 mod context;
 mod duration;

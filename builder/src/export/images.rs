@@ -7,6 +7,7 @@ use oci::{Descriptor, Digest, Index, Raw, RawError, media_type};
 use store::{Blobs, Lease, Store};
 
 use super::image::{self, Composed};
+use crate::attest::Attested;
 use crate::{BuiltImage, Request};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -41,24 +42,26 @@ pub(crate) fn with_children(index: Raw<Index>, children: &[Descriptor]) -> Resul
 /// The images of a build, all there but their names.
 pub(crate) struct Images {
     images: Vec<(BuiltImage, Composed)>,
-    /// The index over them, where there are several.
+    /// What is said of them.
+    attested: Vec<Attested>,
+    /// The index over them, where there are several, or something is said of one.
     index: Option<Raw<Index>>,
 }
 
 impl Images {
-    /// Takes the images that were composed, in the request's order.
-    pub(crate) fn new(request: &Request, composed: Vec<Composed>) -> Result<Self, Failure> {
+    /// Takes the images that were composed, in the request's order, and what is said of them.
+    pub(crate) fn new(request: &Request, composed: Vec<Composed>, attested: Vec<Attested>) -> Result<Self, Failure> {
         let built = |(image, composed): (&crate::Image, Composed)| {
             let manifest = composed.descriptor(image);
             let config_digest = composed.config.digest();
             (BuiltImage { platform: image.platform.clone(), manifest, config_digest }, composed)
         };
         let images: Vec<_> = request.images.iter().zip(composed).map(built).collect();
-        let index = request.is_for_several().then(|| {
-            let list = images.iter().map(|(built, _)| built.manifest.clone()).collect();
-            Raw::encode(Index::new(list))
+        let index = (request.is_for_several() || !attested.is_empty()).then(|| {
+            let list = images.iter().map(|(built, _)| built.manifest.clone());
+            Raw::encode(Index::new(list.chain(attested.iter().map(Attested::descriptor)).collect()))
         });
-        Ok(Self { images, index: index.transpose()? })
+        Ok(Self { images, attested, index: index.transpose()? })
     }
 
     /// Whether committing them reads trees.
@@ -95,6 +98,11 @@ impl Images {
         {
             return Ok(false);
         }
+        for attested in &self.attested {
+            if !attested.is_kept(store)? {
+                return Ok(false);
+            }
+        }
         self.images.iter().try_fold(true, |all, (_, composed)| Ok(all && image::is_kept(store, composed)?))
     }
 
@@ -103,10 +111,13 @@ impl Images {
         for (_, composed) in &self.images {
             image::commit(store, composed, lease)?;
         }
+        for attested in &self.attested {
+            attested.commit(store, lease)?;
+        }
         if let Some(index) = &self.index {
             lease.pin(&[index.digest()])?;
             let digest = store.blobs().put_bytes(index.bytes())?;
-            let children: Vec<Digest> = self.images.iter().map(|(built, _)| built.manifest.digest).collect();
+            let children: Vec<Digest> = index.value().manifests.iter().map(|child| child.digest).collect();
             store.index().put_edges(&digest, &children)?;
         }
         let Some(named) = self.named() else { return Ok(()) };

@@ -1,6 +1,7 @@
 //! The file tree of an image as a folder of the host.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -62,6 +63,23 @@ pub(super) fn write(view: &TreeView, dest: &Path, clamp: Option<i64>) -> Result<
     // Folders last: filling them changes their times, and their modes may forbid it.
     for (name, entry) in folders.iter().rev() {
         dress(&root, name, entry)?;
+    }
+    Ok(())
+}
+
+/// Writes files of ours into the folder, instead of what the image has there.
+pub(super) fn add(dest: &Path, files: &[(String, Vec<u8>)], epoch: Option<i64>) -> Result<(), ExportError> {
+    let root = Root::open(dest)?;
+    for (name, bytes) in files {
+        let path = Path::new(name);
+        make_way(&root, path, Kind::File)?;
+        let mut file = root.create(path, 0o600, true)?;
+        file.write_all(bytes).map_err(|source| ExportError::io("write", &dest.join(path), source))?;
+        root.chmod(path, 0o644)?;
+        if let Some(seconds) = epoch {
+            let time = Timestamp { seconds, nanoseconds: 0 };
+            root.utimens(path, time, time)?;
+        }
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ use oci::{Descriptor, DiffId, Digest, Platform, Reference};
 use runtime::tree::view::TreeView;
 use store::Store;
 
+use crate::attest;
 use crate::build::{Build, Failure};
 use crate::cache::key::Chain;
 use crate::{Compress, Destination, Image, Output};
@@ -186,6 +187,15 @@ fn docker(
     oci_layout::write(store, images, compression, true, Bundle::tar(dest)?)
 }
 
+/// The tree of one image, where several may share a place.
+struct Shown {
+    /// Its folder there; empty for the place itself.
+    folder: String,
+    view: TreeView,
+    /// What is said of it, as files beside its own.
+    files: Vec<(String, Vec<u8>)>,
+}
+
 /// Writes one output; the images are in the store already, and `named` is what names name.
 pub(crate) fn write(
     build: &Build<'_>,
@@ -194,11 +204,15 @@ pub(crate) fn write(
     named: Option<&Descriptor>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let epoch = build.request.options.epoch;
-    let views = |split: Option<bool>| -> Result<Vec<(String, TreeView)>, Failure> {
+    let views = |split: Option<bool>| -> Result<Vec<Shown>, Failure> {
         let split = split.unwrap_or(build.request.is_for_several());
         let view = |(image, chain): (&Image, &&Chain)| {
             let folder = if split { folder(&image.platform) } else { String::new() };
-            Ok((folder, build.layers.view(chain)?))
+            let mut files = attest::files(build, image, chain)?;
+            if !split && build.request.is_for_several() {
+                files.iter_mut().for_each(|(name, _)| *name = format!("{}.{name}", self::folder(&image.platform)));
+            }
+            Ok(Shown { folder, view: build.layers.view(chain)?, files })
         };
         build.request.images.iter().zip(chains).map(view).collect()
     };
@@ -211,7 +225,12 @@ pub(crate) fn write(
         }
         Output::Tar { dest, split } => Ok(tar::write(&views(*split)?, dest, epoch)?),
         Output::Local { dest, split } => {
-            views(*split)?.iter().try_for_each(|(folder, view)| Ok(local::write(view, &dest.join(folder), epoch)?))
+            for shown in views(*split)? {
+                let dest = dest.join(&shown.folder);
+                local::write(&shown.view, &dest, epoch)?;
+                local::add(&dest, &shown.files, epoch)?;
+            }
+            Ok(())
         }
     }
 }

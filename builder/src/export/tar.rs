@@ -5,30 +5,36 @@ use std::collections::HashMap;
 use layer::{Entry, Kind, TarWriter, compare_paths};
 use runtime::tree::view::{Node, TreeView, ViewError};
 
-use super::ExportError;
 use super::bundle::{close, open};
 use super::replacing::Out;
+use super::{ExportError, Shown};
 use crate::Destination;
+use crate::build::unix_now;
 
-/// Writes everything that each view shows, in canonical order, into the folder beside it; times after `clamp` become it.
-pub(super) fn write(views: &[(String, TreeView)], dest: &Destination, clamp: Option<i64>) -> Result<(), ExportError> {
+/// Writes everything that each view shows, in canonical order, into the folder beside it, and then files of ours; times after
+/// `clamp` become it.
+pub(super) fn write(all: &[Shown], dest: &Destination, clamp: Option<i64>) -> Result<(), ExportError> {
     let (out, place) = open(dest)?;
     let mut tar = TarWriter::new(out);
-    for (folder, view) in views {
-        if !folder.is_empty() {
-            tar.begin(&Entry::new(folder.as_bytes(), Kind::Dir))?;
+    for shown in all {
+        if !shown.folder.is_empty() {
+            tar.begin(&Entry::new(shown.folder.as_bytes(), Kind::Dir))?;
         }
-        one(&mut tar, folder, view, clamp)?;
+        one(&mut tar, shown, clamp)?;
     }
     close(tar.finish()?, place)
 }
 
-fn one(tar: &mut TarWriter<Out>, folder: &str, view: &TreeView, clamp: Option<i64>) -> Result<(), ExportError> {
+fn one(tar: &mut TarWriter<Out>, shown: &Shown, clamp: Option<i64>) -> Result<(), ExportError> {
+    let Shown { folder, view, files } = shown;
     let within = |path: &[u8]| if folder.is_empty() { path.to_vec() } else { [folder.as_bytes(), b"/", path].concat() };
     let mut links = Links::new();
     view.visit(&view.root(), |path, node| {
         if path.is_empty() {
             return Ok(true);
+        }
+        if files.iter().any(|(name, _)| name.as_bytes() == path) {
+            return Ok(false);
         }
         let mut entry = node.entry().clone();
         entry.path = within(&entry.path);
@@ -42,7 +48,13 @@ fn one(tar: &mut TarWriter<Out>, folder: &str, view: &TreeView, clamp: Option<i6
             tar.begin(&entry)?;
         }
         Ok::<bool, ExportError>(true)
-    })
+    })?;
+    for (name, bytes) in files {
+        let mut entry = Entry::new(within(name.as_bytes()), Kind::File);
+        (entry.size, entry.mode, entry.mtime) = (bytes.len() as u64, 0o644, clamp.unwrap_or_else(unix_now));
+        tar.append(&entry, &mut bytes.as_slice())?;
+    }
+    Ok(())
 }
 
 /// Files of several names, and the one that was written first.

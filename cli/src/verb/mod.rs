@@ -4,6 +4,7 @@
 //! the help, the man pages and the completions.
 
 mod attach;
+mod attestation;
 pub(crate) mod build;
 mod builds;
 mod completions;
@@ -32,6 +33,7 @@ mod registry;
 mod rmi;
 mod run;
 mod save;
+mod sbom;
 mod tag;
 mod tags;
 mod version;
@@ -97,6 +99,8 @@ const VERBS: &[Verb] = &[
     verb!(tags, "List the tags of a repository"),
     verbs!(manifest, "Look at manifests; make and push indexes of several platforms"),
     verb!(referrers, "List what refers to an image: signatures, bills of materials"),
+    verb!(attestation, "Show what is attached to an image: how it was made, what is in it"),
+    verb!(sbom, "List the packages in an image, as SPDX"),
     verb!(attach, "Attach files to an image in a registry"),
     verb!(delete, "Delete tags and images from a registry"),
     verb!(prune, "Remove build cache and images that nothing needs"),

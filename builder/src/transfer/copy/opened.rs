@@ -94,19 +94,22 @@ impl Opened {
     /// # Errors
     /// As [`Opened::top`].
     pub async fn config(&self, manifest: &Manifest) -> Result<Vec<u8>, CopyError> {
-        let descriptor = &manifest.config;
+        self.bytes(&manifest.config, MAX_DOCUMENT).await
+    }
+
+    /// The bytes of a blob of at most `limit`.
+    ///
+    /// # Errors
+    /// As [`Opened::top`].
+    pub async fn bytes(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, CopyError> {
         let source = match &self.form {
             Form::Source(source) => source.blob(descriptor)?,
             Form::Store(store, _) => {
-                return Ok(store::Blobs::read_bytes(store.blobs(), &descriptor.digest, MAX_DOCUMENT)?);
+                return Ok(store::Blobs::read_bytes(store.blobs(), &descriptor.digest, limit)?);
             }
         };
-        if descriptor.size > MAX_DOCUMENT {
-            return Err(CopyError::Length {
-                digest: descriptor.digest,
-                expected: MAX_DOCUMENT,
-                found: descriptor.size,
-            });
+        if descriptor.size > limit {
+            return Err(CopyError::Length { digest: descriptor.digest, expected: limit, found: descriptor.size });
         }
         let failed =
             |error: remote::SourceError| CopyError::Bytes { digest: descriptor.digest, message: error.to_string() };

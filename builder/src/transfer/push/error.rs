@@ -26,6 +26,14 @@ pub enum PushError {
         /// Why.
         source: oci::RawError,
     },
+    /// What is said of an image could not be said of what it becomes.
+    #[error("attestation {digest}: {source}")]
+    Attestation {
+        /// Its manifest.
+        digest: Digest,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A document is neither a manifest nor an index.
     #[error("{digest} is {problem}")]
     NotAnImage {

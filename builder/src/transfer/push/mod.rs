@@ -22,6 +22,7 @@ use store::{Blobs as _, Lease, Origin, Store};
 use tokio::sync::Semaphore;
 
 use crate::Compress;
+use crate::attest::{self, Attested};
 use crate::build::{millis_now, unix_now};
 use crate::export::encode::Formed;
 use crate::transfer::{Direction, Event, Item, ItemKind, Sink, Step};
@@ -221,13 +222,19 @@ impl Pusher<'_> {
             }
             Content::Index(index) if depth <= MAX_NESTING => {
                 let mut children = Vec::new();
+                let mut became = BTreeMap::new();
                 for child in &index.manifests {
+                    if let Some(attested) = self.retargeted(child, &became)? {
+                        children.push(attested.descriptor());
+                        continue;
+                    }
                     let stored = Document::stored(self.store, &child.digest, Some(&child.media_type))?;
                     let planned = match stored {
                         Some(stored) => self.planned(&stored, depth + 1)?.map(|planned| planned.descriptor()),
                         None => Some(child.clone()),
                     };
                     let Some(planned) = planned else { return Ok(None) };
+                    became.insert(child.digest, planned.digest);
                     children.push(planned);
                 }
                 plan::with_children(document, &children).map(Some)
@@ -308,8 +315,14 @@ impl Pusher<'_> {
     /// Brings what an index lists, one after the other; gives the entries as they are in the repository.
     async fn children(&self, document: &Document, index: &Index, depth: usize) -> Result<Vec<Descriptor>, PushError> {
         let mut children = Vec::with_capacity(index.manifests.len());
+        let mut became = BTreeMap::new();
         for child in &index.manifests {
             let name = Name::Digest(None);
+            if let Some(attested) = self.retargeted(child, &became)? {
+                self.attested(&attested, depth).await?;
+                children.push(attested.descriptor());
+                continue;
+            }
             let stored = Document::stored(self.store, &child.digest, Some(&child.media_type))?;
             if stored.is_none() && self.has(&child.digest, &name).await? {
                 children.push(child.clone());
@@ -319,9 +332,29 @@ impl Pusher<'_> {
                 Some(stored) => stored,
                 None => self.child(child, &[document.digest]).await?,
             };
-            children.push(self.tree(found, name, depth + 1).await?);
+            let there = self.tree(found, name, depth + 1).await?;
+            became.insert(child.digest, there.digest);
+            children.push(there);
         }
         Ok(children)
+    }
+
+    /// What an entry says of an image that goes out with another digest, said of that one.
+    fn retargeted(&self, entry: &Descriptor, became: &BTreeMap<Digest, Digest>) -> Result<Option<Attested>, PushError> {
+        attest::retargeted(self.store, entry, became)
+            .map_err(|source| PushError::Attestation { digest: entry.digest, source })
+    }
+
+    /// Puts such statements into the store, and from there into the repository.
+    async fn attested(&self, attested: &Attested, depth: usize) -> Result<(), PushError> {
+        let descriptor = attested.descriptor();
+        let digest = descriptor.digest;
+        self.hold(&digest)?;
+        let lease = self.store.lease()?;
+        attested.commit(self.store, &lease).map_err(|source| PushError::Attestation { digest, source })?;
+        let gone = || PushError::Gone { what: "manifest", digest, source: None };
+        let stored = Document::stored(self.store, &digest, Some(&descriptor.media_type))?.ok_or_else(gone)?;
+        self.tree(stored, Name::Digest(None), depth + 1).await.map(drop)
     }
 
     /// Puts a document whose blobs are there.

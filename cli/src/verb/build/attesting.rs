@@ -1,7 +1,13 @@
 //! What is said of an image besides the image: `--provenance`, `--sbom` and `--attest`, as buildx writes them.
 
-use builder::{Attesting, Provenance};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+use builder::{Attesting, Invocation, Provenance};
+
+use super::dockerfile::Source;
+use super::{Args, options};
 use crate::error::{Error, Result};
 use crate::keyed::Keyed;
 
@@ -26,8 +32,76 @@ pub(super) struct AttestingArgs {
     pub(super) verify: bool,
 }
 
-/// What is to be attached; the invocation is filled in by who knows it.
-pub(super) fn parse(args: &AttestingArgs) -> Result<Attesting> {
+/// What is to be attached, and what the command line asked for: the values of build arguments among it, which the builder
+/// tells with `mode=max` only, and the names of secrets.
+pub(super) fn asked(args: &Args, source: &Source) -> Result<Attesting> {
+    let mut all = parse(&args.attesting)?;
+    if all.provenance.is_none() {
+        return Ok(all);
+    }
+    let mut given = BTreeMap::new();
+    for (name, value) in options::build_args(args) {
+        given.insert(format!("build-arg:{name}"), value);
+    }
+    for (name, value) in options::labels(args)? {
+        given.insert(format!("label:{name}"), value);
+    }
+    if let Some(target) = &args.target {
+        given.insert("target".to_owned(), target.clone());
+    }
+    if args.caching.no_cache {
+        given.insert("no-cache".to_owned(), String::new());
+    }
+    let within = match (&source.path, &source.context) {
+        (Some(path), Some(context)) => path.strip_prefix(context).unwrap_or(path).display().to_string(),
+        _ => source.text.name().to_owned(),
+    };
+    all.invocation = Invocation {
+        args: given,
+        path: within,
+        vcs: source.context.as_deref().map(vcs).unwrap_or_default(),
+        text: source.text.text().to_owned(),
+        ..Invocation::default()
+    };
+    Ok(all)
+}
+
+/// What git says of a folder: where it is from, and its commit. As buildx does, a hint that nobody verified.
+fn vcs(folder: &Path) -> BTreeMap<String, String> {
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        // A repository's own settings may name programs to run.
+        command.args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]).args(arguments);
+        let output = command.current_dir(folder).env("GIT_OPTIONAL_LOCKS", "0").stdin(Stdio::null()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        (output.status.success()).then(|| text.trim().to_owned())
+    };
+    let mut known = BTreeMap::new();
+    let Some(commit) = git(&["rev-parse", "--verify", "HEAD"]).filter(|commit| !commit.is_empty()) else {
+        return known;
+    };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
+    known.insert("revision".to_owned(), if changed { format!("{commit}-dirty") } else { commit });
+    if let Some(address) = git(&["config", "--get", "remote.origin.url"]).filter(|address| !address.is_empty()) {
+        known.insert("source".to_owned(), without_login(&address));
+    }
+    known
+}
+
+/// An address without name and password.
+fn without_login(address: &str) -> String {
+    match address.split_once("://") {
+        Some((scheme, rest)) => {
+            let host_end = rest.find('/').unwrap_or(rest.len());
+            let host = rest[..host_end].rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}{}", &rest[host_end..])
+        }
+        None => address.to_owned(),
+    }
+}
+
+/// What is to be attached.
+fn parse(args: &AttestingArgs) -> Result<Attesting> {
     let mut all = Attesting::default();
     let mut seen = Vec::new();
     let short = [("provenance", &args.provenance), ("sbom", &args.sbom)];
@@ -136,6 +210,18 @@ mod tests {
         let provenance = all.provenance.unwrap();
         assert_eq!((provenance.builder_id.as_str(), provenance.reproducible, all.sbom), ("https://ci/1", true, true));
         assert!(asked(None, None, &["type=provenance,disabled=true"]).unwrap().provenance.is_none());
+    }
+
+    #[test]
+    fn addresses_lose_their_logins() {
+        for (with, without) in [
+            ("https://user:secret@host/a/b.git", "https://host/a/b.git"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("git@host:a/b.git", "git@host:a/b.git"),
+            ("https://secret@host", "https://host"),
+        ] {
+            assert_eq!(without_login(with), without);
+        }
     }
 
     #[test]

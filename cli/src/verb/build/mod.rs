@@ -125,8 +125,8 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    if attesting::parse(&args.attesting)?.is_asked() || args.attesting.verify {
-        return Err(Error::later("`--provenance`, `--sbom` and `--verify`", "`--provenance=false` is accepted"));
+    if args.attesting.verify {
+        return Err(Error::later("`--verify`", "build twice with --no-cache --reproducible, and compare the digests"));
     }
     args.familiar.check()?;
     let call = args.checking.call()?;
@@ -214,7 +214,11 @@ fn request(
         graph,
         images,
         contexts: context::all(args, source)?,
-        options: builder::Options { exporting: outputs.exporting, ..options::for_builder(args)? },
+        options: builder::Options {
+            exporting: outputs.exporting,
+            attesting: attesting::asked(args, source)?,
+            ..options::for_builder(args)?
+        },
         tags: outputs.tags,
         outputs: outputs.all,
     })

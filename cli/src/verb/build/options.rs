@@ -69,7 +69,7 @@ pub(super) fn check(options: &frontend::Options) -> Option<String> {
     options.build_args.get("BUILDKIT_DOCKERFILE_CHECK").cloned()
 }
 
-fn build_args(args: &Args) -> BTreeMap<String, String> {
+pub(super) fn build_args(args: &Args) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for written in &args.build_args {
         match written.split_once('=') {
@@ -85,7 +85,7 @@ fn build_args(args: &Args) -> BTreeMap<String, String> {
     all
 }
 
-fn labels(args: &Args) -> Result<BTreeMap<String, String>> {
+pub(super) fn labels(args: &Args) -> Result<BTreeMap<String, String>> {
     let one = |written: &String| {
         let (key, value) = written.split_once('=').unwrap_or((written, ""));
         if key.is_empty() {

@@ -1,7 +1,7 @@
 //! Reading a file's content out of a stored tar.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -55,6 +55,27 @@ impl StoredReader {
             self.run += 1;
         }
         (left, 0)
+    }
+}
+
+impl Seek for StoredReader {
+    /// Runs of a sparse file are passed over one by one: it has few.
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let (from, by) = match to {
+            SeekFrom::Start(offset) => (offset, 0),
+            SeekFrom::End(by) => (self.stored.size, by),
+            SeekFrom::Current(by) => (self.position, by),
+        };
+        let wanted = from.checked_add_signed(by).ok_or(io::ErrorKind::InvalidInput)?;
+        (self.position, self.run, self.taken) = (0, 0, 0);
+        while self.position < wanted.min(self.stored.size) {
+            let (hole, data) = self.ahead();
+            let count = hole.max(data).min(wanted - self.position);
+            self.position += count;
+            self.taken += if hole > 0 { 0 } else { count };
+        }
+        self.position = wanted;
+        Ok(wanted)
     }
 }
 

@@ -12,8 +12,8 @@ use oci::{Digest, Hasher};
 use super::WalkError;
 use super::apply::shown;
 use super::dirs::split;
-pub use source::LayerSource;
 use source::{Layer, Met, Place};
+pub use source::{LayerSource, Seekable};
 
 /// How many links one look-up follows: the kernel's own limit.
 const MAX_LINKS: usize = 40;
@@ -182,6 +182,11 @@ impl TreeView {
 
     /// The content of a file.
     pub fn open(&self, file: &Node) -> Result<Box<dyn Read + Send>, ViewError> {
+        Ok(Box::new(self.open_anywhere(file)?))
+    }
+
+    /// The content of a file, to be read from any place on.
+    pub fn open_anywhere(&self, file: &Node) -> Result<Box<dyn Seekable>, ViewError> {
         let opened = self.layers.get(file.layer()).and_then(|layer| layer.open(&file.place).transpose());
         match opened {
             Some(Ok(content)) => Ok(content),

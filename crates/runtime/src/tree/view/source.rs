@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,6 +41,11 @@ pub enum LayerSource {
         tar: File,
     },
 }
+
+/// What can be read from any place on.
+pub trait Seekable: Read + Seek + Send {}
+
+impl<T: Read + Seek + Send> Seekable for T {}
 
 #[derive(Debug)]
 pub(super) enum Layer {
@@ -155,7 +160,7 @@ impl Layer {
     }
 
     /// The content of the file at `place`; `None` if it is none.
-    pub(super) fn open(&self, place: &Place) -> io::Result<Option<Box<dyn Read + Send>>> {
+    pub(super) fn open(&self, place: &Place) -> io::Result<Option<Box<dyn Seekable>>> {
         match (self, place) {
             (Layer::Tree { dirs, .. }, Place::Tree { path, .. }) => {
                 let (parent, last) = split(path);
