@@ -81,7 +81,7 @@ fn images(
     for (image, &root) in request.images.iter().zip(&definitions.roots) {
         let Some(chain) = result(request, store, records, definitions, root)? else { return Ok(None) };
         let inline = export::inline(request, definitions, root, chain.0.len());
-        let Some(composed) = image::compose(image, request.options.epoch, store, layers, &chain, &inline)? else {
+        let Some(composed) = image::compose(image, &request.options, store, layers, &chain, &inline)? else {
             return Ok(None);
         };
         all.push(composed);

@@ -117,6 +117,11 @@ impl<'s> Layers<'s> {
         if self.single_id { IdPolicy::Recorded(tree.to_path_buf()) } else { IdPolicy::Keep }
     }
 
+    /// Where its layers are results.
+    pub(crate) fn records(&self) -> &Records<'s> {
+        self.records
+    }
+
     /// A usable layer.
     pub(crate) fn row(&self, id: &LayerId) -> Result<LayerRow, LayerError> {
         self.records.layer(id)?.ok_or_else(|| LayerError::Gone(id.clone()))

@@ -162,9 +162,9 @@ fn export(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
 }
 
 fn composed(build: &Build<'_>, image: &Image, root: V) -> Result<Composed, Failure> {
-    let (epoch, chain) = (build.request.options.epoch, build.chain(root));
+    let (options, chain) = (&build.request.options, build.chain(root));
     let inline = cache::export::inline(build.request, build.definitions, root, chain.0.len());
-    let compose = || image::compose(image, epoch, build.store, &build.layers, chain, &inline);
+    let compose = || image::compose(image, options, build.store, &build.layers, chain, &inline);
     if is_homeless(build, chain)? {
         build.bring(None, chain)?;
     }
@@ -172,7 +172,7 @@ fn composed(build: &Build<'_>, image: &Image, root: V) -> Result<Composed, Failu
         return Ok(composed);
     }
     build.bring(None, chain)?;
-    image::complete(image, epoch, build.store, &build.layers, chain, build.now)?;
+    image::complete(image, options, build.store, &build.layers, chain, build.now)?;
     compose()?.ok_or_else(|| "a layer went away while the image was made".into())
 }
 

@@ -201,12 +201,12 @@ fn results(build: &Build<'_>, max: bool) -> Result<Vec<(V, Chain)>, Failure> {
 
 /// Computes the DiffIds that were never asked for.
 fn identify(build: &Build<'_>, results: &[(V, Chain)]) -> Result<(), Failure> {
-    let epoch = build.request.options.epoch;
+    let plain = crate::Options { epoch: build.request.options.clamp(), ..crate::Options::default() };
     for (image, root) in build.request.images.iter().zip(&build.definitions.roots) {
         let chain = build.chain(*root);
-        if image::compose(image, epoch, build.store, &build.layers, chain, &[])?.is_none() {
+        if image::compose(image, &plain, build.store, &build.layers, chain, &[])?.is_none() {
             build.bring(None, chain)?;
-            image::complete(image, epoch, build.store, &build.layers, chain, build.now)?;
+            image::complete(image, &plain, build.store, &build.layers, chain, build.now)?;
         }
     }
     let mut seen = BTreeSet::new();

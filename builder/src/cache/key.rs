@@ -51,6 +51,11 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
+    /// The key of a text.
+    pub(crate) fn of_text(preimage: String) -> Self {
+        Self { key: CacheKey(Digest::sha256(preimage.as_bytes())), preimage }
+    }
+
     /// A content key as all stores share it: what stands below is told by DiffIds, where a store's own key has the names that
     /// layers have there. `None`: nothing stands below.
     pub(crate) fn shared(&self, below: Option<&[DiffId]>) -> Self {

@@ -5,19 +5,23 @@
 
 use std::ops::Range;
 
-use oci::{Descriptor, DiffId, Digest, History, ImageConfig, Manifest, Raw, Timestamp, media_type};
+use oci::{Descriptor, DiffId, Digest, History, ImageConfig, Manifest, Platform, Raw, Timestamp, media_type};
 use runtime::tree::{LayerBuilder, StreamOptions, WalkOptions, replay, stream};
 use store::{BlobForm, Blobs, Expected, LayerId, LayerRow, Lease, Store};
 use sys::Root;
 
-use super::form::oci_layer;
-use crate::Image;
+use super::form::{oci_layer, settle_types};
+use super::squash;
 use crate::cache::key::Chain;
 use crate::cache::portable::{self, Facts};
 use crate::durable;
 use crate::layers::Layers;
+use crate::{Dress, Image, Level, Options};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The annotation that says when an image was made: OCI image-spec, annotations.md.
+const CREATED: &str = "org.opencontainers.image.created";
 
 /// An image that is all there but its name.
 pub(crate) struct Composed {
@@ -36,7 +40,8 @@ impl Composed {
     /// Describes the manifest.
     pub(crate) fn descriptor(&self, image: &Image) -> Descriptor {
         let size = self.manifest.bytes().len() as u64;
-        let mut descriptor = Descriptor::new(media_type::OCI_MANIFEST, self.manifest.digest(), size);
+        let media_type = self.manifest.value().media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
+        let mut descriptor = Descriptor::new(media_type, self.manifest.digest(), size);
         descriptor.platform = Some(image.platform.clone());
         descriptor
     }
@@ -50,24 +55,32 @@ struct Part {
     row: LayerRow,
 }
 
-/// Composes the image from what is known; `None` where a DiffId was never computed. Writes nothing. `inline`: which parts of
-/// the chain are results under which keys, where the image is to be its own cache.
+/// Composes the image from what is known; `None` where a DiffId was never computed, or layers were never squashed. Writes
+/// nothing. `inline`: which parts of the chain are results under which keys, where the image is to be its own cache.
 pub(crate) fn compose(
     image: &Image,
-    epoch: Option<i64>,
+    options: &Options,
     store: &Store,
     layers: &Layers<'_>,
     chain: &Chain,
     inline: &[(Digest, Range<usize>)],
 ) -> Result<Option<Composed>, Failure> {
-    let base = image.config.rootfs.diff_ids.len().min(chain.0.len());
+    let based = based(image, chain);
+    let squashed = match options.exporting.squash {
+        None => based.clone(),
+        Some(which) => match squash::known(layers, chain, based.1, which)? {
+            Some(squashed) => squashed,
+            None => return Ok(None),
+        },
+    };
+    let (chain, base) = &squashed;
     let mut parts = Vec::with_capacity(chain.0.len());
     for (number, id) in chain.0.iter().enumerate() {
         if Chain::is_empty_layer(id) {
             parts.push(None);
             continue;
         }
-        let clamp = epoch.filter(|_| number >= base);
+        let clamp = options.clamp().filter(|_| number >= *base);
         let Some((diff_id, size)) = store.index().diff_id(id, clamp)? else { return Ok(None) };
         let row = match clamp {
             // A clamped layer stands in the store as a layer of its own.
@@ -77,7 +90,28 @@ pub(crate) fn compose(
         let Some(row) = row else { return Ok(None) };
         parts.push(Some(Part { diff_id, size, row }));
     }
-    finish(image, epoch, &parts, base, inline).map(Some)
+    let mut config = image.config.clone();
+    let inline = if squashed == based { inline } else { &[] };
+    if squashed != based {
+        squash_history(&mut config.history, if squashed.1 == 0 { 0 } else { based.1 });
+    }
+    finish(image, config, options, &parts, *base, inline).map(Some)
+}
+
+/// A chain, and how many of its layers are the base's.
+fn based(image: &Image, chain: &Chain) -> (Chain, usize) {
+    (chain.clone(), image.config.rootfs.diff_ids.len().min(chain.0.len()))
+}
+
+/// The history of layers that became one: all entries but those of the first `kept` layers have none, and a last one has
+/// it. As with docker's `--squash`.
+fn squash_history(history: &mut Vec<History>, kept: usize) {
+    let mut layers = 0;
+    for entry in history.iter_mut().filter(|entry| !entry.empty_layer) {
+        layers += 1;
+        entry.empty_layer = layers > kept;
+    }
+    history.push(History { comment: "squashed".to_owned(), ..History::default() });
 }
 
 /// The usable layer with this DiffId, the given one first.
@@ -95,14 +129,15 @@ pub(crate) fn twin(
 
 fn finish(
     image: &Image,
-    epoch: Option<i64>,
+    mut config: ImageConfig,
+    options: &Options,
     parts: &[Option<Part>],
     base: usize,
     inline: &[(Digest, Range<usize>)],
 ) -> Result<Composed, Failure> {
-    let mut config = image.config.clone();
+    let (epoch, exporting) = (options.epoch, &options.exporting);
     if !inline.is_empty() {
-        config.extra.insert(portable::FIELD.to_owned(), field(epoch, parts, base, inline).to_value()?);
+        config.extra.insert(portable::FIELD.to_owned(), field(options.clamp(), parts, base, inline).to_value()?);
     }
     config.rootfs.diff_ids = parts.iter().flatten().map(|part| part.diff_id).collect();
     fill_history(&mut config.history, parts, base, epoch);
@@ -110,13 +145,25 @@ fn finish(
         Some(epoch) => Some(Timestamp::from_unix(epoch, 0)),
         None => config.history.iter().rev().find_map(|entry| entry.created.clone()).or(config.created),
     };
+    if exporting.omit_history {
+        config.history.clear();
+    }
+    let created = config.created.clone().filter(|_| exporting.created_annotation);
     let config = Raw::encode(config)?;
     let layers = parts.iter().flatten().map(|part| describe(&part.row, &part.diff_id, part.size)).collect();
     let descriptor = Descriptor::new(media_type::OCI_CONFIG, config.digest(), config.bytes().len() as u64);
-    let manifest = Raw::encode(Manifest::new(descriptor, layers))?;
+    let mut manifest = Manifest::new(descriptor, layers);
+    manifest.annotations.extend(created.map(|at| (CREATED.to_owned(), at.as_str().to_owned())));
+    dress(&mut manifest, &exporting.dress, &image.platform);
     let trees = parts.iter().flatten().filter(|part| part.row.blob.is_none() && part.row.tree.is_some());
     let trees = trees.map(|part| part.row.id.clone()).collect();
-    Ok(Composed { manifest, config, trees })
+    Ok(Composed { manifest: Raw::encode(manifest)?, config, trees })
+}
+
+/// Annotates a manifest, and settles its media types.
+pub(crate) fn dress(manifest: &mut Manifest, dress: &Dress, platform: &Platform) {
+    manifest.annotations.extend(dress.at(Level::Manifest, Some(platform)));
+    settle_types(manifest, if dress.docker_types { media_type::DOCKER_MANIFEST } else { media_type::OCI_MANIFEST });
 }
 
 /// What an image that is its own cache says of its layers and steps.
@@ -191,21 +238,37 @@ fn fill_history(history: &mut [History], parts: &[Option<Part>], base: usize, ep
     }
 }
 
-/// Computes the DiffIds that [`compose`] misses: each tree is streamed once, layers side by side.
+/// Makes what [`compose`] misses: squashed layers, and DiffIds.
 pub(crate) fn complete(
     image: &Image,
-    epoch: Option<i64>,
+    options: &Options,
     store: &Store,
     layers: &Layers<'_>,
     chain: &Chain,
     now: i64,
 ) -> Result<(), Failure> {
-    let base = image.config.rootfs.diff_ids.len().min(chain.0.len());
+    let (chain, base) = based(image, chain);
+    let Some(which) = options.exporting.squash else {
+        return identities(store, layers, &chain, options.clamp().map(|epoch| (base, epoch)), now);
+    };
+    identities(store, layers, &chain, None, now)?;
+    let (chain, base) = squash::make(store, layers, &chain, base, which, now)?;
+    identities(store, layers, &chain, options.clamp().map(|epoch| (base, epoch)), now)
+}
+
+/// Computes DiffIds: each tree is streamed once, layers side by side. `clamp`: from which layer on, and to what, times are.
+fn identities(
+    store: &Store,
+    layers: &Layers<'_>,
+    chain: &Chain,
+    clamped: Option<(usize, i64)>,
+    now: i64,
+) -> Result<(), Failure> {
     let work = |number: usize, id: &LayerId| -> Result<(), Failure> {
         let below = Chain(chain.0[..number].to_vec());
         identify(store, layers, id, &below)?;
-        match epoch.filter(|_| number >= base) {
-            Some(epoch) => clamp(store, layers, id, epoch, now),
+        match clamped.filter(|(base, _)| number >= *base) {
+            Some((_, epoch)) => clamp(store, layers, id, epoch, now),
             None => Ok(()),
         }
     };

@@ -8,7 +8,7 @@ use store::{Blobs, Lease, Store};
 
 use super::image::{self, Composed};
 use crate::attest::Attested;
-use crate::{BuiltImage, Request};
+use crate::{BuiltImage, Dress, Level, Request};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -39,6 +39,15 @@ pub(crate) fn with_children(index: Raw<Index>, children: &[Descriptor]) -> Resul
     Raw::encode(changed)
 }
 
+/// Annotates an index, and settles its media type: it is docker's only over docker's manifests.
+pub(crate) fn dress_index(index: &mut Index, dress: &Dress) {
+    index.annotations.extend(dress.at(Level::Index, None));
+    let docker = |child: &Descriptor| child.media_type == media_type::DOCKER_MANIFEST;
+    if dress.docker_types && index.annotations.is_empty() && index.manifests.iter().all(docker) {
+        index.media_type = Some(media_type::DOCKER_INDEX.to_owned());
+    }
+}
+
 /// The images of a build, all there but their names.
 pub(crate) struct Images {
     images: Vec<(BuiltImage, Composed)>,
@@ -46,22 +55,29 @@ pub(crate) struct Images {
     attested: Vec<Attested>,
     /// The index over them, where there are several, or something is said of one.
     index: Option<Raw<Index>>,
+    /// What is said of the index where it is pointed to.
+    on_index: BTreeMap<String, String>,
 }
 
 impl Images {
     /// Takes the images that were composed, in the request's order, and what is said of them.
     pub(crate) fn new(request: &Request, composed: Vec<Composed>, attested: Vec<Attested>) -> Result<Self, Failure> {
+        let dress = &request.options.exporting.dress;
         let built = |(image, composed): (&crate::Image, Composed)| {
-            let manifest = composed.descriptor(image);
+            let mut manifest = composed.descriptor(image);
+            manifest.annotations.extend(dress.at(Level::ManifestDescriptor, Some(&image.platform)));
             let config_digest = composed.config.digest();
             (BuiltImage { platform: image.platform.clone(), manifest, config_digest }, composed)
         };
         let images: Vec<_> = request.images.iter().zip(composed).map(built).collect();
         let index = (request.is_for_several() || !attested.is_empty()).then(|| {
             let list = images.iter().map(|(built, _)| built.manifest.clone());
-            Raw::encode(Index::new(list.chain(attested.iter().map(Attested::descriptor)).collect()))
+            let mut index = Index::new(list.chain(attested.iter().map(Attested::descriptor)).collect());
+            dress_index(&mut index, dress);
+            Raw::encode(index)
         });
-        Ok(Self { images, attested, index: index.transpose()? })
+        let on_index = dress.at(Level::IndexDescriptor, None);
+        Ok(Self { images, attested, index: index.transpose()?, on_index })
     }
 
     /// Whether committing them reads trees.
@@ -72,7 +88,10 @@ impl Images {
     /// Describes the index, if there is one.
     pub(crate) fn index(&self) -> Option<Descriptor> {
         let index = self.index.as_ref()?;
-        Some(Descriptor::new(media_type::OCI_INDEX, index.digest(), index.bytes().len() as u64))
+        let media_type = index.value().media_type.as_deref().unwrap_or(media_type::OCI_INDEX);
+        let mut descriptor = Descriptor::new(media_type, index.digest(), index.bytes().len() as u64);
+        descriptor.annotations.clone_from(&self.on_index);
+        Some(descriptor)
     }
 
     /// Describes the images.

@@ -10,6 +10,7 @@ mod local;
 pub(crate) mod oci_layout;
 pub(crate) mod plain;
 pub(crate) mod replacing;
+pub(crate) mod squash;
 mod tar;
 
 use std::io;
@@ -22,7 +23,7 @@ use store::Store;
 use crate::attest;
 use crate::build::{Build, Failure};
 use crate::cache::key::Chain;
-use crate::{Compress, Destination, Image, Output};
+use crate::{Destination, Image, Output};
 use bundle::Bundle;
 
 /// What can go wrong while an image is written out.
@@ -170,21 +171,16 @@ pub fn save(store: &Store, images: &[(Vec<Reference>, Digest)], output: &Output)
         (false, Destination::Stdout) => Err(ExportError::FolderToStream),
     };
     match output {
-        Output::Oci { dest, tar, compression, .. } => {
-            oci_layout::write(store, images, compression, false, archive(dest, *tar)?)
+        Output::Oci { dest, tar, compression, dress } => {
+            let how = oci_layout::How { compress: compression, dress: dress.as_ref() };
+            oci_layout::write(store, images, &how, false, archive(dest, *tar)?)
         }
-        Output::Docker { dest, compression, .. } => docker(store, images, dest, compression),
+        Output::Docker { dest, tar, compression, dress } => {
+            let how = oci_layout::How { compress: compression, dress: dress.as_ref() };
+            oci_layout::write(store, images, &how, true, archive(dest, *tar)?)
+        }
         Output::Image | Output::CacheOnly | Output::Tar { .. } | Output::Local { .. } => Err(ExportError::NotAnArchive),
     }
-}
-
-fn docker(
-    store: &Store,
-    images: &[(Vec<Reference>, Digest)],
-    dest: &Destination,
-    compression: &Compress,
-) -> Result<(), ExportError> {
-    oci_layout::write(store, images, compression, true, Bundle::tar(dest)?)
 }
 
 /// The tree of one image, where several may share a place.
@@ -203,7 +199,7 @@ pub(crate) fn write(
     output: &Output,
     named: Option<&Descriptor>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let epoch = build.request.options.epoch;
+    let epoch = build.request.options.clamp();
     let views = |split: Option<bool>| -> Result<Vec<Shown>, Failure> {
         let split = split.unwrap_or(build.request.is_for_several());
         let view = |(image, chain): (&Image, &&Chain)| {
@@ -218,8 +214,12 @@ pub(crate) fn write(
     };
     match output {
         Output::Image | Output::CacheOnly => Ok(()),
-        Output::Oci { .. } | Output::Docker { .. } => {
-            let names: Result<Vec<Reference>, _> = build.request.tags.iter().map(|tag| tag.parse()).collect();
+        Output::Oci { dress, .. } | Output::Docker { dress, .. } => {
+            let own = dress.iter().flat_map(|dress| &dress.names);
+            let mut names: Vec<&String> = build.request.tags.iter().chain(own).collect();
+            let mut seen = std::collections::BTreeSet::new();
+            names.retain(|name| seen.insert(*name));
+            let names: Result<Vec<Reference>, _> = names.into_iter().map(|tag| tag.parse()).collect();
             let digest = named.ok_or("the image was not made")?.digest;
             Ok(save(build.store, &[(names?, digest)], output)?)
         }

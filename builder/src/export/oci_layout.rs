@@ -9,8 +9,8 @@ use serde::Serialize;
 use store::{Blobs, Store};
 
 use super::bundle::Bundle;
-use super::{ExportError, images, layers};
-use crate::Compress;
+use super::{ExportError, form, image, images, layers};
+use crate::{Compress, Dress, Level};
 
 /// The annotation that names an image in a layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -37,11 +37,11 @@ struct DockerImage {
 pub(super) fn write(
     store: &Store,
     images: &[Named],
-    compress: &Compress,
+    how: &How<'_>,
     docker: bool,
     bundle: Bundle,
 ) -> Result<(), ExportError> {
-    let mut writing = Writing { store, compress, bundle, written: BTreeSet::new() };
+    let mut writing = Writing { store, how, bundle, written: BTreeSet::new() };
     let mut descriptors = Vec::new();
     let mut docker_images = Vec::new();
     for (names, digest) in images {
@@ -68,10 +68,19 @@ pub(super) fn write(
     bundle.finish()
 }
 
+/// How images are written.
+#[derive(Clone, Copy)]
+pub(super) struct How<'h> {
+    /// The form of layers.
+    pub(super) compress: &'h Compress,
+    /// What images say of themselves; `None`: what they say in the store.
+    pub(super) dress: Option<&'h Dress>,
+}
+
 /// An archive being filled.
 struct Writing<'w> {
     store: &'w Store,
-    compress: &'w Compress,
+    how: &'w How<'w>,
     bundle: Bundle,
     /// Members that are there.
     written: BTreeSet<String>,
@@ -84,8 +93,10 @@ impl<'w> Writing<'w> {
     /// An image: its layers, in the form that is asked for, its configuration and its manifest.
     fn image(mut self, manifest: Raw<Manifest>) -> Result<Written<'w>, ExportError> {
         let config: Raw<ImageConfig> = document(self.store, &manifest.value().config.digest)?;
-        let layers = layers::prepare(self.store, manifest.value(), config.value(), self.compress)?;
-        let manifest = with_layers(manifest, &layers)?;
+        let layers = layers::prepare(self.store, manifest.value(), config.value(), self.how.compress)?;
+        let platform = config.value().platform();
+        let (manifest, config) = with_layers(manifest, config, &layers)?;
+        let manifest = self.dressed(manifest, &platform)?;
         for layer in &layers {
             self = self.layer(layer)?;
         }
@@ -93,7 +104,10 @@ impl<'w> Writing<'w> {
         self.document(&manifest.digest(), manifest.bytes())?;
         let media_type = manifest.value().media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
         let mut descriptor = Descriptor::new(media_type, manifest.digest(), manifest.size());
-        descriptor.platform = Some(config.value().platform());
+        if let Some(dress) = self.how.dress {
+            descriptor.annotations = dress.at(Level::ManifestDescriptor, Some(&platform));
+        }
+        descriptor.platform = Some(platform);
         let image = DockerImage {
             config: blob_path(&config.digest()),
             repo_tags: Vec::new(),
@@ -117,11 +131,27 @@ impl<'w> Writing<'w> {
             shown.extend(image.map(|image| (child.platform.clone().unwrap_or_else(Platform::host), image)));
             children.push(descriptor);
         }
-        let index = images::with_children(index, &children)
-            .map_err(|source| ExportError::Document { name: "the index".to_owned(), source })?;
+        let index = images::with_children(index, &children).and_then(|index| match self.how.dress {
+            Some(dress) => {
+                let mut changed = index.into_value();
+                changed.annotations.clear();
+                for (entry, child) in changed.manifests.iter_mut().zip(&children) {
+                    if child.platform.is_some() {
+                        entry.annotations.clone_from(&child.annotations);
+                    }
+                }
+                images::dress_index(&mut changed, dress);
+                Raw::encode(changed)
+            }
+            None => Ok(index),
+        });
+        let index = index.map_err(|source| ExportError::Document { name: "the index".to_owned(), source })?;
         self.document(&index.digest(), index.bytes())?;
         let media_type = index.value().media_type.as_deref().unwrap_or(media_type::OCI_INDEX);
-        let descriptor = Descriptor::new(media_type, index.digest(), index.size());
+        let mut descriptor = Descriptor::new(media_type, index.digest(), index.size());
+        if let Some(dress) = self.how.dress {
+            descriptor.annotations = dress.at(Level::IndexDescriptor, None);
+        }
         let at = Platform::host().best_of(shown.iter().map(|(platform, _)| platform)).unwrap_or(0);
         let image = if shown.is_empty() { None } else { Some(shown.swap_remove(at).1) };
         Ok((self, descriptor, image))
@@ -136,6 +166,18 @@ impl<'w> Writing<'w> {
         self.document(&manifest.digest(), manifest.bytes())?;
         let media_type = manifest.value().media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
         Ok((self, Descriptor::new(media_type, manifest.digest(), manifest.size()), None))
+    }
+
+    /// A manifest that says of itself what this output asks for, and nothing else.
+    fn dressed(&self, manifest: Raw<Manifest>, platform: &Platform) -> Result<Raw<Manifest>, ExportError> {
+        let Some(dress) = self.how.dress else { return Ok(manifest) };
+        let mut changed = manifest.value().clone();
+        changed.annotations.clear();
+        image::dress(&mut changed, dress, platform);
+        match changed == *manifest.value() {
+            true => Ok(manifest),
+            false => encoded(changed),
+        }
     }
 
     fn layer(mut self, layer: &layers::Layer) -> Result<Self, ExportError> {
@@ -156,17 +198,34 @@ impl<'w> Writing<'w> {
     }
 }
 
-/// The manifest with the layers that are written, where they are not its own.
-pub(crate) fn with_layers(manifest: Raw<Manifest>, layers: &[layers::Layer]) -> Result<Raw<Manifest>, ExportError> {
+/// The manifest with the layers that are written, where they are not its own, and the configuration with their DiffIds.
+pub(crate) fn with_layers(
+    manifest: Raw<Manifest>,
+    config: Raw<ImageConfig>,
+    layers: &[layers::Layer],
+) -> Result<(Raw<Manifest>, Raw<ImageConfig>), ExportError> {
     let same = |(own, layer): (&Descriptor, &layers::Layer)| own.digest == layer.descriptor.digest;
     if manifest.value().layers.iter().zip(layers).all(same) {
-        return Ok(manifest);
+        return Ok((manifest, config));
     }
-    let config = &manifest.value().config;
-    let config = Descriptor::new(media_type::OCI_CONFIG, config.digest, config.size);
-    let mut changed = Manifest::new(config, layers.iter().map(|layer| layer.descriptor.clone()).collect());
+    let diff_ids: Vec<_> = layers.iter().map(layers::Layer::diff_id).collect();
+    let config = match config.value().rootfs.diff_ids == diff_ids {
+        true => config,
+        false => {
+            let mut changed = config.into_value();
+            changed.rootfs.diff_ids = diff_ids;
+            encoded(changed)?
+        }
+    };
+    let own = Descriptor::new(media_type::OCI_CONFIG, config.digest(), config.size());
+    let mut changed = Manifest::new(own, layers.iter().map(|layer| layer.descriptor.clone()).collect());
     changed.annotations.clone_from(&manifest.value().annotations);
-    Raw::encode(changed).map_err(|source| ExportError::Document { name: "the manifest".to_owned(), source })
+    form::settle_types(&mut changed, manifest.value().media_type.as_deref().unwrap_or_default());
+    Ok((encoded(changed)?, config))
+}
+
+fn encoded<T: Serialize>(document: T) -> Result<Raw<T>, ExportError> {
+    Raw::encode(document).map_err(|source| ExportError::Document { name: "the manifest".to_owned(), source })
 }
 
 /// One descriptor a name.

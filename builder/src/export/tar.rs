@@ -58,10 +58,10 @@ fn one(tar: &mut TarWriter<Out>, shown: &Shown, clamp: Option<i64>) -> Result<()
 }
 
 /// Files of several names, and the one that was written first.
-type Links = HashMap<(usize, Vec<u8>), Vec<u8>>;
+pub(super) type Links = HashMap<(usize, Vec<u8>), Vec<u8>>;
 
 /// Of a file with several names, the one that was written before this one.
-fn first_name(view: &TreeView, node: &Node, links: &mut Links) -> Result<Option<Vec<u8>>, ViewError> {
+pub(super) fn first_name(view: &TreeView, node: &Node, links: &mut Links) -> Result<Option<Vec<u8>>, ViewError> {
     if !node.is_shared() {
         return Ok(None);
     }

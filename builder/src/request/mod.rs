@@ -101,3 +101,10 @@ pub struct Options {
     /// What the build tells.
     pub telling: Telling,
 }
+
+impl Options {
+    /// The latest time that files of new layers may have.
+    pub fn clamp(&self) -> Option<i64> {
+        self.epoch.filter(|_| !self.exporting.keep_times)
+    }
+}

@@ -155,6 +155,8 @@ pub struct Exporting {
     pub squash: Option<Squash>,
     /// Leave the history out of the config.
     pub omit_history: bool,
+    /// Say in the manifest when the image was made.
+    pub created_annotation: bool,
 }
 
 /// Which layers become one.

@@ -46,13 +46,13 @@ impl Image {
         lease.pin(&[digest])?;
         let manifest: Raw<Manifest> = document(store, digest)?;
         let config: Raw<ImageConfig> = document(store, &manifest.value().config.digest)?;
-        let (manifest, layers) = match own {
-            Some(client) => (manifest, Layers::Own(client.clone())),
+        let (manifest, config, layers) = match own {
+            Some(client) => (manifest, config, Layers::Own(client.clone())),
             None => {
                 let prepared = layers::prepare(store, manifest.value(), config.value(), &Compress::default())?;
-                let written = with_layers(manifest, &prepared)?;
+                let (written, config) = with_layers(manifest, config, &prepared)?;
                 let by_digest = prepared.into_iter().map(|layer| (layer.descriptor.digest, layer)).collect();
-                (written, Layers::Prepared(by_digest))
+                (written, config, Layers::Prepared(by_digest))
             }
         };
         let media_type = manifest.value().media_type.as_deref().unwrap_or(oci::media_type::OCI_MANIFEST);

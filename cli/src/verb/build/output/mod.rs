@@ -70,6 +70,12 @@ pub(super) struct OutputArgs {
     /// Label the image with the version of this program
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     identity_label: Option<bool>,
+    /// Say in the manifest when the image was made
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    created_annotation: Option<bool>,
+    /// Intermediate images, which it labels, are not made: accepted for buildah's sake
+    #[arg(long, value_name = "LABEL", hide = true)]
+    layer_label: Vec<String>,
     /// Add the image to this index of the store, which is made where it is missing
     #[arg(long, value_name = "INDEX")]
     manifest: Option<String>,
@@ -106,6 +112,7 @@ impl OutputArgs {
                 keep_times: self.rewrite_timestamp == Some(false),
                 squash: self.squashed(),
                 omit_history: self.omit_history,
+                created_annotation: self.created_annotation == Some(true),
             },
             naming: Naming { kept: true, list: self.manifest()?, ..Naming::default() },
         };
