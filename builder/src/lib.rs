@@ -12,6 +12,7 @@ mod error;
 pub mod export;
 pub mod failed;
 mod fast;
+mod foreign;
 pub mod gc;
 pub mod import;
 mod layers;
@@ -29,6 +30,7 @@ mod whole;
 use std::sync::mpsc::Sender;
 
 use oci::{Descriptor, Digest, Platform};
+use runtime::emulation::Emulation;
 use runtime::ladder::Probe;
 use runtime::spawner::Spawner;
 use serde::{Deserialize, Serialize};
@@ -94,6 +96,8 @@ pub struct Sandbox {
     pub probe: Probe,
     /// Starts containers.
     pub spawner: Spawner,
+    /// What runs programs of other processors.
+    pub emulation: Emulation,
 }
 
 /// What the fast path found.

@@ -15,7 +15,7 @@ use crate::export::images::Images;
 use crate::op::source::pulled::Lost;
 use crate::solver::drive::drive;
 use crate::solver::state::{Outcome, State, V};
-use crate::{Built, Cancel, Error, Event, Image, Kind, Output, Request, Sandbox, VertexInfo, fast};
+use crate::{Built, Cancel, Error, Event, Image, Kind, Output, Request, Sandbox, VertexInfo, fast, foreign};
 
 /// Operations side by side where the request does not say: most wait for the disk or the network.
 const MIN_JOBS: usize = 8;
@@ -68,6 +68,7 @@ pub(crate) fn run(
 
 /// Solves and exports, once.
 fn solve(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
+    foreign::check(build)?;
     let stop = build.stop.clone();
     let _guard = cancel.on_cancel(move || stop.cancel());
     let jobs = build.request.options.jobs.unwrap_or_else(|| {

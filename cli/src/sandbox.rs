@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use oci::Platform;
+use runtime::emulation::{self, Emulation, Missing};
 use runtime::ladder::{self, Overlay, Probe, Rung};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +79,43 @@ pub(crate) fn enter(layout: &store::Layout) -> Result<Probe> {
             ladder::enter(&probe.rung)?;
             Ok(probe)
         }
+    }
+}
+
+/// Steps onto the best rung, with what runs programs for these platforms. Only while this process has one thread.
+pub(crate) fn enter_for(layout: &store::Layout, platforms: &[Platform]) -> Result<(Probe, Emulation)> {
+    let dir = layout.snapshots();
+    // Where it cannot be made, nothing can be tried there either.
+    drop(fs::create_dir_all(&dir));
+    let plan = emulation::Plan::new(platforms, &dir);
+    let mut probe = probe(layout)?;
+    if plan.needs_namespace() && probe.rung == Rung::Root {
+        // What root registers is the whole machine's; in a namespace of its own it is this build's.
+        probe.rung = Rung::root_of_its_own();
+        if ladder::enter(&probe.rung).is_ok() {
+            let emulation = plan.establish(&probe.rung);
+            return Ok((probe, emulation));
+        }
+    }
+    let probe = enter(layout)?;
+    let emulation = plan.establish(&probe.rung);
+    Ok((probe, emulation))
+}
+
+/// What helps where programs of a platform do not run.
+pub(crate) fn remedies(missing: &Missing) -> Vec<String> {
+    match missing {
+        Missing::System { .. } | Missing::Unknown { .. } => Vec::new(),
+        Missing::Emulator { qemu, .. } => vec![format!(
+            "install {qemu}: `apt-get install qemu-user-static` (Debian, Ubuntu), `dnf install qemu-user-static` (Fedora), \
+             `apk add {}` (Alpine); it need not be registered",
+            qemu.trim_end_matches("-static")
+        )],
+        Missing::Registration { platform, .. } => vec![format!(
+            "root can register it for all: `apt-get install binfmt-support`, or `docker run --privileged --rm \
+             tonistiigi/binfmt --install {}`",
+            platform.architecture
+        )],
     }
 }
 

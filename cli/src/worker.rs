@@ -153,7 +153,7 @@ fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup)
     // Files of credentials are read as who we are, before we become root inside.
     let (client, note) = wire::client_or_note(setup);
     request.options.running.read()?;
-    let probe = sandbox::enter(&store::Layout::new(root))?;
+    let (probe, emulation) = sandbox::enter_for(&store::Layout::new(root), &request.foreign_platforms())?;
     if !sandbox::can_run(&probe.rung) {
         return Err(sandbox::refused(&probe, "RUN"));
     }
@@ -161,7 +161,7 @@ fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup)
     // Opened after the fork: a database connection must not cross one.
     let store = Arc::new(Store::open(root)?);
     let notes = sandbox::overlay_note(&probe).into_iter().chain(note).collect();
-    build::work::build(request, report, &store, Some(Sandbox { probe, spawner }), client, notes)
+    build::work::build(request, report, &store, Some(Sandbox { probe, spawner, emulation }), client, notes)
 }
 
 /// The life of a detached worker. Nobody listens: an error costs a later pull, and nothing else.

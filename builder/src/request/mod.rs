@@ -65,6 +65,21 @@ impl Request {
         self.images.iter().map(|image| image.root).collect()
     }
 
+    /// The platforms other than this machine's whose programs some step runs.
+    pub fn foreign_platforms(&self) -> Vec<Platform> {
+        let host = Platform::host();
+        let mut found: Vec<Platform> = Vec::new();
+        for edge in self.graph.reachable(&self.roots()) {
+            if let Some(platform) = &self.graph.vertex(edge).meta().platform
+                && (&platform.os, &platform.architecture) != (&host.os, &host.architecture)
+                && !found.contains(platform)
+            {
+                found.push(platform.clone());
+            }
+        }
+        found
+    }
+
     /// Whether the result has several images, and so an index over them.
     pub fn is_for_several(&self) -> bool {
         self.images.len() > 1

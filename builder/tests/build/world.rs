@@ -28,7 +28,7 @@ impl World {
         let probe = ladder::probe(dir.path());
         ladder::enter(&probe.rung).unwrap();
         let spawner = Spawner::fork().unwrap();
-        Some(Self { busybox, sandbox: Sandbox { probe, spawner } })
+        Some(Self { busybox, sandbox: Sandbox { probe, spawner, emulation: runtime::emulation::Emulation::default() } })
     }
 
     pub(crate) fn busybox(&self) -> &Path {

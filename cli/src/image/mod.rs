@@ -176,6 +176,13 @@ fn document(store: &Store, digest: &Digest) -> Result<Vec<u8>, Unread> {
     }
 }
 
+/// What an index lists, in its order; nothing where it is a manifest.
+pub(crate) fn children(store: &Store, digest: &Digest) -> Result<Vec<Digest>> {
+    let bytes = document(store, digest)?;
+    let index = as_index(&bytes, digest)?;
+    Ok(index.map(|index| index.manifests.iter().map(|child| child.digest).collect()).unwrap_or_default())
+}
+
 /// Every image with its names, images sorted newest first.
 ///
 /// A row whose blobs are gone is left out here; `doctor` reports it.

@@ -1,5 +1,6 @@
 //! `estiba doctor`.
 
+use runtime::emulation::{self, Way};
 use runtime::ladder::{Overlay, Probe, Rung};
 use serde_json::json;
 use store::Store;
@@ -85,6 +86,7 @@ fn findings(store: &Store, probe: &Probe) -> Result<Vec<Finding>> {
             "put the store on ext4, xfs or btrfs with --root or $ESTIBA_ROOT; kernel 5.11 or newer",
         ),
     });
+    all.push(platforms(store, probe));
     all.push(space(store));
     all.extend(broken_images(store)?);
     Ok(all)
@@ -106,6 +108,29 @@ fn rung(probe: &Probe) -> Finding {
         Rung::Root | Rung::SubordinateIds { .. } | Rung::SingleId | Rung::Chroot => Finding::good(what),
         Rung::Unprivileged => Finding { good: false, what, fix: None },
     }
+}
+
+/// For which platforms programs run here, and by what.
+fn platforms(store: &Store, probe: &Probe) -> Finding {
+    let (mut native, mut emulated, mut missing) = (Vec::new(), Vec::new(), Vec::new());
+    for platform in emulation::known() {
+        match emulation::way(&platform, &store.layout().snapshots()) {
+            Ok(Way::AsTheyAre) => native.push(platform.to_string()),
+            Ok(Way::Bound(_)) => emulated.push(platform.to_string()),
+            Ok(Way::Registered(_)) if probe.rung != Rung::Chroot => emulated.push(platform.to_string()),
+            Ok(Way::Registered(_)) | Err(_) => missing.push(platform.architecture),
+        }
+    }
+    let mut what = format!("platforms: {}", native.join(", "));
+    if !emulated.is_empty() {
+        what.push_str(&format!("; by qemu {}", emulated.join(", ")));
+    }
+    if missing.is_empty() {
+        return Finding::good(what);
+    }
+    what.push_str(&format!("; not {}", missing.join(", ")));
+    let fix = "a RUN for those takes their emulators: `apt-get install qemu-user-static`, or their like elsewhere";
+    Finding { good: true, what, fix: Some(fix.to_owned()) }
 }
 
 fn space(store: &Store) -> Finding {

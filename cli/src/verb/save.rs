@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use builder::transfer::pull as transfer;
 use oci::{Digest, Platform, Reference};
-use store::Store;
+use store::{Blobs as _, Store};
 
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -59,7 +60,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let Some(store) = context.existing_store()? else { return Err(image::missing_without_store(&args.images[0])) };
     let images = chosen(&store, &args)?;
     for (_, manifest) in &images {
-        present::whole(&store, manifest)?;
+        // An index was found whole.
+        if image::children(&store, manifest)?.is_empty() {
+            present::whole(&store, manifest)?;
+        }
     }
     // Layers that are trees belong to ids that only the sandbox may read.
     let (store, _) = crate::rootfs::enter(store)?;
@@ -82,7 +86,7 @@ fn chosen(store: &Store, args: &Args) -> Result<Vec<(Vec<Reference>, Digest)>> {
     let mut all: Vec<(Vec<Reference>, Digest)> = Vec::new();
     for text in &args.images {
         let (found, meant) = image::find(store, text, args.platform.as_ref())?;
-        let manifest = found.manifest.digest();
+        let manifest = whole_index(store, &meant, args)?.unwrap_or(found.manifest.digest());
         let name = match meant {
             Meant::Name(name) => familiar(&name),
             Meant::Id => None,
@@ -93,4 +97,18 @@ fn chosen(store: &Store, args: &Args) -> Result<Vec<(Vec<Reference>, Digest)>> {
         }
     }
     Ok(all)
+}
+
+/// The index of a name, where all its images are here and none was chosen: then all of them are saved. A build for several
+/// platforms made it, or a pull of all.
+fn whole_index(store: &Store, meant: &Meant, args: &Args) -> Result<Option<Digest>> {
+    let (Meant::Name(name), None) = (meant, &args.platform) else { return Ok(None) };
+    let Some(row) = store.index().image(name)? else { return Ok(None) };
+    let children = image::children(store, &row.manifest)?;
+    for child in &children {
+        if store.blobs().size(child)?.is_none() || !transfer::missing(store, child)?.is_empty() {
+            return Ok(None);
+        }
+    }
+    Ok((!children.is_empty()).then_some(row.manifest))
 }

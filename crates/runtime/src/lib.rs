@@ -3,6 +3,7 @@
 pub mod cgroup;
 mod channel;
 pub mod container;
+pub mod emulation;
 pub mod ladder;
 pub mod single_id;
 pub mod snapshot;

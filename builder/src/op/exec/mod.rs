@@ -149,6 +149,10 @@ fn contain(
         spec.env.extend(trusted.env.into_iter().filter(|(name, _)| !set(name)));
         mounts.mounts.extend(trusted.mounts);
     }
+    let platform = build.vertex(v).meta().platform.as_ref();
+    if let Some(Ok(Some(interpreter))) = platform.map(|platform| sandbox.emulation.interpreter(platform)) {
+        mounts.mounts.push(runtime::emulation::mount(interpreter));
+    }
     spec.cwd.clone_from(&exec.cwd);
     spec.user.clone_from(&exec.user);
     let host_name = exec.hostname.as_deref().unwrap_or(HOST_NAME);

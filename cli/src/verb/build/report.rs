@@ -9,6 +9,7 @@ use builder::{Built, Compress, Event, Request};
 use frontend::{Diagnostic, Wanted};
 use graph::Location;
 use remote::Setup;
+use runtime::emulation::Missing;
 use runtime::ladder::Probe;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
@@ -24,7 +25,7 @@ use crate::record::{self, Line, Outcome, Recorder, Subject};
 use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
 use crate::verb::push;
-use crate::wire;
+use crate::{sandbox, wire};
 
 /// Lines shown before and after the ones that failed.
 const AROUND: u32 = 2;
@@ -308,7 +309,11 @@ impl Report {
                     Some(code) if log.is_some() => format!("{name}: exit code {code}"),
                     _ => format!("{name}: {}", crate::error::chain(&*source)),
                 };
-                let failed = Error::failed(style::harmless(&words)).excerpt(excerpt);
+                let mut failed = Error::failed(style::harmless(&words)).excerpt(excerpt);
+                if let Some(missing) = source.downcast_ref::<Missing>() {
+                    let native = "a stage that compiles for others runs here with `FROM --platform=$BUILDPLATFORM …`";
+                    failed = sandbox::remedies(missing).into_iter().fold(failed, Error::hint).hint(native);
+                }
                 match log {
                     Some(log) => hint_at(failed, &log),
                     None => failed,

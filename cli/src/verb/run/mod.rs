@@ -11,7 +11,7 @@ mod spec;
 use std::path::PathBuf;
 
 use oci::Platform;
-use runtime::container;
+use runtime::{container, emulation};
 
 use crate::context::Context;
 use crate::error::{Error, Result, While, code};
@@ -155,13 +155,20 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     // What the arguments name is looked at before the namespaces change who we are.
     let id = rootfs::container_id()?;
     let wishes = spec::Wishes::new(args, command, &image.config.value().config, &id)?;
-    let (store, probe) = rootfs::enter(store)?;
+    let platform = image.config.value().platform();
+    let foreign = if emulation::is_native(&platform) { Vec::new() } else { vec![platform.clone()] };
+    // What runs it stays as long as this does.
+    let (probe, emulation) = sandbox::enter_for(store.layout(), &foreign)?;
+    let interpreter = emulation.interpreter(&platform).map_err(|missing| {
+        sandbox::remedies(missing).into_iter().fold(Error::failed(format!("{name}: {missing}")), Error::hint)
+    })?;
     if !sandbox::can_run(&probe.rung) {
         return Err(sandbox::refused(&probe, "a container"));
     }
     let rootfs =
         rootfs::Prepared::new(&store, &image, &probe, &id).during(format!("prepare the file system of {name}"))?;
-    let spec = wishes.into_spec(rootfs.root_fs().clone(), &probe, &rootfs);
+    let mut spec = wishes.into_spec(rootfs.root_fs().clone(), &probe, &rootfs);
+    spec.mounts.extend(interpreter.map(emulation::mount));
     let finished = attach::run(&spec, args.interactive);
     // The tree goes before the answer: nothing of a container outlives its `run`.
     drop(rootfs);

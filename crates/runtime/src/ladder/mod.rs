@@ -75,6 +75,16 @@ pub struct Probe {
 }
 
 impl Rung {
+    /// As [`Rung::Root`] in a user namespace of its own, in which every id is itself: what takes such a namespace works there,
+    /// and making devices does not.
+    pub fn root_of_its_own() -> Self {
+        let rest = |file: &str| {
+            let map = std::fs::read_to_string(file).unwrap_or_default();
+            IdRange { start: 1, count: consecutive(&map).saturating_sub(1) }
+        };
+        Self::SubordinateIds { uid: rest("/proc/self/uid_map"), gid: rest("/proc/self/gid_map") }
+    }
+
     /// Its name in messages: `subordinate-ids`, ….
     pub fn name(&self) -> &'static str {
         match self {
@@ -85,6 +95,17 @@ impl Rung {
             Self::Unprivileged => "unprivileged",
         }
     }
+}
+
+/// How many ids there are from 0 on, without a gap, by a map of the kernel's.
+fn consecutive(map: &str) -> u32 {
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        Some((numbers.next()?.ok()?, numbers.nth(1)?.ok()?))
+    };
+    let mut extents: Vec<(u32, u32)> = map.lines().filter_map(line).collect();
+    extents.sort_unstable();
+    extents.iter().fold(0, |end, (start, count)| if *start == end { end.saturating_add(*count) } else { end })
 }
 
 /// Finds the best rung by trying, in child processes; `dir` is where overlay mounts will live (the store's snapshots),
@@ -104,4 +125,23 @@ pub fn probe(dir: &Path) -> Probe {
     }
     let overlay = Overlay::Refused("there are no namespaces to mount in".to_owned());
     Probe { rung: Rung::Unprivileged, overlay, blocked }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::consecutive;
+
+    #[test]
+    fn ids_are_counted_to_the_first_gap() {
+        for (map, expected) in [
+            ("         0          0 4294967295\n", u32::MAX),
+            ("0 1000 1\n1 100000 65536\n", 65_537),
+            ("1 100000 65536\n0 1000 1\n", 65_537),
+            ("0 0 10\n20 20 10\n", 10),
+            ("5 5 10\n", 0),
+            ("", 0),
+        ] {
+            assert_eq!(consecutive(map), expected, "{map}");
+        }
+    }
 }
