@@ -22,6 +22,7 @@ mod load;
 mod login;
 mod man;
 mod manifest;
+mod platforms;
 mod prune;
 mod pull;
 mod push;

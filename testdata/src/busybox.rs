@@ -29,9 +29,30 @@ pub fn busybox() -> Option<PathBuf> {
     }
 }
 
+/// A static busybox for another processor, by Debian's name of it; where there is none, the running test is reported as
+/// skipped.
+#[must_use]
+pub fn foreign_busybox(architecture: &str) -> Option<PathBuf> {
+    let found = by_script("foreign.sh", &["busybox", architecture]);
+    found.map_err(|why| crate::skip(&format!("no busybox for {architecture}: {why}"))).ok()
+}
+
+/// A static emulator, by qemu's name of the processor: an installed one, or Debian's, in a folder that is on no PATH. Where
+/// there is none, the running test is reported as skipped.
+#[must_use]
+pub fn qemu(architecture: &str) -> Option<PathBuf> {
+    let found = by_script("foreign.sh", &["qemu", architecture]);
+    found.map_err(|why| crate::skip(&format!("no static qemu for {architecture}: {why}"))).ok()
+}
+
 fn find() -> Result<PathBuf, String> {
-    let script = testdata().join("base/busybox.sh");
-    let output = Command::new("sh").arg(&script).arg("--binary").output().map_err(|error| format!("sh: {error}"))?;
+    by_script("busybox.sh", &["--binary"])
+}
+
+/// The path that a script of `base/` prints.
+fn by_script(script: &str, arguments: &[&str]) -> Result<PathBuf, String> {
+    let script = testdata().join("base").join(script);
+    let output = Command::new("sh").arg(&script).args(arguments).output().map_err(|error| format!("sh: {error}"))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(said.lines().last().unwrap_or("the script failed").to_owned());

@@ -109,6 +109,7 @@ pub struct Image {
     layers: Vec<Vec<u8>>,
     config: BTreeMap<String, Value>,
     env: Vec<String>,
+    architecture: String,
 }
 
 impl Image {
@@ -116,7 +117,12 @@ impl Image {
     #[must_use]
     pub fn empty() -> Image {
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-        Image { layers: Vec::new(), config: BTreeMap::new(), env: vec![path.to_owned()] }
+        Image {
+            layers: Vec::new(),
+            config: BTreeMap::new(),
+            env: vec![path.to_owned()],
+            architecture: architecture().to_owned(),
+        }
     }
 
     /// One layer of busybox, `CMD ["sh"]`.
@@ -129,6 +135,13 @@ impl Image {
     #[must_use]
     pub fn layer(mut self, layer: Layer) -> Image {
         self.layers.push(layer.finish());
+        self
+    }
+
+    /// Says that it is for a processor, by Go's name of it, instead of for this machine's.
+    #[must_use]
+    pub fn architecture(mut self, architecture: &str) -> Image {
+        self.architecture = architecture.to_owned();
         self
     }
 
@@ -159,7 +172,7 @@ impl Image {
         }
         self.config.insert("Env".to_owned(), json!(self.env));
         let config = json!({
-            "created": EPOCH, "architecture": architecture(), "os": "linux", "config": self.config,
+            "created": EPOCH, "architecture": self.architecture, "os": "linux", "config": self.config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
         });
         let layers = self.layers.into_iter().map(|tar| (TAR.to_owned(), tar)).collect();

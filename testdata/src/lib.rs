@@ -19,7 +19,7 @@ mod shelf;
 mod skip;
 mod users;
 
-pub use busybox::{busybox, testdata, write_rootfs};
+pub use busybox::{busybox, foreign_busybox, qemu, testdata, write_rootfs};
 pub use http::{Answer, Asked, Body, Host};
 pub use image::{Image, Layer, Made, gzip, sha256};
 pub use proxy::{Fault, Passed, Proxy, Rule, Way};

@@ -1,15 +1,21 @@
 //! Trying whether programs run, and looking at those that would run them.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::processor::Processor;
 
 /// How much of a program is read: its headers stand at its beginning.
 const HEAD: u64 = 4096;
+
+/// How often a program that is still open for writing is tried.
+const BUSY: usize = 20;
+/// How long between two tries.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Whether the smallest program of a processor runs. It is written into `dir`, which must allow that, and removed.
 pub(super) fn runs(processor: &Processor, dir: &Path) -> bool {
@@ -20,15 +26,22 @@ pub(super) fn runs(processor: &Processor, dir: &Path) -> bool {
         .mode(0o700)
         .open(&path)
         .and_then(|mut file| file.write_all(&processor.program()));
-    let ran = wrote.is_ok() && executes(Command::new(&path));
+    let ran = wrote.is_ok() && executes(&path);
     // Nothing is lost with it.
     let _ = fs::remove_file(&path);
     ran
 }
 
-fn executes(mut command: Command) -> bool {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+fn executes(path: &Path) -> bool {
+    for _ in 0..BUSY {
+        let mut command = Command::new(path);
+        match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status() {
+            // A child of another thread's still has what we wrote open.
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => std::thread::sleep(PAUSE),
+            other => return other.is_ok_and(|status| status.success()),
+        }
+    }
+    false
 }
 
 /// Whether a program of this machine needs no library. What is no program is not one.
