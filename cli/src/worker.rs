@@ -125,14 +125,15 @@ pub(crate) fn main(descriptor: u32) -> Result<u8> {
             report.finish(&Arc::new(store), &built, Some(&probe))
         }
         Job::Shell { build } => {
-            let probe = sandbox::enter(&store::Layout::new(&root))?;
+            // Which platform the step was for is found in the store, which is opened too late for that.
+            let (probe, emulation) = sandbox::enter_for(&store::Layout::new(&root), &runtime::emulation::known())?;
             if !sandbox::can_run(&probe.rung) {
                 return Err(sandbox::refused(&probe, "a shell"));
             }
             let spawner = Spawner::fork()?;
             // Opened after the fork: a database connection must not cross one.
             let store = Store::open(&root)?;
-            crate::shell::open_build(&store, &Sandbox { probe, spawner }, &build)
+            crate::shell::open_build(&store, &Sandbox { probe, spawner, emulation }, &build)
         }
         Job::Pull(job) => pull::run_job(job, Store::open(&root)?),
         Job::Push(job) => push::in_sandbox(&job, Store::open(&root)?),
