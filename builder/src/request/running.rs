@@ -64,7 +64,7 @@ impl Running {
         }
         let hard = getrlimit(Resource::Core).maximum;
         // Lowering what is ours is never refused.
-        drop(setrlimit(Resource::Core, rustix::process::Rlimit { current: Some(0), maximum: hard }));
+        let _ = setrlimit(Resource::Core, rustix::process::Rlimit { current: Some(0), maximum: hard });
         self.secrets.read_all();
         self.agents.read_all()
     }

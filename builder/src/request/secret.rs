@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
 use std::ops::Deref;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
@@ -73,13 +73,16 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// What reading one gave: a pipe is read once, also where that failed.
+type Read = Result<Option<Secret>, SecretError>;
+
 /// The secrets of a build, by id. Clones share what was read; as data, it is the places alone.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secrets {
     sources: Vec<SecretSource>,
     #[serde(skip)]
-    known: Arc<Mutex<BTreeMap<String, Option<Secret>>>>,
+    known: Arc<Mutex<BTreeMap<String, Read>>>,
 }
 
 impl Secrets {
@@ -100,12 +103,7 @@ impl Secrets {
     pub fn get(&self, id: &str) -> Result<Option<Secret>, SecretError> {
         let Some(source) = self.sources.iter().rfind(|source| source.id == id) else { return Ok(None) };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(secret) = known.get(id) {
-            return Ok(secret.clone());
-        }
-        let secret = read(source)?;
-        known.insert(id.to_owned(), secret.clone());
-        Ok(secret)
+        known.entry(id.to_owned()).or_insert_with(|| read(source)).clone()
     }
 
     /// Reads all that can be read, now: later this process may be somebody else, who may not. What cannot be read is an
@@ -117,7 +115,7 @@ impl Secrets {
     }
 }
 
-fn read(source: &SecretSource) -> Result<Option<Secret>, SecretError> {
+fn read(source: &SecretSource) -> Read {
     let path = match &source.place {
         SecretPlace::Variable(name) => {
             return Ok(std::env::var_os(name).map(|value| Secret(value.into_vec().into())));

@@ -193,6 +193,7 @@ fn contain(
     if build.stop.is_cancelled() && !finished.status.success() {
         return Err(ExecError::Cancelled);
     }
+    surroundings::explain(build, finished.status);
     match finished.status.code() {
         0 => Ok(()),
         code => Err(ExecError::Exit { args: exec.args.join(" "), code, log: Box::new(log) }),

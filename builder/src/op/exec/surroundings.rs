@@ -2,7 +2,7 @@
 
 use graph::Exec;
 use runtime::cgroup::Place;
-use runtime::container::{Rlimit, Spec};
+use runtime::container::{ExitStatus, Rlimit, Spec};
 
 use super::network;
 use crate::Event;
@@ -72,6 +72,18 @@ fn variables(exec: &Exec, host_proxies: bool, prepared: &mut Prepared, spec: &mu
         spec.env.push((name, value));
     }
 }
+
+/// Says what may have killed a RUN that is limited; the kernel says it to nobody but its log.
+pub(super) fn explain(build: &Build<'_>, status: ExitStatus) {
+    let memory = build.request.options.running.cgroup.as_ref().and_then(|cgroup| cgroup.limits.memory);
+    if let (Some(bytes), KILLED) = (memory, status.code()) {
+        let message = format!("a process was killed: RUNs have {bytes} bytes of memory each; `--memory` gives more");
+        build.emit(Event::Note { message });
+    }
+}
+
+/// 128 + SIGKILL, as shells tell it.
+const KILLED: u8 = 137;
 
 /// Where control groups are made; looked for once, and where there is no place, that is said once.
 fn place(build: &Build<'_>) -> Option<Place> {
