@@ -4,6 +4,7 @@
 
 mod architecture;
 mod attach;
+mod attacks_build;
 mod build;
 mod builds;
 mod checks;
@@ -32,7 +33,9 @@ mod rmi;
 mod run;
 mod rungs;
 mod runner;
+mod running;
 mod save;
+mod secrets;
 mod tag;
 mod tags;
 mod usage;
