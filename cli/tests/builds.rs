@@ -24,7 +24,7 @@ fn every_build_is_in_the_history() {
     assert_eq!(outcomes, ["failed", "cached", "built"]);
     assert!(all[0]["Failed"].as_str().unwrap().ends_with("exit code 3"), "{all:#?}");
     assert_eq!(all[1]["Cached"], "1/1");
-    assert_eq!(all[2]["Name"], "app");
+    assert_eq!(all[2]["Name"], "app:latest");
     assert_eq!(env.ok(&["logs", "latest"]), "no\n");
     let built = all[2]["ID"].as_str().unwrap();
     assert_eq!(env.ok(&["logs", built, "RUN echo"]), "hello\n");

@@ -33,6 +33,8 @@ pub(crate) enum State {
     Ran,
     /// It came from a registry.
     Pulled,
+    /// A context: a step that ran read it.
+    Read,
     /// It failed.
     Failed,
     /// It was given up.
@@ -48,6 +50,7 @@ impl State {
             Self::Running => "running",
             Self::Ran => "ran",
             Self::Pulled => "pulled",
+            Self::Read => "read",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
         }
@@ -192,7 +195,19 @@ pub(crate) fn steps(layout: &Layout, build: &str) -> Result<Vec<Step>> {
             take(step, timed);
         }
     }
+    mark_read(&mut steps);
     Ok(steps)
+}
+
+/// Of contexts nothing is told: what a step that ran reads was read.
+fn mark_read(steps: &mut [Step]) {
+    let worked = |step: &&Step| matches!(step.state, State::Ran | State::Running | State::Failed);
+    let read: HashSet<VertexId> = steps.iter().filter(worked).flat_map(|step| step.info.inputs.clone()).collect();
+    for step in steps.iter_mut().filter(|step| step.info.kind == builder::Kind::Context) {
+        if read.contains(&step.info.vertex) {
+            step.state = State::Read;
+        }
+    }
 }
 
 fn vertex_of(event: &Event) -> Option<VertexId> {

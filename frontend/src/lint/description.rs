@@ -48,7 +48,8 @@ fn check(file: &File<'_>, keyword: &str, names: &[&str], place: &Place, findings
     let line = file.source.text()[..start].rfind('\n').map_or(0, |at| at + 1);
     let help = "put an empty line between them if it is another kind of comment";
     let warning = Diagnostic::warning("InvalidDefinitionDescription", message).at(place.span).help(help);
-    findings.push(warning.fix(Span::new(line, line), "", "\n"));
+    let ending = if file.source.text()[..line].ends_with("\r\n") { "\r\n" } else { "\n" };
+    findings.push(warning.fix(Span::new(line, line), "", ending));
 }
 
 /// Whether a line is one of the parser directives at the head of the file.

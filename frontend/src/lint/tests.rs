@@ -127,6 +127,7 @@ fn fixes() {
         ("FROM --platform=$TARGETPLATFORM  a:1\n", "FROM a:1\n"),
         ("FROM a:1\nEXPOSE 80/TCP 81/udp\n", "FROM a:1\nEXPOSE 80/tcp 81/udp\n"),
         ("# what\nARG A=1\nFROM a:1\n", "# what\n\nARG A=1\nFROM a:1\n"),
+        ("# what\r\nARG A=1\r\nFROM a:1\r\n", "# what\r\n\r\nARG A=1\r\nFROM a:1\r\n"),
         ("# check=skip=StageNameCasing\nFROM a:1 AS B\n", "# check=skip=StageNameCasing\nFROM a:1 AS B\n"),
         ("FROM a:1\nCPY x\n", "FROM a:1\nCPY x\n"),
     ] {
@@ -136,7 +137,7 @@ fn fixes() {
 
 #[test]
 fn bytes_elsewhere_stay() {
-    let before = b"\xef\xbb\xbf# cafe\r\nFROM a:1 as b\r\n\tRUN x\t \r\n# \xff\n".to_vec();
+    let before = b"\xef\xbb\xbf# cafe\r\n\r\nFROM a:1 as b\r\n\tRUN x\t \r\n# \xff\n".to_vec();
     let (after, count) = fix("D", &before);
     assert_eq!(count, 1);
     let expected: Vec<u8> = {
