@@ -40,6 +40,24 @@ fn parse(bencher: Bencher, stages: usize) {
     bencher.counter(BytesCount::of_str(&text)).bench(|| frontend::parse(&source(&text)));
 }
 
+/// A thousand lines as people write them: everything that `estiba lint` finds in them.
+#[divan::bench]
+fn lint(bencher: Bencher) {
+    let stage = |number: usize| {
+        format!(
+            "FROM debian:12 AS stage-{number}\nARG VERSION=1.{number}\nENV PATH=/opt/bin:$PATH LANG=C.UTF-8\nWORKDIR /src\n\
+             # what is needed\nRUN apt-get update \\\n && apt-get install -y --no-install-recommends curl git \\\n\
+             && rm -rf /var/lib/apt/lists/*\nCOPY . .\nRUN npm ci && npm run build -- --mode $VERSION\n\
+             RUN curl -fsSL https://example.org/x | tar x -C /opt\nADD config.yaml /etc/app/\nEXPOSE 80/TCP\n\
+             LABEL name some words\nRUN --mount=type=cache,target=/root/.cache pip install -r r.txt\nUSER app\nCMD start --now\n\n"
+        )
+    };
+    let text: String = (0..56).map(stage).collect();
+    let lines = text.lines().count();
+    assert!(lines >= 1_000, "{lines}");
+    bencher.counter(ItemsCount::new(lines)).bench(|| frontend::lint::check(&source(&text)));
+}
+
 fn lowered(text: &str) -> frontend::Lowered {
     let source = source(text);
     let parsed = frontend::parse(&source);

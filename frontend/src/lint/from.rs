@@ -1,26 +1,10 @@
-//! What FROM is given: `FromPlatformFlagConstDisallowed`, `InvalidDefaultArgInFrom`, `UnpinnedBase`.
+//! What FROM is given: `InvalidDefaultArgInFrom`, `UnpinnedBase`.
 
 use super::File;
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::environment::Environment;
 use crate::instruction::Instruction;
 use crate::word::{Expander, NoVariables};
-
-/// A platform that no variable gives makes a stage unfit for other targets, unless its name says what it is for.
-pub(super) fn constant_platform(file: &File<'_>, findings: &mut Findings) {
-    for stage in &file.dockerfile.stages {
-        let Some(word) = stage.from.platform.as_ref().filter(|word| !word.text.contains('$')) else { continue };
-        let Ok(platform) = word.text.parse::<oci::Platform>() else { continue };
-        let name = stage.from.name.as_ref().map_or("", |name| name.text.as_str());
-        if name.contains(&platform.os) || name.contains(&platform.architecture) {
-            continue;
-        }
-        let message = format!("`--platform={}` holds for every target; take it from a variable", word.text);
-        let warning = Diagnostic::warning("FromPlatformFlagConstDisallowed", message).at(word.span);
-        findings
-            .push(warning.help("`$BUILDPLATFORM` is where the build runs; `--platform` of the build sets the target"));
-    }
-}
 
 /// With nothing but the defaults of the global ARGs, a base is still a name.
 pub(super) fn default_args(file: &File<'_>, findings: &mut Findings) {

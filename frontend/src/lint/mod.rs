@@ -134,8 +134,7 @@ pub static TABLE: [Rule; 37] = [
     rule!(Language "SecretsUsedInArgOrEnv" "Sensitive data should not be used in the ARG or ENV commands"),
     rule!(Language "InvalidDefaultArgInFrom" "Default value for global ARG results in an empty or invalid base image name")
         .on_tree(from::default_args),
-    rule!(Language "FromPlatformFlagConstDisallowed" "FROM --platform flag should not use a constant value")
-        .on_tree(from::constant_platform),
+    rule!(Language "FromPlatformFlagConstDisallowed" "FROM --platform flag should not use a constant value"),
     rule!(Language "CopyIgnoredFile" "Attempting to Copy file that is excluded by .dockerignore"),
     rule!(Experimental "InvalidDefinitionDescription" "Comment for build stage or argument should follow the format: `# <arg/stage name> <description>`")
         .fixable()
