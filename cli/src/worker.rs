@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use builder::{Built, Request, Sandbox};
+use builder::{Built, Request, S3Keys, Sandbox};
 use remote::Setup;
 use runtime::spawner::Spawner;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,12 @@ pub(crate) enum Job {
         report: Report,
         /// Fetches layers that are not in the store.
         setup: Setup,
+        /// Keys of buckets, which are no part of the request.
+        #[serde(default)]
+        keys: Vec<Option<S3Keys>>,
+        /// Lines to show first.
+        #[serde(default)]
+        notes: Vec<String>,
     },
     /// The end of a build that found everything, but whose push needs a sandbox.
     Conclude {
@@ -119,7 +125,10 @@ pub(crate) fn main(descriptor: u32) -> Result<u8> {
     let Plan { root, job } = read_plan(descriptor)?;
     sys::heap::return_large_buffers();
     match job {
-        Job::Build { request, report, setup } => sandboxed_build(&root, request, report, &setup),
+        Job::Build { mut request, report, setup, keys, notes } => {
+            request.options.caching.keys = keys;
+            sandboxed_build(&root, request, report, &setup, notes)
+        }
         Job::Conclude { report, built } => {
             let (store, probe) = rootfs::enter(Store::open(&root)?)?;
             report.finish(&Arc::new(store), &built, Some(&probe))
@@ -150,7 +159,7 @@ fn read_plan(descriptor: u32) -> Result<Plan> {
     Ok(plan)
 }
 
-fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup) -> Result<u8> {
+fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup, earlier: Vec<String>) -> Result<u8> {
     // Files of credentials are read as who we are, before we become root inside.
     let (client, note) = wire::client_or_note(setup);
     request.options.running.read()?;
@@ -161,7 +170,7 @@ fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup)
     let spawner = Spawner::fork()?;
     // Opened after the fork: a database connection must not cross one.
     let store = Arc::new(Store::open(root)?);
-    let notes = sandbox::overlay_note(&probe).into_iter().chain(note).collect();
+    let notes = earlier.into_iter().chain(sandbox::overlay_note(&probe)).chain(note).collect();
     build::work::build(request, report, &store, Some(Sandbox { probe, spawner, emulation }), client, notes)
 }
 

@@ -36,8 +36,6 @@ const VERBS: &[(&str, &str)] = &[
 
 /// Options of verbs, and what helps until they come.
 const FLAGS: &[(&str, &str, &str)] = &[
-    ("build", "--cache-from", "the local cache needs no option"),
-    ("build", "--cache-to", "the local cache needs no option"),
     ("build", "--builder", "there is one builder, and it is in this binary"),
     ("run", "--detach", "leave it in the background with the shell: `estiba run … &`"),
     ("run", "-d", "leave it in the background with the shell: `estiba run … &`"),

@@ -161,7 +161,15 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let mut request = request(&args, &source, lowered.graph, images, outputs)?;
     request.images.iter_mut().for_each(|image| args.output.change(&mut image.config));
     let root = context.root()?.to_path_buf();
-    match builder::cached(&request, &store).map_err(|error| report.fail(error))? {
+    let mut cached = builder::cached(&request, &store).map_err(|error| report.fail(error))?;
+    let mut notes = Vec::new();
+    if matches!(cached, Cached::Miss { .. }) && !request.options.caching.from.is_empty() {
+        notes = caching::import(&mut request, &setup)?;
+        if !request.options.caching.imported.is_empty() {
+            cached = builder::cached(&request, &store).map_err(|error| report.fail(error))?;
+        }
+    }
+    match cached {
         Cached::Hit(built) => {
             report.hit(&request);
             report.record_hit(&store, &request, &built)?;
@@ -171,11 +179,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
             }
         }
         Cached::Miss { needs_sandbox: true } => {
-            worker::execute(&worker::Plan { root, job: Job::Build { request, report, setup } })
+            let keys = std::mem::take(&mut request.options.caching.keys);
+            worker::execute(&worker::Plan { root, job: Job::Build { request, report, setup, keys, notes } })
         }
         Cached::Miss { needs_sandbox: false } => {
             let (client, note) = wire::client_or_note(&setup);
-            work::build(request, report, &store, None, client, note.into_iter().collect())
+            work::build(request, report, &store, None, client, notes.into_iter().chain(note).collect())
         }
     }
 }

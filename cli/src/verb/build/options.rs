@@ -60,6 +60,7 @@ pub(super) fn for_builder(args: &Args) -> Result<builder::Options> {
         epoch: epoch(args)?,
         running: args.running.running()?,
         telling: Telling { explain: args.telling.explain || args.telling.report.is_some(), ..Telling::default() },
+        caching: args.caching.all()?,
         ..builder::Options::default()
     })
 }

@@ -4,6 +4,8 @@ mod annotation;
 mod naming;
 mod parse;
 
+pub(super) use self::parse::compression;
+
 use std::path::PathBuf;
 
 use builder::{Annotation, Compress, CompressForm, Dress, Exporting, Output, Squash};

@@ -207,7 +207,8 @@ fn dress(keys: &mut Keyed, written: &str) -> Result<Dress> {
     Ok(Dress { docker_types: types == Some(false), annotations, names: Vec::new() })
 }
 
-fn compression(keys: &mut Keyed) -> Result<Compress> {
+/// `compression`, `compression-level` and `force-compression`.
+pub(in crate::verb::build) fn compression(keys: &mut Keyed) -> Result<Compress> {
     let form = match keys.take(&["compression"]) {
         None => None,
         Some(text) => {
