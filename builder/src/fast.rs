@@ -34,7 +34,7 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
         if exports {
             // All is there; what another cache lacks is still to be sent, and may be files of other owners.
             let trees = !rustix::process::geteuid().is_root();
-            return Ok(Cached::Miss { needs_sandbox: trees || images.have_trees() });
+            return Ok(Cached::Miss { needs_sandbox: trees || images.have_trees(), found: true });
         }
         if !wanted || images.are_committed(store, &request.tags).map_err(miss)? {
             let steps =
@@ -49,9 +49,10 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
             }));
         }
         let homeless = records.caches().have_backends();
-        return Ok(Cached::Miss { needs_sandbox: images.have_trees() || homeless });
+        return Ok(Cached::Miss { needs_sandbox: images.have_trees() || homeless, found: true });
     }
-    Ok(Cached::Miss { needs_sandbox: needs_sandbox(request, store, &records, &definitions) })
+    let needs_sandbox = needs_sandbox(request, store, &records, &definitions);
+    Ok(Cached::Miss { needs_sandbox, found: false })
 }
 
 /// Opens a request's contexts.

@@ -111,6 +111,8 @@ pub enum Cached {
         /// Whether it takes namespaces: a RUN, or reading a tree that was made in them. Where it does not,
         /// [`run`] may be called as is, without a sandbox.
         needs_sandbox: bool,
+        /// Whether the result of every image is there: what is left is to write it somewhere. Other caches need not be asked.
+        found: bool,
     },
 }
 

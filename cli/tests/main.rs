@@ -8,6 +8,7 @@ mod attacks_build;
 mod build;
 mod builds;
 mod checks;
+mod caches;
 mod completions;
 mod copy;
 mod delete;

@@ -25,7 +25,7 @@ fn found_again(world: &World) {
     let Cached::Hit(hit) = bench.cached(&plan, root) else { panic!("a miss") };
     assert_eq!(hit.manifest(), told.built().manifest());
     bench.write("src/a.txt", "b");
-    assert!(matches!(bench.cached(&plan, root), Cached::Miss { needs_sandbox: false }));
+    assert!(matches!(bench.cached(&plan, root), Cached::Miss { needs_sandbox: false, .. }));
     let told = bench.build(&plan, root);
     assert_eq!(told.whys(), ["content of src/a.txt changed"]);
     assert_eq!(bench.read(told.built(), "/app/a.txt"), "b");

@@ -45,7 +45,7 @@ fn lazily(world: &World) {
     let (bench, host, base) = bench(world);
     let mut plan = bench.plan();
     let root = plan.run(plan.base, "echo made > /made");
-    assert!(matches!(bench.cached(&plan, root), Cached::Miss { needs_sandbox: true }));
+    assert!(matches!(bench.cached(&plan, root), Cached::Miss { needs_sandbox: true, .. }));
     assert_eq!((missing(&bench.store, &base).unwrap().len(), layer_gets(&host)), (1, 0));
     let told = bench.build(&plan, root);
     assert_eq!(bench.read(told.built(), "/made"), "made\n");

@@ -34,6 +34,7 @@ mod rate_limit;
 mod registry;
 mod retry;
 mod route;
+pub mod s3;
 mod scope;
 mod session;
 mod setup;

@@ -9,6 +9,7 @@
 
 mod local;
 mod registry;
+mod s3;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -88,6 +89,9 @@ pub(crate) enum BackendError {
     /// A registry.
     #[error(transparent)]
     Remote(#[from] remote::Error),
+    /// A bucket.
+    #[error(transparent)]
+    S3(#[from] remote::s3::S3Error),
     /// A file.
     #[error("{call} {path}: {source}")]
     Io {
@@ -115,6 +119,7 @@ impl BackendError {
     }
 
     /// Whether the thing is not there, and asking again is of no use.
+    #[cfg(test)]
     pub(crate) fn is_absent(&self) -> bool {
         match self {
             Self::Absent { .. } => true,
@@ -191,7 +196,6 @@ pub(crate) fn open(
 
 /// Opens a cache that is no registry's.
 pub(crate) fn without_registry(place: &CachePlace, caching: &Caching) -> Result<Arc<dyn Backend>, BackendError> {
-    let _ = caching;
     match place {
         CachePlace::Local { dir, tag, digest } => Ok(Arc::new(Local::new(dir, tag.as_deref(), *digest))),
         CachePlace::Inline => {
@@ -203,7 +207,11 @@ pub(crate) fn without_registry(place: &CachePlace, caching: &Caching) -> Result<
             Err(BackendError::Malformed { place: format!("registry {reference}"), problem })
         }
         CachePlace::S3(s3) => {
-            Err(BackendError::Malformed { place: format!("s3 {}", s3.bucket), problem: "not yet".to_owned() })
+            // The same bucket has the same keys, whichever of the options named it.
+            let places = caching.from.iter().map(|from| &from.place).chain(caching.to.iter().map(|to| &to.place));
+            let at = places.into_iter().position(|place| matches!(place, CachePlace::S3(known) if known == s3));
+            let keys = at.and_then(|at| caching.keys.get(at)).and_then(Option::as_ref);
+            Ok(Arc::new(s3::S3::new(s3, keys)?))
         }
     }
 }

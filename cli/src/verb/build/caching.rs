@@ -85,6 +85,27 @@ impl CachingArgs {
         }
         Ok(caching)
     }
+
+    /// What is accepted and has no effect.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        for written in self.cache_to.iter().filter(|written| written.contains('=')) {
+            let Ok(mut keyed) = Keyed::parse(written) else { continue };
+            if keyed.take(&["type"]).as_deref() == Some("inline") && keyed.take(&["mode"]).as_deref() == Some("max") {
+                notes.push(
+                    "--cache-to type=inline keeps what the image consists of: mode=max has no effect there".to_owned(),
+                );
+            }
+            for name in ["image-manifest", "oci-mediatypes"] {
+                if matches!(keyed.take_switch(&[name]), Ok(Some(false))) {
+                    notes.push(format!(
+                        "--cache-to: a cache is always an OCI image manifest: {name}=false has no effect"
+                    ));
+                }
+            }
+        }
+        notes
+    }
 }
 
 /// Imports what `--cache-from` names. What cannot be used costs a line, and no build.
@@ -124,10 +145,6 @@ fn to(written: &str) -> Result<(CacheTo, Option<S3Keys>)> {
     let mode = keyed.take(&["mode"]);
     let max = match mode.as_deref() {
         None | Some("min") => false,
-        Some("max") if kind == "inline" => {
-            return Err(Error::usage(format!("{what}: an image has no room for layers that are not its own"))
-                .hint("mode=max takes a place of its own: type=registry,ref=IMAGE-cache,mode=max"));
-        }
         Some("max") => true,
         Some(other) => return Err(Error::usage(format!("{what}: mode={other}: expected min or max"))),
     };
@@ -136,10 +153,8 @@ fn to(written: &str) -> Result<(CacheTo, Option<S3Keys>)> {
         kind => place(&what, kind, &mut keyed, &["dest"])?,
     };
     for name in ["image-manifest", "oci-mediatypes"] {
-        if keyed.take_switch(&[name])? == Some(false) {
-            return Err(Error::usage(format!("{what}: a cache is always an OCI image manifest"))
-                .hint(format!("leave {name} out")));
-        }
+        // Always so: see `notes`.
+        keyed.take_switch(&[name])?;
     }
     keyed.take(&["upload_parallelism"]);
     let compression = super::output::compression(&mut keyed)?;
@@ -255,16 +270,14 @@ mod tests {
             ("type=azblob,account_url=x", "azblob"),
             ("type=registri,ref=a", "unknown type"),
             ("type=registry", "ref= is missing"),
-            ("type=inline,mode=max", "no room"),
             ("type=registry,ref=a,mode=most", "min or max"),
-            ("type=registry,ref=a,image-manifest=false", "always an OCI image manifest"),
             ("type=local", "dest= is missing"),
             ("type=registry,ref=a,rf=b", "unknown key"),
             ("type=registry,ref=A B", "--cache-to"),
             ("mode=max,ref=a", "type= is missing"),
         ] {
-            let error = to(written).unwrap_err().message();
-            assert!(error.contains(expected), "{written}: {error}");
+            let error = to(written).unwrap_err();
+            assert!(error.message().contains(expected), "{written}: {}", error.message());
         }
         assert!(from("type=inline").unwrap_err().message().contains("inline cache is in an image"));
     }

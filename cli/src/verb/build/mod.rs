@@ -162,15 +162,16 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     request.images.iter_mut().for_each(|image| args.output.change(&mut image.config));
     let root = context.root()?.to_path_buf();
     let mut cached = builder::cached(&request, &store).map_err(|error| report.fail(error))?;
-    let mut notes = Vec::new();
-    if matches!(cached, Cached::Miss { .. }) && !request.options.caching.from.is_empty() {
-        notes = caching::import(&mut request, &setup)?;
+    let mut notes = args.caching.notes();
+    if matches!(cached, Cached::Miss { found: false, .. }) && !request.options.caching.from.is_empty() {
+        notes.extend(caching::import(&mut request, &setup)?);
         if !request.options.caching.imported.is_empty() {
             cached = builder::cached(&request, &store).map_err(|error| report.fail(error))?;
         }
     }
     match cached {
         Cached::Hit(built) => {
+            report.notes(&notes);
             report.hit(&request);
             report.record_hit(&store, &request, &built)?;
             match report.needs_sandbox(&store, &built)? {
@@ -178,11 +179,11 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
                 false => Ok(0),
             }
         }
-        Cached::Miss { needs_sandbox: true } => {
+        Cached::Miss { needs_sandbox: true, .. } => {
             let keys = std::mem::take(&mut request.options.caching.keys);
             worker::execute(&worker::Plan { root, job: Job::Build { request, report, setup, keys, notes } })
         }
-        Cached::Miss { needs_sandbox: false } => {
+        Cached::Miss { needs_sandbox: false, .. } => {
             let (client, note) = wire::client_or_note(&setup);
             work::build(request, report, &store, None, client, notes.into_iter().chain(note).collect())
         }

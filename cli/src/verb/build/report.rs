@@ -116,6 +116,14 @@ impl Report {
         ui::err(&out);
     }
 
+    /// Shows lines that a build's display would have shown.
+    pub(super) fn notes(&self, notes: &[String]) {
+        if matches!(self.mode, Mode::Tty | Mode::Plain) {
+            let line = |note: &String| format!("{} {}\n", style::warning("note:"), style::harmless(note));
+            ui::err(&notes.iter().map(line).collect::<String>());
+        }
+    }
+
     /// Shows the steps of a build that found everything.
     pub(super) fn hit(&self, request: &Request) {
         let mut out = String::new();
