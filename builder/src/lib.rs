@@ -21,6 +21,7 @@ mod op;
 mod progress;
 mod request;
 mod solver;
+pub mod sources;
 pub mod ssh;
 mod steps;
 pub mod transfer;

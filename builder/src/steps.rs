@@ -9,7 +9,7 @@ use store::{KeyLock, LayerId};
 
 use crate::Event;
 use crate::build::{Build, Failure, id, millis_now, vertex_error};
-use crate::cache::content::{details, selections};
+use crate::cache::content::{Local, details, selections};
 use crate::cache::explain::{self, Step};
 use crate::cache::key::{Chain, Keyed, Preimage};
 use crate::cache::record::Lookup;
@@ -58,7 +58,14 @@ impl Build<'_> {
                 self.emit(Event::Cached { vertex: id(v) });
                 return Ok(Answer::Found(v));
             }
-            Op::Source(Source::Http(_) | Source::Git(_)) | Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
+            Op::Source(source @ (Source::Http(_) | Source::Git(_))) => {
+                self.lease.pin(&source::key(source).as_slice())?;
+                self.fetched(source)?;
+                self.done(v, Chain::default(), true);
+                self.emit(Event::Cached { vertex: id(v) });
+                return Ok(Answer::Found(v));
+            }
+            Op::Exec(_) | Op::File(_) | Op::Merge(_) => {}
         }
         let keyed = &self.definitions.keyed[v];
         let usable = self.definitions.usable[v];
@@ -209,8 +216,19 @@ impl Build<'_> {
             let context = self.contexts.get(name).ok_or_else(|| format!("there is no build context named {name:?}"))?;
             return Ok(file::Input::Context(context.clone()));
         }
+        if let Op::Source(source @ (Source::Http(_) | Source::Git(_))) = self.vertex(number).op() {
+            return Ok(file::Input::Context(self.fetched(source)?));
+        }
         self.bring(Some(v), self.chain(number))?;
         Ok(file::Input::View(Arc::new(self.layers.view(self.chain(number))?)))
+    }
+
+    /// What was fetched for a source before the build began.
+    fn fetched(&self, source: &Source) -> Result<Local, Failure> {
+        let key = source::key(source).unwrap_or_default();
+        let missing = || format!("{} is no longer in the store: something collected it; build again", shown(source));
+        let tree = self.store.fetched(&key)?.ok_or_else(missing)?;
+        Ok(self.contexts.fetched(&key, &tree, self.store)?)
     }
 
     /// Keeps a result under both its keys.
@@ -276,11 +294,18 @@ impl Build<'_> {
                 Ok(exec::run(self, v, operation)?)
             }
             Op::File(operation) => file::result::run(self, v, operation),
-            Op::Source(Source::Http(http)) => Err(format!("cannot fetch {}: this version has no http sources; download the file into the build context and COPY it", http.url).into()),
-            Op::Source(Source::Git(git)) => Err(format!("cannot fetch {}: this version has no git sources; clone it, and pass it as a named build context", git.url).into()),
-            // These were found, or pulled.
-            Op::Source(Source::Scratch | Source::Local { .. } | Source::Image { .. }) | Op::Merge(_) => Ok(None),
+            // These were found, fetched before, or pulled.
+            Op::Source(_) | Op::Merge(_) => Ok(None),
         }
+    }
+}
+
+/// Where something was fetched, for people.
+fn shown(source: &Source) -> &str {
+    match source {
+        Source::Http(http) => &http.url,
+        Source::Git(git) => &git.url,
+        Source::Scratch | Source::Image { .. } | Source::Local { .. } => "",
     }
 }
 

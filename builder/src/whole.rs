@@ -49,6 +49,7 @@ pub(crate) fn run(
     drop(events.send(plan));
     for attempt in 0.. {
         let lease = store.lease().map_err(|error| Error::other("take a lease", error))?;
+        pin_contexts(request, store, &lease).map_err(|error| Error::other("pin the build context", error))?;
         let (records, contexts, definitions) = (&records, &contexts, &definitions);
         let (logs, events) = (logs.clone(), events.clone());
         let parts = Parts { request, store, sandbox, client, records, contexts, definitions, lease, logs, events };
@@ -87,6 +88,17 @@ fn solve(build: &Build<'_>, cancel: &Cancel) -> Result<Built, Error> {
         Outcome::Cancelled => Err(Error::Cancelled),
         Outcome::Failed(v) => Err(build.take_failure(v).unwrap_or(Error::Cancelled)),
     }
+}
+
+/// Contexts that were fetched are the store's, and stay while they are read.
+fn pin_contexts(request: &Request, store: &Store, lease: &store::Lease) -> store::Result<()> {
+    let home = store.layout().contexts();
+    let name = |context: &crate::LocalContext| {
+        let below = context.dir.strip_prefix(&home).ok()?;
+        Some(below.components().next()?.as_os_str().to_string_lossy().into_owned())
+    };
+    let names: Vec<String> = request.contexts.iter().filter_map(name).collect();
+    if names.is_empty() { Ok(()) } else { lease.pin(&names) }
 }
 
 /// Writes which step has which log beside the logs.

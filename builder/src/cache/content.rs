@@ -3,8 +3,10 @@
 //! A definition key is known before anything runs: a build context enters it by what the operation selects from it, an image by its manifest.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use graph::pattern::IgnoreRules;
 use graph::{Copy, Edge, FileAction, Graph, MountKind, Op, Source, Unpack, Vertex};
 use oci::{Digest, Hasher};
 use store::Store;
@@ -16,7 +18,11 @@ use crate::request::LocalContext;
 use crate::solver::state::V;
 
 /// The build contexts of a request, by name.
-pub(crate) struct Contexts(BTreeMap<String, Local>);
+pub(crate) struct Contexts {
+    named: BTreeMap<String, Local>,
+    /// What was fetched, by its name in the store, opened when it is wanted.
+    fetched: Mutex<BTreeMap<String, Local>>,
+}
 
 /// A build context, and what was selected from it: keys, layers and explanations ask for the same.
 #[derive(Clone)]
@@ -65,17 +71,30 @@ impl Contexts {
             let opened = Context::open(&context.dir, context.rules.clone(), Some(&store.layout().stat_cache(&id)))?;
             Ok((context.name.clone(), Local::new(opened)))
         };
-        contexts.iter().map(open).collect::<Result<_, _>>().map(Self)
+        let named = contexts.iter().map(open).collect::<Result<_, ContextError>>()?;
+        Ok(Self { named, fetched: Mutex::default() })
     }
 
     /// One of them.
     pub(crate) fn get(&self, name: &str) -> Option<&Local> {
-        self.0.get(name)
+        self.named.get(name)
+    }
+
+    /// What was fetched under `key`, and lies in `tree`.
+    pub(crate) fn fetched(&self, key: &str, tree: &Path, store: &Store) -> Result<Local, ContextError> {
+        let mut fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(local) = fetched.get(key) {
+            return Ok(local.clone());
+        }
+        let local = Local::new(Context::open(tree, IgnoreRules::default(), Some(&store.layout().stat_cache(key)))?);
+        fetched.insert(key.to_owned(), local.clone());
+        Ok(local)
     }
 
     /// Writes their stat caches, where they changed.
     pub(crate) fn save(&self) -> Result<(), ContextError> {
-        self.0.values().try_for_each(|local| local.context.save().map(drop))
+        let fetched = self.fetched.lock().unwrap_or_else(PoisonError::into_inner);
+        self.named.values().chain(fetched.values()).try_for_each(|local| local.context.save().map(drop))
     }
 }
 

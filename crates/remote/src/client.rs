@@ -151,6 +151,11 @@ impl Client {
         &self.shared.options
     }
 
+    /// Connections to a file of the web at `url`, which `from`'s answers led to.
+    pub(crate) fn pool(&self, from: &Url, url: &Url, insecure: bool) -> Result<reqwest::Client> {
+        self.shared.transport.pool(&self.shared.options, insecure, from, url, false)
+    }
+
     /// The registry of a key, made when it is first met. `certificates` are its own beside those of `certs.d`.
     pub(crate) fn met(
         &self,

@@ -20,6 +20,7 @@ mod credentials;
 mod distrust;
 mod error;
 mod fetch;
+pub mod git;
 pub mod hop;
 pub mod hosts;
 mod link;
@@ -41,6 +42,7 @@ mod setup;
 mod tls;
 mod transport;
 mod upload;
+pub mod web;
 
 pub use challenge::{Challenge, parse as parse_challenges};
 pub use client::{Client, Limits, Options, Registry, Repository};

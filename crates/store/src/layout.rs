@@ -25,6 +25,8 @@ pub const VERSION: u32 = 1;
 ///        stat/<context id>       stat cache files, owned by the builder
 ///        mounts/<hash of id>/    cache mounts
 ///        logs/<build id>/        one file a step
+///        contexts/<key>/         what was fetched for builds: files of the web, checkouts, unpacked contexts
+///        git/<hash of url>/      what repositories were fetched from
 ///        leases/<pid-random>     locked by a live process; lists what it uses
 ///        locks/<key>             held by the one process that runs a cache key
 ///        room/                   what is taken of the limit, while there is one
@@ -33,7 +35,7 @@ pub const VERSION: u32 = 1;
 ///        rung                    the remembered privilege probe
 /// ```
 ///
-/// Stores that an earlier version laid have no `splits`, `compressed` and `downloads`: whoever writes there makes them.
+/// Stores that an earlier version laid have no `splits`, `compressed`, `downloads`, `contexts` and `git`: whoever writes there makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
@@ -148,6 +150,21 @@ impl Layout {
     /// The folder of one cache mount. Its id is what users type, so it is hashed into a safe name.
     pub fn cache_mount(&self, id: &str) -> PathBuf {
         self.mounts().join(Digest::sha256(id.as_bytes()).hex())
+    }
+
+    /// The folder of what was fetched for builds.
+    pub fn contexts(&self) -> PathBuf {
+        self.root.join("contexts")
+    }
+
+    /// One thing that was fetched.
+    pub fn context(&self, key: &str) -> PathBuf {
+        self.contexts().join(key)
+    }
+
+    /// The folder of repositories.
+    pub fn git(&self) -> PathBuf {
+        self.root.join("git")
     }
 
     /// The folder of build logs.

@@ -10,6 +10,7 @@
 pub mod blobs;
 mod compressed;
 mod downloads;
+mod fetched;
 pub mod index;
 mod key_lock;
 mod layout;
@@ -24,6 +25,7 @@ mod upload;
 pub use blobs::{BlobWriter, Blobs, Expected, FsBlobs, MemoryBlobs};
 pub use compressed::CompressedWriter;
 pub use downloads::Download;
+pub use fetched::Fetching;
 pub use index::{BlobForm, Elsewhere, ImageRow, Index, LayerId, LayerRow, Origin, Record, TreeForm, Variant, boot_id};
 pub use key_lock::KeyLock;
 pub use layout::{Layout, VERSION, default_root};

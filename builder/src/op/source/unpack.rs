@@ -1,0 +1,121 @@
+//! An archive as a build context: unpacked into the store, under the digest of its bytes.
+//!
+//! Names are resolved within the new tree and nowhere else. Owners mean nothing in a context, and devices have no place there.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use layer::{Compression, Entry, Kind, TarReader, WhiteoutNames};
+use oci::HashingReader;
+use store::Store;
+use sys::{Root, Timestamp};
+
+use super::SourceError;
+
+/// Bytes that say whether something is an archive: up to the magic of a tar header.
+pub const ENOUGH: usize = 262;
+
+/// Whether bytes begin an archive: a tar, or anything compressed.
+pub fn is_archive(start: &[u8]) -> bool {
+    Compression::detect(start) != Compression::None || start.get(257..262) == Some(b"ustar")
+}
+
+/// Unpacks an archive into the store; gives its folder. The same archive again finds the same folder.
+///
+/// # Errors
+/// [`SourceError`].
+pub fn unpack(store: &Store, archive: Box<dyn Read + Send + '_>) -> Result<PathBuf, SourceError> {
+    let fetching = store.fetch(&format!("archive-{}", std::process::id()))?;
+    let tree = fetching.tree();
+    fs::create_dir(&tree).map_err(SourceError::io("mkdir", &tree))?;
+    let mut hashing = HashingReader::new(archive);
+    entries(store, Box::new(&mut hashing), &Root::open(&tree)?, &tree)?;
+    // What stands behind the archive's end belongs to the bytes, too.
+    io::copy(&mut hashing, &mut io::sink()).map_err(SourceError::io("read the archive for", &tree))?;
+    let (_, digest, _) = hashing.finish();
+    let key = format!("archive-{}", digest.hex());
+    match store.fetched(&key)? {
+        Some(there) => Ok(there),
+        None => Ok(fetching.finish(&key, false)?),
+    }
+}
+
+fn entries(store: &Store, archive: Box<dyn Read + Send + '_>, root: &Root, tree: &Path) -> Result<(), SourceError> {
+    let (_, plain) = Compression::detecting(archive)?;
+    let mut reader = TarReader::new(plain).whiteout_names(WhiteoutNames::Plain);
+    let mut folders = Vec::new();
+    while let Some((entry, mut content)) = reader.next_entry()? {
+        let path = path_of(&entry);
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            root.mkdir_all(parent, 0o755)?;
+        }
+        let there = root.stat(path).is_ok_and(|found| found.is_dir());
+        if !(there && entry.kind == Kind::Dir) && root.exists(path)? {
+            root.remove_all(path)?;
+        }
+        match entry.kind {
+            Kind::Dir => {
+                if !there {
+                    root.mkdir(path, 0o755)?;
+                }
+                folders.push(entry);
+                continue;
+            }
+            Kind::File => {
+                let file = root.create(path, 0o600, true)?;
+                let mut charged = Charged { store, file };
+                io::copy(&mut content, &mut charged).map_err(SourceError::io("write", &tree.join(path)))?;
+                // Who builds must read it.
+                root.chmod(path, entry.mode & 0o7777 | 0o400)?;
+            }
+            Kind::Symlink => root.symlink(as_path(&entry.link), path)?,
+            Kind::Hardlink => {
+                root.hardlink(as_path(&entry.link), path)?;
+                continue;
+            }
+            Kind::Fifo => root.mkfifo(path, entry.mode & 0o777)?,
+            Kind::Char | Kind::Block | Kind::Whiteout | Kind::Opaque => continue,
+        }
+        stamp(root, &entry)?;
+    }
+    // A tar without its end is damaged; a checksum behind it shows only when it is read.
+    reader.finish()?;
+    for entry in folders.iter().rev() {
+        root.chmod(path_of(entry), entry.mode & 0o7777 | 0o700)?;
+        stamp(root, entry)?;
+    }
+    Ok(())
+}
+
+fn stamp(root: &Root, entry: &Entry) -> Result<(), SourceError> {
+    let time = Timestamp { seconds: entry.mtime, nanoseconds: 0 };
+    Ok(root.utimens(path_of(entry), time, time)?)
+}
+
+fn path_of(entry: &Entry) -> &Path {
+    as_path(&entry.path)
+}
+
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// A file whose bytes the store's limit counts.
+struct Charged<'s> {
+    store: &'s Store,
+    file: fs::File,
+}
+
+impl Write for Charged<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.store.room().take(bytes.len() as u64).map_err(io::Error::other)?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
