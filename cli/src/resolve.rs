@@ -3,6 +3,8 @@
 //! Of a registry only documents are fetched. Layers come when a step needs them, so that a build which finds everything in
 //! its cache moves none.
 
+mod sources;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,7 +24,10 @@ use crate::image::{self, Image, Meant, Sought};
 use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
 use crate::verb::pull::{bare, explain, is_absence};
+use crate::lockfile::Locked;
 use crate::wire;
+
+pub(crate) use sources::{Access, Addresses};
 
 /// How a reference names an OCI layout on disk.
 pub(crate) const LAYOUT: &str = "oci-layout://";
@@ -68,6 +73,11 @@ pub(crate) struct Resolver<'r> {
     link: Option<Link>,
     /// Lines that were shown, as the numbering of `--progress=plain` counts.
     shown: usize,
+    access: Access,
+    addresses: Addresses,
+    answers: sources::Answers,
+    /// What must not be asked, since it is settled.
+    locked: Locked,
 }
 
 struct Link {
@@ -78,7 +88,35 @@ struct Link {
 impl<'r> Resolver<'r> {
     /// A resolver that has asked nobody.
     pub(crate) fn new(store: &'r Arc<Store>, policy: Policy, setup: &'r Setup, mode: Mode) -> Self {
-        Self { store, policy, setup, mode, link: None, shown: 0 }
+        Self {
+            store,
+            policy,
+            setup,
+            mode,
+            link: None,
+            shown: 0,
+            access: Access::default(),
+            addresses: Addresses::default(),
+            answers: sources::Answers::default(),
+            locked: Locked::default(),
+        }
+    }
+
+    /// With what a lock file settled.
+    pub(crate) fn with_locked(mut self, locked: Locked) -> Self {
+        self.locked = locked;
+        self
+    }
+
+    /// What a lock file settled.
+    pub(crate) fn locked(&self) -> &Locked {
+        &self.locked
+    }
+
+    /// With steps that were shown before.
+    pub(crate) fn with_shown(mut self, shown: usize) -> Self {
+        self.shown = shown;
+        self
     }
 
     /// How many steps were shown.
@@ -90,10 +128,18 @@ impl<'r> Resolver<'r> {
     pub(crate) fn answer(&mut self, wanted: &Wanted) -> Result<Provided> {
         let (reference, platform) = match wanted {
             Wanted::Image { reference, platform, .. } => (reference, platform),
-            Wanted::Git { .. } | Wanted::Http { .. } => {
-                return Err(Error::later(&format!("ADD of a {}", wanted.shown()), "fetch it into the build context"));
+            Wanted::Git { url, reference, checksum, .. } => {
+                let commit = self.commit(url, reference.as_deref(), checksum.as_deref())?;
+                return Ok(Provided::Git { commit });
+            }
+            Wanted::Http { url, checksum, filename, .. } => {
+                return Ok(Provided::Http { digest: self.file(url, checksum.as_ref(), filename)? });
             }
         };
+        if let Some(settled) = self.locked.image(reference, platform)? {
+            let image = self.image(&settled, platform)?;
+            return Ok(Provided::Image { manifest: image.manifest.digest(), config: image.config });
+        }
         let image = match reference.strip_prefix(LAYOUT) {
             Some(layout) => from_layout(self.store, layout, platform)?,
             None => self.image(bare(reference), platform)?,
@@ -150,7 +196,7 @@ impl<'r> Resolver<'r> {
     fn documents(&mut self, name: &Reference, platform: &Platform) -> Result<Image, (Error, bool)> {
         let options =
             PullOptions { platform: Some(platform.clone()), layers: Scope::DocumentsOnly, ..PullOptions::default() };
-        let step = Step::begin(self.mode, self.shown + 1, name);
+        let step = Step::begin(self.mode, self.shown + 1, &format!("load metadata for {name}"));
         self.shown += 1;
         let link = self.link().map_err(|error| (error, false))?;
         let client = link.client.clone();
@@ -224,7 +270,7 @@ fn json_note(message: &str) -> String {
     format!("{}\n", serde_json::json!({ "event": "note", "message": message }))
 }
 
-/// `[internal] load metadata for NAME`, as readers of BuildKit's output know it.
+/// `[internal] load metadata for NAME` and the like, as readers of BuildKit's output know it.
 struct Step {
     mode: Mode,
     number: usize,
@@ -234,8 +280,8 @@ struct Step {
 }
 
 impl Step {
-    fn begin(mode: Mode, number: usize, name: &Reference) -> Self {
-        let words = format!("{INTERNAL} load metadata for {name}");
+    fn begin(mode: Mode, number: usize, what: &str) -> Self {
+        let words = format!("{INTERNAL} {}", style::harmless(what));
         let mut spinner = None;
         match mode {
             Mode::Plain => ui::err(&format!("#{number} {words}\n")),
