@@ -57,7 +57,7 @@ fn unfetched(request: &Request, store: &Store) -> Result<Vec<Source>, Failure> {
             }
             Op::Exec(_) | Op::File(_) | Op::Merge(_) => {
                 let usable = definitions.usable[v];
-                let hit = usable && matches!(records.find(definitions.keyed[v].key.digest(), None)?, Lookup::Hit(_));
+                let hit = usable && matches!(records.find(&definitions.keyed[v], None)?, Lookup::Hit(_));
                 if !hit {
                     open.extend(&definitions.inputs[v]);
                 }

@@ -21,10 +21,10 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result, While};
 use crate::image::{self, Image, Meant, Sought};
+use crate::lockfile::Locked;
 use crate::ui::progress::{INTERNAL, Mode};
 use crate::ui::{self, style};
 use crate::verb::pull::{bare, explain, is_absence};
-use crate::lockfile::Locked;
 use crate::wire;
 
 pub(crate) use sources::{Access, Addresses};
@@ -102,15 +102,16 @@ impl<'r> Resolver<'r> {
         }
     }
 
+    /// Asking registries at other times.
+    pub(crate) fn with_policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     /// With what a lock file settled.
     pub(crate) fn with_locked(mut self, locked: Locked) -> Self {
         self.locked = locked;
         self
-    }
-
-    /// What a lock file settled.
-    pub(crate) fn locked(&self) -> &Locked {
-        &self.locked
     }
 
     /// With steps that were shown before.

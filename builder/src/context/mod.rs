@@ -230,6 +230,17 @@ impl Context {
     }
 }
 
+/// When the newest file of a context was written, in seconds since 1970; `None` where there is no file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn newest(context: &crate::LocalContext) -> Result<Option<i64>, ContextError> {
+    let opened = Context::open(&context.dir, context.rules.clone(), None)?;
+    let selection = opened.select(&crate::cache::content::bind(1, "."))?;
+    let files = selection.entries().iter().filter(|selected| selected.entry.kind != Kind::Dir);
+    Ok(files.map(|selected| selected.entry.mtime).max())
+}
+
 impl Selection {
     /// Everything that is taken.
     pub fn entries(&self) -> &[SelectedEntry] {

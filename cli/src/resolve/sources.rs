@@ -224,9 +224,8 @@ fn explain(error: SourceError, git: &Git) -> Error {
     let plain = Error::failed(error.to_string());
     match failed {
         GitError::NoProgram { .. } => plain.hint("install git; sources at http addresses need none"),
-        GitError::Failed { said, .. } if said.contains("Host key verification failed") => {
-            plain.hint("make the host known first: `ssh-keyscan HOST >> ~/.ssh/known_hosts`, and compare its fingerprint")
-        }
+        GitError::Failed { said, .. } if said.contains("Host key verification failed") => plain
+            .hint("make the host known first: `ssh-keyscan HOST >> ~/.ssh/known_hosts`, and compare its fingerprint"),
         GitError::Failed { said, .. } if said.contains("Permission denied") && git.is_ssh() => {
             plain.hint("ssh runs as you: it needs your key, or an agent (`--ssh default`)")
         }

@@ -13,6 +13,7 @@ mod delete;
 mod df;
 mod doctor;
 mod history;
+mod ignore;
 mod images;
 mod import;
 mod info;
@@ -20,6 +21,7 @@ mod inspect;
 mod later;
 mod lint;
 mod load;
+mod lock;
 mod login;
 mod logout;
 mod logs;
@@ -85,6 +87,8 @@ const VERBS: &[Verb] = &[
     verb!(run, "Run a command in a new container"),
     verb!(pull, "Fetch images from a registry"),
     verb!(push, "Send an image to a registry"),
+    verb!(lock, "Write down what the names in a Dockerfile mean, for builds that keep to it"),
+    verb!(ignore, "Say why files are, or are not, part of a build context"),
     verb!(images, "List images"),
     verb!(tag, "Give an image another name"),
     verb!(rmi, "Remove names of images, and what no name needs any more"),

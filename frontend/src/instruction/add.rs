@@ -151,8 +151,8 @@ fn unpack(wanted: bool) -> Unpack {
     if wanted { Unpack::Archives } else { Unpack::Never }
 }
 
-/// The last part of the address's path: the file's name in an image.
-pub(crate) fn file_name(url: &str) -> String {
+/// The last part of an address's path: the file's name in an image.
+pub fn file_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or(url);
     let path = path.split_once("://").map_or(path, |(_, rest)| rest);
     let name = path.split_once('/').map_or("", |(_, path)| path).trim_end_matches('/');

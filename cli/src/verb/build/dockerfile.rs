@@ -5,12 +5,16 @@ use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use frontend::{MAX_BYTES, SourceText};
+use sys::Root;
 
-use super::Args;
+use super::context::Main;
 use crate::error::{Error, Result, While};
 
 /// The name that most files have.
 const DEFAULT_NAME: &str = "Dockerfile";
+
+/// What podman's users call it.
+const OTHER_NAME: &str = "Containerfile";
 
 /// How many other names are suggested.
 const MAX_SUGGESTED: usize = 5;
@@ -23,79 +27,72 @@ pub(super) struct Source {
     pub(super) path: Option<PathBuf>,
     /// The folder that COPY reads; `None` when there is none.
     pub(super) context: Option<PathBuf>,
+    /// Whether somebody else wrote that folder, and the Dockerfile in it: links in it lead nowhere outside.
+    pub(super) foreign: bool,
 }
 
-/// Reads the Dockerfile that the arguments mean.
-pub(super) fn read(args: &Args) -> Result<Source> {
-    let context = context_folder(&args.context.context)?;
-    let from_stdin = context.is_none() || args.context.file.as_deref() == Some(Path::new("-"));
-    let (name, bytes, path) = if from_stdin {
-        if let (None, Some(file)) = (&context, args.context.file.as_deref().filter(|file| *file != Path::new("-"))) {
-            return Err(Error::usage(format!(
-                "context `-` takes the Dockerfile from standard input: --file {} has no place",
-                file.display()
-            )));
+/// Reads the Dockerfile that the arguments mean, beside or inside the main context.
+pub(super) fn read(file: Option<&Path>, main: Main) -> Result<Source> {
+    let from_stdin = file == Some(Path::new("-"));
+    match main {
+        Main::Dockerfile(bytes) => match file.filter(|_| !from_stdin) {
+            Some(file) => {
+                Err(Error::usage(format!("the context is a Dockerfile itself: --file {} has no place", file.display())))
+            }
+            None => Ok(Source { text: text(DEFAULT_NAME, bytes)?, path: None, context: None, foreign: false }),
+        },
+        Main::Folder(folder) if from_stdin => {
+            if io::stdin().is_terminal() {
+                crate::ui::err("reading the Dockerfile from standard input; end it with Control-D\n");
+            }
+            let bytes = bounded(&mut io::stdin().lock()).during("read standard input")?;
+            Ok(Source { text: text(DEFAULT_NAME, bytes)?, path: None, context: Some(folder), foreign: false })
         }
-        (DEFAULT_NAME.to_owned(), from_standard_input()?, None)
-    } else {
-        let folder = context.clone().unwrap_or_default();
-        let path = args.context.file.clone().unwrap_or_else(|| default_file(&folder));
-        let bytes = read_file(&path, args.context.file.is_some())?;
-        (path.strip_prefix("./").unwrap_or(&path).display().to_string(), bytes, Some(path))
+        Main::Folder(folder) => {
+            let path = file.map_or_else(|| default_file(&folder), Path::to_path_buf);
+            let bytes = read_file(&path, file.is_some())?;
+            let name = path.strip_prefix("./").unwrap_or(&path).display().to_string();
+            Ok(Source { text: text(&name, bytes)?, path: Some(path), context: Some(folder), foreign: false })
+        }
+        Main::Foreign(_) if from_stdin => {
+            Err(Error::usage("--file -: of a context that is fetched or unpacked, the Dockerfile is a path in it"))
+        }
+        Main::Foreign(folder) => inside(folder, file),
+    }
+}
+
+/// The Dockerfile of a context that somebody else wrote.
+fn inside(folder: PathBuf, file: Option<&Path>) -> Result<Source> {
+    let root = Root::open(&folder)?;
+    let name = match file {
+        Some(file) => file.strip_prefix("/").unwrap_or(file).to_path_buf(),
+        None if !root.exists(DEFAULT_NAME)? && root.exists(OTHER_NAME)? => PathBuf::from(OTHER_NAME),
+        None => PathBuf::from(DEFAULT_NAME),
     };
-    let text = SourceText::new(name, bytes).map_err(|found| {
+    let mut opened = root.open_regular(&name).map_err(|error| {
+        let error = Error::failed(format!("{} in the context: {}", name.display(), reason(&error.errno().into())));
+        error.hint("--file is a path in the context")
+    })?;
+    let bytes = bounded(&mut opened).during(format!("read {}", name.display()))?;
+    let text = text(&name.display().to_string(), bytes)?;
+    Ok(Source { text, path: Some(folder.join(name)), context: Some(folder), foreign: true })
+}
+
+fn text(name: &str, bytes: Vec<u8>) -> Result<SourceText> {
+    SourceText::new(name, bytes).map_err(|found| {
         let error = Error::failed(found.message.clone());
         match found.help {
             Some(help) => error.hint(help),
             None => error,
         }
-    })?;
-    Ok(Source { text, path, context })
+    })
 }
 
 /// `Dockerfile`, or `Containerfile` where only that is there.
 fn default_file(folder: &Path) -> PathBuf {
     let usual = folder.join(DEFAULT_NAME);
-    let other = folder.join("Containerfile");
+    let other = folder.join(OTHER_NAME);
     if !usual.exists() && other.exists() { other } else { usual }
-}
-
-fn context_folder(written: &str) -> Result<Option<PathBuf>> {
-    if written == "-" {
-        return Ok(None);
-    }
-    let path = PathBuf::from(written);
-    match std::fs::metadata(&path) {
-        Ok(metadata) if metadata.is_dir() => Ok(Some(path)),
-        Ok(_) => Err(Error::failed(format!("context `{written}` is not a folder"))
-            .hint(format!("`estiba build -f {written} FOLDER` builds a Dockerfile that has another name"))),
-        Err(_) if is_remote(written) => {
-            Err(Error::later(&format!("a context at a URL (`{written}`)"), "clone or download it, and give the folder"))
-        }
-        Err(error) => Err(Error::failed(format!("context `{written}`: {}", reason(&error)))),
-    }
-}
-
-fn is_remote(written: &str) -> bool {
-    ["http://", "https://", "git://", "git@", "ssh://", "github.com/"].iter().any(|start| written.starts_with(start))
-}
-
-fn from_standard_input() -> Result<Vec<u8>> {
-    if io::stdin().is_terminal() {
-        crate::ui::err("reading the Dockerfile from standard input; end it with Control-D\n");
-    }
-    let bytes = bounded(&mut io::stdin().lock()).during("read standard input")?;
-    if looks_like_archive(&bytes) {
-        return Err(Error::later("a context as a tar on standard input", "unpack it, and give the folder"));
-    }
-    Ok(bytes)
-}
-
-fn looks_like_archive(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
-        || bytes.starts_with(b"BZh")
-        || bytes.starts_with(&[0xfd, b'7', b'z'])
-        || bytes.get(257..262) == Some(b"ustar")
 }
 
 /// One byte more than is allowed, so that the frontend can say that it is too much.
@@ -154,7 +151,7 @@ fn suggestions<'a>(wanted: &str, names: &'a [String]) -> Vec<&'a str> {
 }
 
 /// An I/O error without Rust's "(os error 2)".
-fn reason(error: &io::Error) -> String {
+pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
@@ -168,11 +165,5 @@ mod tests {
         let names =
             ["src", "Dockerfile.dev", "Dockerfle", "app.Dockerfile", "Dockerfile.dockerignore"].map(str::to_owned);
         assert_eq!(suggestions("Dockerfile", &names), ["Dockerfle", "Dockerfile.dev", "app.Dockerfile"]);
-    }
-
-    #[test]
-    fn archives_are_recognised() {
-        assert!(looks_like_archive(&[0x1f, 0x8b, 8]));
-        assert!(!looks_like_archive(b"FROM scratch\n"));
     }
 }

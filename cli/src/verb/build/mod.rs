@@ -8,9 +8,10 @@ mod attesting;
 mod caching;
 mod call;
 mod checking;
-mod context;
+pub(super) mod context;
 mod dockerfile;
 mod familiar;
+pub(super) mod locking;
 mod options;
 mod output;
 mod platform;
@@ -22,16 +23,17 @@ pub(crate) mod work;
 
 use std::sync::Arc;
 
-use builder::{Cached, Image, Request};
-use frontend::{Lowered, Plan};
+use builder::{Cached, Image, LocalContext, Request};
+use frontend::{Epoch, Lowered, Plan};
 use graph::Graph;
 use remote::Setup;
+use store::Store;
 
 use self::dockerfile::Source;
 use self::report::{Push, Report};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::resolve::{Policy, Resolver};
+use crate::resolve::{Access, Addresses, Policy, Resolver};
 use crate::ui::progress::Mode;
 use crate::wire::WireArgs;
 use crate::worker::{self, Job};
@@ -60,6 +62,8 @@ FROM takes a name (of the store, else of its registry), `oci-layout://DIR` and `
 pub(super) struct Args {
     #[command(flatten)]
     context: context::ContextArgs,
+    #[command(flatten)]
+    locking: locking::LockingArgs,
     #[command(flatten)]
     output: output::OutputArgs,
     #[command(flatten)]
@@ -123,6 +127,13 @@ pub(super) struct Args {
     familiar: familiar::FamiliarArgs,
 }
 
+impl Args {
+    /// Whether `--check` was given.
+    pub(in crate::verb) fn checks(&self) -> bool {
+        self.checking.check
+    }
+}
+
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     if args.attesting.verify {
@@ -130,16 +141,26 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     }
     args.familiar.check()?;
     let call = args.checking.call()?;
-    let source = dockerfile::read(&args)?;
+    let mut outputs = args.output.destinations(&args.tags)?;
+    let setup = setup(&args, &outputs.tags)?;
+    let origin = context::Origin::of(&args.context.context)?;
+    // A Dockerfile that is missing makes no store.
+    let source = origin.folder().map(|main| dockerfile::read(args.context.file.as_deref(), main)).transpose()?;
     let store = Arc::new(match context.existing_store()? {
         Some(store) => store,
         None => context.store()?,
     });
-    let mut outputs = args.output.destinations(&args.tags)?;
-    let setup = setup(&args, &outputs.tags)?;
+    let mut resolver = resolver(&args, &store, &setup)?;
+    let source = match source {
+        Some(source) => source,
+        None => {
+            let main = origin.bring(&mut resolver, &store, options::keeps_git_dir(&args))?;
+            dockerfile::read(args.context.file.as_deref(), main)?
+        }
+    };
+    resolver = resolver.with_locked(args.locking.settled(&source)?);
     let push = outputs.push.take().map(|(how, names)| Push::new(how, names, &setup));
     let mut report = Report::new(&args, &source, outputs.naming.clone(), push);
-    let mut resolver = Resolver::new(&store, args.familiar.pull(args.pull), &setup, report.mode);
     let mut options = options::for_frontend(&args)?;
     options.ignored = context::ignored(&args, &source)?;
     let platforms = args.platform.all()?;
@@ -150,7 +171,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     }
     let (lowered, mut images) = platform::lower(&mut resolver, &source, &options, &platforms)?;
     images.iter_mut().for_each(|image| args.familiar.apply(&mut image.config));
+    let contexts = match args.checking.print {
+        Some(_) => Vec::new(),
+        None => context::all(&args, &source, (&lowered.graph, &images), &mut resolver)?,
+    };
     report.shown = resolver.shown();
+    let addresses = resolver.addresses();
     // Its threads end here: what comes may have to be without any.
     drop(resolver);
     report.warn(&source, &lowered.warnings, &lowered.unused_args);
@@ -158,7 +184,12 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         ui::out(&ui::graph::print(what, &lowered.graph, &images)?)?;
         return Ok(0);
     }
-    let mut request = request(&args, &source, lowered.graph, images, outputs)?;
+    let epoch = match lowered.epoch {
+        Some(Epoch::Context) => Some(context::newest(&contexts)?),
+        Some(Epoch::Seconds(seconds)) => Some(seconds),
+        None => options::epoch(&args)?,
+    };
+    let mut request = request(&args, &source, (lowered.graph, images), contexts, epoch, outputs)?;
     request.images.iter_mut().for_each(|image| args.output.change(&mut image.config));
     let root = context.root()?.to_path_buf();
     let mut cached = builder::cached(&request, &store).map_err(|error| report.fail(error))?;
@@ -168,6 +199,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         if !request.options.caching.imported.is_empty() {
             cached = builder::cached(&request, &store).map_err(|error| report.fail(error))?;
         }
+    }
+    if let Cached::Miss { .. } = cached {
+        fetch(&args, &mut report, &request, (&store, &setup), addresses)?;
     }
     match cached {
         Cached::Hit(built) => {
@@ -190,6 +224,31 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     }
 }
 
+/// Answers what plans ask.
+fn resolver<'r>(args: &Args, store: &'r Arc<Store>, setup: &'r Setup) -> Result<Resolver<'r>> {
+    let mode = if args.quiet { Mode::Quiet } else { args.progress.settle() };
+    let access = Access { secrets: args.running.secrets()?, agent: options::agent(args)? };
+    Ok(Resolver::new(store, args.familiar.pull(args.pull), setup, mode).with_access(access))
+}
+
+/// Fetches the files and checkouts that the rest of the build reads.
+fn fetch(
+    args: &Args,
+    report: &mut Report,
+    request: &Request,
+    (store, setup): (&Arc<Store>, &Setup),
+    addresses: Addresses,
+) -> Result {
+    let missing = builder::sources::missing(request, store).map_err(|error| report.fail(error))?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut resolver = resolver(args, store, setup)?.with_addresses(addresses).with_shown(report.shown);
+    resolver.fetch(&missing)?;
+    report.shown = resolver.shown();
+    Ok(())
+}
+
 /// How registries are reached. Name and password are for the registry of the image's own name: a Dockerfile names any.
 fn setup(args: &Args, tags: &[String]) -> Result<Setup> {
     match (tags.first(), &args.wire.creds) {
@@ -203,7 +262,7 @@ fn setup(args: &Args, tags: &[String]) -> Result<Setup> {
 /// Lowers a text that needs no image.
 pub(super) fn lower_text(name: &str, text: String, options: frontend::Options) -> Result<Lowered> {
     let text = frontend::SourceText::new(name, text.into_bytes())?;
-    let source = Source { text, path: None, context: None };
+    let source = Source { text, path: None, context: None, foreign: false };
     let refused = |found: Vec<frontend::Diagnostic>| report::refuse(&source, &found);
     let parsed = frontend::parse(&source.text);
     if parsed.diagnostics.iter().any(frontend::Diagnostic::is_error) {
@@ -216,17 +275,19 @@ pub(super) fn lower_text(name: &str, text: String, options: frontend::Options) -
 fn request(
     args: &Args,
     source: &Source,
-    graph: Graph,
-    images: Vec<Image>,
+    (graph, images): (Graph, Vec<Image>),
+    contexts: Vec<LocalContext>,
+    epoch: Option<i64>,
     outputs: output::Outputs,
 ) -> Result<Request> {
     Ok(Request {
         graph,
         images,
-        contexts: context::all(args, source)?,
+        contexts,
         options: builder::Options {
             exporting: outputs.exporting,
             attesting: attesting::asked(args, source)?,
+            epoch,
             ..options::for_builder(args)?
         },
         tags: outputs.tags,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use builder::Telling;
+use builder::ssh::AgentPlace;
 use graph::Network;
 use oci::Platform;
 
@@ -57,7 +58,6 @@ pub(super) fn for_builder(args: &Args) -> Result<builder::Options> {
     }
     Ok(builder::Options {
         jobs: args.jobs,
-        epoch: epoch(args)?,
         running: args.running.running()?,
         telling: Telling { explain: args.telling.explain || args.telling.report.is_some(), ..Telling::default() },
         caching: args.caching.all()?,
@@ -68,6 +68,21 @@ pub(super) fn for_builder(args: &Args) -> Result<builder::Options> {
 /// What stands in for the file's `# check=…`, as BuildKit takes it.
 pub(super) fn check(options: &frontend::Options) -> Option<String> {
     options.build_args.get("BUILDKIT_DOCKERFILE_CHECK").cloned()
+}
+
+/// Whether `.git` of a context stays, as BuildKit's build argument says it.
+pub(super) fn keeps_git_dir(args: &Args) -> bool {
+    let value = build_args(args).remove("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+    value.is_some_and(|value| matches!(value.as_str(), "1" | "true" | "t" | "T" | "TRUE" | "True"))
+}
+
+/// The agent for repositories behind ssh, where the user named one; else that of the environment serves.
+pub(super) fn agent(args: &Args) -> Result<Option<PathBuf>> {
+    let agents = args.running.agents()?;
+    Ok(match agents.source("default").map(|source| &source.place) {
+        Some(AgentPlace::Socket(socket) | AgentPlace::Raw(socket)) => Some(socket.clone()),
+        Some(AgentPlace::Keys(_)) | None => None,
+    })
 }
 
 pub(super) fn build_args(args: &Args) -> BTreeMap<String, String> {
@@ -107,7 +122,7 @@ fn network(written: &str) -> Result<Network> {
 }
 
 /// `SOURCE_DATE_EPOCH` from the arguments, else the environment; `--reproducible` alone means 1970.
-fn epoch(args: &Args) -> Result<Option<i64>> {
+pub(super) fn epoch(args: &Args) -> Result<Option<i64>> {
     if let Some(seconds) = args.output.epoch() {
         return Ok(Some(seconds));
     }
@@ -115,10 +130,8 @@ fn epoch(args: &Args) -> Result<Option<i64>> {
     match given.or_else(|| variable(EPOCH)) {
         Some(text) => match text.parse() {
             Ok(seconds) => Ok(Some(seconds)),
-            Err(_) if text == "context" => Err(Error::later(
-                "`SOURCE_DATE_EPOCH=context`",
-                "give the seconds: SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)",
-            )),
+            // The frontend knows it too, and the context's time is known once the context is here.
+            Err(_) if text == "context" => Ok(None),
             Err(_) => Err(Error::usage(format!("{EPOCH}={text}: expected seconds since 1970"))),
         },
         None => Ok(args.reproducible.then_some(0)),

@@ -84,7 +84,8 @@ pub(super) fn lower(
     together(platforms, plans).ok_or_else(|| Error::usage("there is no platform to build for"))
 }
 
-fn one(
+/// The plan of one platform. What was answered before is not asked again.
+pub(super) fn one(
     resolver: &mut Resolver<'_>,
     source: &Source,
     options: frontend::Options,
