@@ -4,6 +4,7 @@ mod bind;
 mod cache;
 mod secret;
 mod ssh;
+pub(crate) mod travel;
 
 use std::path::{Path, PathBuf};
 
