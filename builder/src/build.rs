@@ -52,6 +52,8 @@ pub(crate) struct Build<'b> {
     found: Mutex<(u32, u32)>,
     /// Why nothing of this counts: see [`Self::lose`].
     lost: Mutex<Option<String>>,
+    /// Where cache mounts come from.
+    pub(crate) travelling: crate::mount::Travelling,
     /// Layers that were pulled.
     fresh: Mutex<Vec<LayerId>>,
     /// For the connections of `client`, made when it is needed.
@@ -98,6 +100,7 @@ impl<'b> Build<'b> {
             failures: Mutex::default(),
             found: Mutex::default(),
             lost: Mutex::default(),
+            travelling: crate::mount::Travelling::default(),
             fresh: Mutex::default(),
             runtime: OnceLock::new(),
             cgroup: OnceLock::new(),

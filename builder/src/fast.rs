@@ -10,6 +10,7 @@ use crate::cache::key::Chain;
 use crate::cache::record::{Lookup, Records};
 use crate::export::image;
 use crate::export::images::Images;
+use crate::gc::used;
 use crate::layers::Layers;
 use crate::op::exec::entitlement;
 use crate::op::source;
@@ -40,6 +41,7 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
             let steps =
                 definitions.order.iter().filter(|edge| !matches!(request.graph.vertex(**edge).op(), Op::Source(_)));
             let count = u32::try_from(steps.count()).unwrap_or(u32::MAX);
+            mark_used(store, &definitions);
             return Ok(Cached::Hit(Built {
                 images: if wanted { images.built() } else { Vec::new() },
                 index: if wanted { images.index() } else { None },
@@ -53,6 +55,13 @@ pub(crate) fn cached(request: &Request, store: &Store) -> Result<Cached, Error> 
     }
     let needs_sandbox = needs_sandbox(request, store, &records, &definitions);
     Ok(Cached::Miss { needs_sandbox, found: false })
+}
+
+/// Says that all of this was used, for those who collect what was not.
+fn mark_used(store: &Store, definitions: &Definitions) {
+    if let Some(last) = definitions.keyed.last() {
+        used::mark(store, last.key.digest(), definitions.keyed.iter().map(|keyed| keyed.key.digest()));
+    }
 }
 
 /// Opens a request's contexts.

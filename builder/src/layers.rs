@@ -10,7 +10,7 @@ use layer::{Compression, Toc};
 use oci::{DiffId, media_type};
 use runtime::ladder::Rung;
 use runtime::tree::view::{LayerSource, TreeView, ViewError};
-use runtime::tree::{ApplyError, ApplyOptions, IdPolicy, unpack};
+use runtime::tree::{Allowance, ApplyError, ApplyOptions, IdPolicy, unpack};
 use store::{Blobs, Expected, LayerId, LayerRow, Store, TreeForm, Variant};
 use sys::Root;
 
@@ -242,7 +242,7 @@ impl<'s> Layers<'s> {
         let lowers = lowers.iter().rev().map(Root::open).collect::<Result<_, _>>()?;
         let path = layout.blob(&blob.digest);
         let file = File::open(&path).map_err(LayerError::io("open", &path))?;
-        let options = ApplyOptions { ids, lowers, ..ApplyOptions::default() };
+        let options = ApplyOptions { ids, lowers, allowance: allowance(self.store), ..ApplyOptions::default() };
         let unpacked = unpack(file, &Root::open(&tree)?, &options)
             .map_err(|source| LayerError::Apply { layer: row.id.clone(), source })?;
         let index = self.store.index();
@@ -258,6 +258,12 @@ impl<'s> Layers<'s> {
         let row = LayerRow { tree: Some(tree), blob: None, size: unpacked.size, ..row.clone() };
         Ok(index.put_layer(&row).map_err(store::Error::from)?)
     }
+}
+
+/// Asks the store for the room that a tree takes.
+pub(crate) fn allowance(store: &Store) -> Allowance {
+    let room = Arc::clone(store.room());
+    Allowance::new(move |bytes| Ok(room.take(bytes)?))
 }
 
 /// Removes a tree that nobody uses; links in it are not followed.

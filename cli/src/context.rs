@@ -31,7 +31,7 @@ impl Context {
 
     /// Opens the store, and makes it when there is none.
     pub(crate) fn store(&self) -> Result<Store> {
-        Ok(Store::open(self.root()?)?)
+        open(self.root()?)
     }
 
     /// Opens the store for reading; `None` when there is none yet, which most verbs treat as empty.
@@ -41,9 +41,28 @@ impl Context {
         if !root.join("version").try_exists().during(format!("the store {}", root.display()))? {
             return Ok(None);
         }
-        Ok(Some(Store::open_existing(root)?))
+        Ok(Some(limited(Store::open_existing(root)?)?))
     }
 }
+
+/// Opens the store of a folder, under its limit.
+pub(crate) fn open(root: &Path) -> Result<Store> {
+    limited(Store::open(root)?)
+}
+
+/// Under the limit that the environment says; where it says none, the store's own holds.
+fn limited(store: Store) -> Result<Store> {
+    store.room().collect_with(builder::gc::make_room);
+    if let Some(text) = variable(LIMIT) {
+        let limit = store::room::parse_size(&text)
+            .ok_or_else(|| Error::usage(format!("${LIMIT}: {text:?} is not a size such as 20GB")))?;
+        store.room().set_limit(Some(limit));
+    }
+    Ok(store)
+}
+
+/// The variable that says how much disk the store may take; `0`: as much as there is.
+const LIMIT: &str = "ESTIBA_STORE_LIMIT";
 
 /// A variable of the environment, when it is set, not empty, and text.
 pub(crate) fn variable(name: &str) -> Option<String> {

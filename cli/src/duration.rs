@@ -97,18 +97,7 @@ fn three_digits(value: f64) -> String {
 
 /// `100m`, `1g`, `512`: bytes as docker's options read them, in powers of 1024.
 pub(crate) fn parse_size(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
-    let number: u64 = lower[..digits].parse().ok()?;
-    let shift = match lower[digits..].trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
+    store::room::parse_size(text)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use runtime::spawner::Spawner;
 use serde::{Deserialize, Serialize};
 use store::{LayerId, Store};
 
+use crate::context;
 use crate::error::{Error, Result, While};
 use crate::verb::{Report, build, pull, push};
 use crate::{rootfs, sandbox, wire};
@@ -130,7 +131,7 @@ pub(crate) fn main(descriptor: u32) -> Result<u8> {
             sandboxed_build(&root, request, report, &setup, notes)
         }
         Job::Conclude { report, built } => {
-            let (store, probe) = rootfs::enter(Store::open(&root)?)?;
+            let (store, probe) = rootfs::enter(context::open(&root)?)?;
             report.finish(&Arc::new(store), &built, Some(&probe))
         }
         Job::Shell { build } => {
@@ -141,11 +142,11 @@ pub(crate) fn main(descriptor: u32) -> Result<u8> {
             }
             let spawner = Spawner::fork()?;
             // Opened after the fork: a database connection must not cross one.
-            let store = Store::open(&root)?;
+            let store = context::open(&root)?;
             crate::shell::open_build(&store, &Sandbox { probe, spawner, emulation }, &build)
         }
-        Job::Pull(job) => pull::run_job(job, Store::open(&root)?),
-        Job::Push(job) => push::in_sandbox(&job, Store::open(&root)?),
+        Job::Pull(job) => pull::run_job(job, context::open(&root)?),
+        Job::Push(job) => push::in_sandbox(&job, context::open(&root)?),
         Job::Sync { layers } => sync(&root, &layers),
     }
 }
@@ -169,7 +170,7 @@ fn sandboxed_build(root: &Path, request: Request, report: Report, setup: &Setup,
     }
     let spawner = Spawner::fork()?;
     // Opened after the fork: a database connection must not cross one.
-    let store = Arc::new(Store::open(root)?);
+    let store = Arc::new(context::open(root)?);
     let notes = earlier.into_iter().chain(sandbox::overlay_note(&probe)).chain(note).collect();
     build::work::build(request, report, &store, Some(Sandbox { probe, spawner, emulation }), client, notes)
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use oci::{DiffId, Digest};
 use store::{LayerId, Store};
 
+use super::candidates::Chosen;
 use super::mark::Marks;
 use super::{GcError, PruneOptions, Pruned};
 
@@ -45,15 +46,16 @@ pub(super) fn forget(
     Ok(kept)
 }
 
-/// Removes downloads that no process is at: old ones (all, where everything is to go), and those whose layer is there.
+/// Removes downloads that no process is at: old ones, those that are given up, and those whose layer is there.
 pub(super) fn downloads(
     store: &Store,
     there: &HashSet<Digest>,
+    chosen: &Chosen,
     options: &PruneOptions,
     pruned: &mut Pruned,
 ) -> Result<(), GcError> {
     for (download, changed) in store.idle_downloads()? {
-        let old = options.all || changed.elapsed().is_ok_and(|age| age >= ABANDONED);
+        let old = chosen.paths.contains(download.path()) || changed.elapsed().is_ok_and(|age| age >= ABANDONED);
         let useless = download.digest().is_none_or(|digest| there.contains(&digest));
         if old || useless {
             pruned.bytes += download.len();

@@ -1,24 +1,27 @@
 //! What is needed, by whom.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use oci::Digest;
 use store::{LayerId, LayerRow, Pins, Store};
 
-use super::GcError;
+use super::{GcError, used};
 use crate::cache::key::Chain;
 
 /// Everything that the index says, and what images and live processes need of it.
 pub(super) struct Marks {
     /// Digests that an image's name leads to.
     pub(super) of_images: HashSet<Digest>,
-    /// Parents of edges.
-    pub(super) parents: Vec<Digest>,
+    /// Which documents name which.
+    pub(super) children: BTreeMap<Digest, Vec<Digest>>,
     /// All layers, with their own DiffIds.
     pub(super) layers: HashMap<LayerId, (LayerRow, Option<Digest>)>,
     /// All records: key, chain, last use.
     pub(super) records: Vec<(Digest, Chain, i64)>,
+    /// Files that tell when results were used, by the key of a build's result.
+    pub(super) use_marks: Vec<(String, PathBuf)>,
     /// This boot.
     boot: String,
     pins: Pins,
@@ -36,22 +39,21 @@ impl Marks {
         let named = images.filter(|row| !forget.contains(&row.name)).map(|row| row.manifest);
         // What a process pinned by digest counts as an image: it is about to be one, or is being exported.
         let pinned = pins.names.iter().filter_map(|name| name.parse().ok());
-        let mut open: Vec<Digest> = named.chain(pinned).collect();
-        let mut of_images = HashSet::new();
-        while let Some(digest) = open.pop() {
-            if of_images.insert(digest) {
-                open.extend(children.get(&digest).into_iter().flatten().copied());
-            }
-        }
+        let of_images = reach(&children, named.chain(pinned));
         let mut layers = HashMap::new();
         for row in index.layers().map_err(store::Error::from)? {
             let diff_id = index.diff_id(&row.id, None).map_err(store::Error::from)?;
             layers.insert(row.id.clone(), (row, diff_id.map(|(diff_id, _)| *diff_id.digest())));
         }
         let records = index.records().map_err(store::Error::from)?;
-        let records = records.into_iter().map(|(key, layers, used)| (key, Chain(layers), used)).collect();
+        let (marked, use_marks) = used::read(store);
+        // What a build found without writing to the index is used, too.
+        let last = |key: &Digest, used: i64| marked.get(key).map_or(used, |marked| used.max(*marked));
+        let records = records.into_iter().map(|(key, layers, used)| (key, Chain(layers), last(&key, used)));
+        let mut records: Vec<_> = records.collect();
+        records.sort_by_key(|(_, _, used)| *used);
         let boot = store::boot_id().map_err(store::Error::from)?;
-        Ok(Self { of_images, parents: children.into_keys().collect(), layers, records, boot, pins })
+        Ok(Self { of_images, children, layers, records, boot, pins, use_marks })
     }
 
     /// Whether a layer can be used, or fetched.
@@ -61,14 +63,29 @@ impl Marks {
 
     /// Whether an image has this layer.
     pub(super) fn is_of_image(&self, id: &LayerId) -> bool {
+        self.is_within(id, &self.of_images)
+    }
+
+    /// Whether a layer is, in one of its forms, among digests.
+    pub(super) fn is_within(&self, id: &LayerId, digests: &HashSet<Digest>) -> bool {
         let Some((row, diff_id)) = self.layers.get(id) else { return false };
-        let blob = row.blob.as_ref().is_some_and(|blob| self.of_images.contains(&blob.digest));
-        blob || diff_id.is_some_and(|diff_id| self.of_images.contains(&diff_id))
+        let blob = row.blob.as_ref().is_some_and(|blob| digests.contains(&blob.digest));
+        blob || diff_id.is_some_and(|diff_id| digests.contains(&diff_id))
+    }
+
+    /// All that these documents lead to.
+    pub(super) fn reachable(&self, from: impl IntoIterator<Item = Digest>) -> HashSet<Digest> {
+        reach(&self.children, from)
     }
 
     /// Whether a live process uses something by this name.
     pub(super) fn is_pinned(&self, name: &str) -> bool {
         self.pins.names.contains(name)
+    }
+
+    /// Whether a live process uses a result.
+    pub(super) fn uses(&self, chain: &Chain) -> bool {
+        chain.layers().any(|id| self.is_pinned(id.as_str()))
     }
 
     /// Whether something made at `time` may be of a running build that named it nowhere yet.
@@ -90,4 +107,15 @@ impl Marks {
         needed.retain(|id| self.is_alive(id));
         needed
     }
+}
+
+fn reach(children: &BTreeMap<Digest, Vec<Digest>>, from: impl IntoIterator<Item = Digest>) -> HashSet<Digest> {
+    let mut open: Vec<Digest> = from.into_iter().collect();
+    let mut reached = HashSet::new();
+    while let Some(digest) = open.pop() {
+        if reached.insert(digest) {
+            open.extend(children.get(&digest).into_iter().flatten().copied());
+        }
+    }
+    reached
 }

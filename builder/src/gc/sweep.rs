@@ -4,38 +4,60 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use oci::Digest;
-use store::{Blobs, LayerId, Store};
-use sys::lock::Lock;
+use store::{Blobs, LayerId, Pins, Store};
 
+use super::candidates::{self, Chosen};
 use super::mark::Marks;
-use super::usage::{Files, disk_size};
-use super::{GcError, PruneOptions, Pruned, compressed, elsewhere};
-use crate::build::unix_now;
+use super::usage::disk_size;
+use super::{GcError, PruneOptions, Pruned, compressed, elsewhere, mounts, seconds};
 use crate::cache::key::Chain;
 use crate::context::PARTIAL;
 use crate::layers;
 
 /// See [`super::prune`].
 pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcError> {
+    if !options.is_sized() {
+        return pass(store, options);
+    }
+    // What nothing needs goes first, so that no more of the rest is given up than must be.
+    let litter = PruneOptions { forget: options.forget.clone(), dry_run: options.dry_run, ..PruneOptions::default() };
+    let mut pruned = pass(store, &litter)?;
+    let more = pass(store, options)?;
+    if options.dry_run {
+        // The second pass met the litter again.
+        return Ok(more);
+    }
+    pruned.records += more.records;
+    pruned.layers += more.layers;
+    pruned.blobs += more.blobs;
+    pruned.mounts += more.mounts;
+    pruned.bytes += more.bytes;
+    Ok(pruned)
+}
+
+fn pass(store: &Store, options: &PruneOptions) -> Result<Pruned, GcError> {
     let (lock, pins) = store.collect()?;
+    let mut forget = options.forget.clone();
+    if options.unnamed {
+        forget.extend(unnamed(store, &pins)?);
+    }
     if !options.dry_run {
-        for name in &options.forget {
+        for name in &forget {
             store.index().remove_image(name).map_err(store::Error::from)?;
         }
     }
-    let marks = Marks::read(store, pins, &options.forget)?;
+    let marks = Marks::read(store, pins, &forget)?;
     let mut pruned = Pruned::default();
-    let before = options.until.map(|until| SystemTime::now().checked_sub(until).unwrap_or(SystemTime::UNIX_EPOCH));
-    compressed::spare(store, &marks, options, &mut pruned)?;
-    let kept = records(store, &marks, options, &mut pruned)?;
+    let chosen = candidates::choose(store, &marks, options)?;
+    let kept = records(store, &marks, &chosen, options, &mut pruned)?;
     let needed = marks.needed(kept.iter().map(|at| &marks.records[*at].1));
     let gone: Vec<LayerId> = marks.layers.keys().filter(|id| !needed.contains(id)).cloned().collect();
     pruned.layers += gone.len() as u64;
     let dead_parents: Vec<Digest> =
-        marks.parents.iter().filter(|parent| !marks.of_images.contains(parent)).copied().collect();
+        marks.children.keys().filter(|parent| !marks.of_images.contains(parent)).copied().collect();
     if !options.dry_run {
         store.index().remove_layers(&gone).map_err(store::Error::from)?;
         // What a live process has just made may get its name in a moment, and must have its edges then.
@@ -44,10 +66,10 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
         }
     }
     let seen = elsewhere::forget(store, &marks, &needed, &gone, options)?;
-    elsewhere::downloads(store, &seen, options, &mut pruned)?;
-    compressed::orphans(store, &marks, &seen, options, &mut pruned)?;
+    elsewhere::downloads(store, &seen, &chosen, options, &mut pruned)?;
+    compressed::sweep(store, &marks, &chosen, &seen, options, &mut pruned)?;
     trees(store, &marks, &needed, options, &mut pruned)?;
-    blobs(store, &marks, &needed, options, &mut pruned)?;
+    blobs(store, &marks, &needed, &chosen, options, &mut pruned)?;
     if !options.dry_run {
         let (_, bytes) = store.blobs().sweep_ingest().map_err(store::Error::from)?;
         pruned.bytes += bytes;
@@ -55,55 +77,54 @@ pub(super) fn prune(store: &Store, options: &PruneOptions) -> Result<Pruned, GcE
         partial_stat_caches(store, &marks)?;
     }
     drop(lock);
-    mounts(store, options, before, &mut pruned)?;
-    if options.all {
-        old_files(&marks, &store.layout().logs(), options, before, &mut pruned)?;
-        old_files(&marks, &store.layout().stat(), options, before, &mut pruned)?;
-    }
+    mounts::sweep(store, &chosen, options, &mut pruned)?;
+    files(store, &chosen, options, &mut pruned)?;
     Ok(pruned)
 }
 
-/// Chooses the records that stay, and forgets the others; gives the places of those that stay.
-fn records(store: &Store, marks: &Marks, options: &PruneOptions, pruned: &mut Pruned) -> Result<Vec<usize>, GcError> {
-    let limit = options.until.map_or(i64::MAX, |until| unix_now() - i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
-    let in_use = |chain: &Chain| chain.layers().any(|id| marks.is_pinned(id.as_str()));
+/// Images without a name, but those that a live process may be about to use.
+fn unnamed(store: &Store, pins: &Pins) -> Result<Vec<String>, GcError> {
+    let oldest = pins.oldest.map_or(i64::MAX, |oldest| seconds(oldest) - 1);
+    let rows = store.index().images().map_err(store::Error::from)?.into_iter();
+    let is_unnamed = |name: &str| name.parse::<Digest>().is_ok();
+    Ok(rows.filter(|row| is_unnamed(&row.name) && row.created < oldest).map(|row| row.name).collect())
+}
+
+/// Forgets the records that are given up, and those of layers that are gone; gives the places of those that stay.
+fn records(
+    store: &Store,
+    marks: &Marks,
+    chosen: &Chosen,
+    options: &PruneOptions,
+    pruned: &mut Pruned,
+) -> Result<Vec<usize>, GcError> {
     let is_dead = |chain: &Chain| chain.layers().any(|id| !marks.is_alive(id));
-    let mut kept: Vec<usize> = Vec::new();
-    let mut gone: Vec<Digest> = Vec::new();
-    let mut budget = options.keep_storage.map(|_| Files::of(store).total());
-    // Least recently used come first.
-    for (at, (key, chain, used)) in marks.records.iter().enumerate() {
-        let young = marks.is_young(SystemTime::UNIX_EPOCH + Duration::from_secs((*used).try_into().unwrap_or(0)));
-        let over = match (budget, options.keep_storage) {
-            (Some(size), Some(limit)) => size > limit,
-            _ => options.all,
-        };
-        let old = *used <= limit;
-        if is_dead(chain) || (over && old && !young && !in_use(chain)) {
+    let (mut kept, mut keys, mut gone) = (Vec::new(), HashSet::new(), Vec::new());
+    for (at, (key, chain, _)) in marks.records.iter().enumerate() {
+        if is_dead(chain) || chosen.records.contains(&at) {
             gone.push(*key);
-            if let (Some(size), Some(last)) = (&mut budget, chain.layers().last())
-                && !marks.is_of_image(last)
-            {
-                *size = size.saturating_sub(marks.layers.get(last).map_or(0, |(row, _)| row.size));
-            }
         } else {
             kept.push(at);
+            keys.insert(key.hex());
         }
     }
     pruned.records += gone.len() as u64;
     if !options.dry_run {
         store.index().remove_records(&gone).map_err(store::Error::from)?;
+        for (_, path) in marks.use_marks.iter().filter(|(name, _)| !keys.contains(name)) {
+            remove_file(path)?;
+        }
     }
     Ok(kept)
 }
 
-fn io_at(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GcError + use<> {
+pub(super) fn io_at(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> GcError + use<> {
     let path = path.to_path_buf();
     move |source| GcError::Io { call, path, source }
 }
 
 /// What lies in a folder, by name.
-fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, GcError> {
+pub(super) fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, GcError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(io_at("read directory", folder))?,
@@ -117,7 +138,7 @@ fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, GcError> {
 }
 
 /// When something was last changed; now, where it is gone.
-fn changed(path: &Path) -> SystemTime {
+pub(super) fn changed(path: &Path) -> SystemTime {
     fs::symlink_metadata(path).and_then(|metadata| metadata.modified()).unwrap_or_else(|_| SystemTime::now())
 }
 
@@ -160,7 +181,7 @@ fn trees(
 }
 
 /// Removes a tree or a file that was made here, and counts it.
-fn remove(path: &Path, options: &PruneOptions, pruned: &mut Pruned) -> Result<(), GcError> {
+pub(super) fn remove(path: &Path, options: &PruneOptions, pruned: &mut Pruned) -> Result<(), GcError> {
     pruned.bytes += disk_size(path);
     if !options.dry_run {
         layers::remove(path)?;
@@ -168,27 +189,28 @@ fn remove(path: &Path, options: &PruneOptions, pruned: &mut Pruned) -> Result<()
     Ok(())
 }
 
-fn remove_file(path: &Path) -> Result<(), GcError> {
+pub(super) fn remove_file(path: &Path) -> Result<(), GcError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_at("unlink", path)(error)),
         _ => Ok(()),
     }
 }
 
-/// Removes blobs that no image, layer or (unless `all`) remembered compression needs.
+/// Removes blobs that no image, layer or remembered form (unless it is given up) needs.
 fn blobs(
     store: &Store,
     marks: &Marks,
     needed: &HashSet<LayerId>,
+    chosen: &Chosen,
     options: &PruneOptions,
     pruned: &mut Pruned,
 ) -> Result<(), GcError> {
     let mut wanted: HashSet<Digest> = HashSet::new();
     for (row, diff_id) in needed.iter().filter_map(|id| marks.layers.get(id)) {
         wanted.extend(row.blob.as_ref().map(|blob| blob.digest));
-        if let Some(diff_id) = diff_id.filter(|_| !options.all) {
-            let variants = store.index().forms(&oci::DiffId::new(diff_id)).map_err(store::Error::from)?;
-            wanted.extend(variants.into_iter().map(|variant| variant.blob));
+        if let Some(diff_id) = diff_id {
+            let variants = store.index().forms(&oci::DiffId::new(*diff_id)).map_err(store::Error::from)?;
+            wanted.extend(variants.into_iter().map(|variant| variant.blob).filter(|blob| !chosen.blobs.contains(blob)));
         }
     }
     let mut gone = Vec::new();
@@ -233,66 +255,19 @@ fn partial_stat_caches(store: &Store, marks: &Marks) -> Result<(), GcError> {
     Ok(())
 }
 
-/// Removes cache mounts that nobody uses, with `all`; what a dead process left half made, always.
-fn mounts(
-    store: &Store,
-    options: &PruneOptions,
-    before: Option<SystemTime>,
-    pruned: &mut Pruned,
-) -> Result<(), GcError> {
-    for (name, home) in list(&store.layout().mounts())? {
-        let Some(_making) = store.try_lock_key(&format!("mount-{name}"))? else { continue };
-        let mut left = 0;
-        for (entry, path) in list(&home)? {
-            if entry.ends_with(".new") {
-                remove(&path, options, pruned)?;
-            } else if let Some(number) = entry.strip_suffix(".lock") {
-                let old = before.is_none_or(|before| changed(&path) <= before);
-                if !options.all || !old || !instance(&home, number, &path, options, pruned)? {
-                    left += 1;
-                }
-            }
-        }
-        if left == 0 && options.all && !options.dry_run {
-            // Not empty where something came meanwhile.
-            drop(fs::remove_dir(&home));
-        }
-    }
-    Ok(())
-}
-
-/// Removes one instance of a cache mount, unless somebody uses it.
-fn instance(
-    home: &Path,
-    number: &str,
-    lock: &Path,
-    options: &PruneOptions,
-    pruned: &mut Pruned,
-) -> Result<bool, GcError> {
-    let file = fs::OpenOptions::new().write(true).open(lock).map_err(io_at("open", lock))?;
-    let Ok(_held) = Lock::try_exclusive(file)? else { return Ok(false) };
-    pruned.mounts += 1;
-    remove(&home.join(number), options, pruned)?;
-    if !options.dry_run {
-        remove_file(lock)?;
-    }
-    Ok(true)
-}
-
-/// Removes logs, or stat caches, that were last changed before a time, those of running builds aside.
-fn old_files(
-    marks: &Marks,
-    folder: &Path,
-    options: &PruneOptions,
-    before: Option<SystemTime>,
-    pruned: &mut Pruned,
-) -> Result<(), GcError> {
-    for (_, path) in list(folder)? {
-        let changed = changed(&path);
-        if marks.is_young(changed) || before.is_some_and(|before| changed > before) {
+/// Removes logs, stat caches, repositories and contexts that are given up. Who makes or uses one of the latter two holds the
+/// lock of its name.
+fn files(store: &Store, chosen: &Chosen, options: &PruneOptions, pruned: &mut Pruned) -> Result<(), GcError> {
+    let layout = store.layout();
+    let locked = [(layout.root().join("git"), "git"), (layout.root().join("contexts"), "context")];
+    for path in chosen.paths.iter().filter(|path| !path.starts_with(layout.downloads())) {
+        let kind = locked.iter().find(|(folder, _)| path.starts_with(folder)).map(|(_, kind)| kind);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let held = kind.map(|kind| store.try_lock_key(&format!("{kind}-{name}"))).transpose()?;
+        if matches!(held, Some(None)) {
             continue;
         }
-        remove(&path, options, pruned)?;
+        remove(path, options, pruned)?;
     }
     Ok(())
 }

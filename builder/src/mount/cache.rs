@@ -9,7 +9,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use graph::{Exec, FileAction, FileOp, MountKind, Sharing};
 use runtime::ladder::Rung;
@@ -18,7 +18,8 @@ use runtime::tree::view::TreeView;
 use sys::Root;
 use sys::lock::Lock;
 
-use super::MountError;
+use super::{MountError, travel};
+use crate::Event;
 use crate::build::Build;
 use crate::cache::content;
 use crate::op::file;
@@ -43,12 +44,47 @@ pub(super) fn take(build: &Build<'_>, v: V, exec: &Exec) -> Result<(Vec<Lock>, H
     }
     let (mut held, mut paths) = (Vec::new(), HashMap::new());
     for (home, (sharing, numbers)) in wanted {
+        arrive(build, exec, numbers[0], &home)?;
         let (lock, path) = instance(build, &home, sharing)?;
         fill(build, v, exec, numbers[0], &path)?;
         held.push(lock);
         paths.extend(numbers.into_iter().map(|number| (number, path.clone())));
     }
     Ok((held, paths))
+}
+
+/// Brings a mount from the build's caches, where one has it younger than it is here. Who uses it already goes on with what
+/// is here; what goes wrong costs the RUN its head start, and is said.
+fn arrive(build: &Build<'_>, exec: &Exec, number: usize, home: &Path) -> Result<(), MountError> {
+    let MountKind::Cache { id, .. } = &exec.mounts[number].kind else { return Ok(()) };
+    let places = build.travelling.places(id);
+    if places.is_empty() {
+        return Ok(());
+    }
+    let path = home.join("0");
+    let is_new = !path.exists();
+    fs::create_dir_all(home).map_err(io("mkdir", home))?;
+    let lock = path.with_extension("lock");
+    let mut how = OpenOptions::new();
+    let file = how.write(true).create(true).truncate(false).mode(0o600).open(&lock).map_err(io("open", &lock))?;
+    let Ok(_held) = Lock::try_exclusive(file)? else { return Ok(()) };
+    let _making = build.store.lock_key(&making(home))?;
+    let owners = !build.sandbox.is_some_and(|sandbox| matches!(sandbox.probe.rung, Rung::SingleId));
+    let message = match travel::import(build.store, id, &path, owners, places) {
+        Ok(None) => return Ok(()),
+        Ok(Some(moved)) => format!("cache mount {id}: {} paths came, {} bytes moved", moved.files, moved.bytes),
+        Err(error) => format!("cache mount {id} did not come: {error}"),
+    };
+    if is_new && path.exists() {
+        fs::write(home.join("id"), id).map_err(io("write", home))?;
+    }
+    build.emit(Event::Note { message });
+    Ok(())
+}
+
+/// The name of the lock of whoever makes or replaces an instance.
+fn making(home: &Path) -> String {
+    format!("mount-{}", home.file_name().unwrap_or_default().to_string_lossy())
 }
 
 fn stricter(one: Sharing, other: Sharing) -> Sharing {
@@ -97,6 +133,8 @@ fn instance(build: &Build<'_>, home: &Path, sharing: Sharing) -> Result<(Lock, P
         if let Some((lock, path)) = taken {
             // A collector removed the name between the open and the lock: what we hold locks nothing.
             if lock.file().metadata().map_err(io("stat", &path))?.nlink() > 0 {
+                // A collector gives up what was used longest ago.
+                lock.file().set_modified(SystemTime::now()).map_err(io("utimens", &path))?;
                 return Ok((lock, path));
             }
             continue;
@@ -110,13 +148,12 @@ fn instance(build: &Build<'_>, home: &Path, sharing: Sharing) -> Result<(Lock, P
 
 /// Makes a new instance: its seed, permissions and owner. It appears whole, so that those who share see all of it.
 fn fill(build: &Build<'_>, v: V, exec: &Exec, number: usize, path: &Path) -> Result<(), MountError> {
-    let MountKind::Cache { seed, mode, uid, gid, .. } = &exec.mounts[number].kind else { return Ok(()) };
+    let MountKind::Cache { id, seed, mode, uid, gid, .. } = &exec.mounts[number].kind else { return Ok(()) };
     if path.exists() {
         return Ok(());
     }
-    let name =
-        path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let _making = build.store.lock_key(&format!("mount-{name}"))?;
+    let home = path.parent().unwrap_or(path);
+    let _making = build.store.lock_key(&making(home))?;
     if path.exists() {
         return Ok(());
     }
@@ -132,6 +169,8 @@ fn fill(build: &Build<'_>, v: V, exec: &Exec, number: usize, path: &Path) -> Res
     if (*uid, *gid) != (0, 0) && !single {
         std::os::unix::fs::chown(&partial, Some(*uid), Some(*gid)).map_err(io("chown", &partial))?;
     }
+    // For people who ask what takes the space.
+    fs::write(home.join("id"), id).map_err(io("write", home))?;
     fs::rename(&partial, path).map_err(io("rename", &partial))
 }
 
@@ -152,6 +191,7 @@ fn sow(
     let laid = file::lay(&operation, &scratch, &[None, Some(from)], build.now, file::result::scratch_file(build)?)?;
     if let Some(laid) = laid {
         let builder = LayerBuilder::new(std::io::sink()).tree(&Root::open(into)?, build.layers.ids(into))?;
+        let builder = builder.allowance(crate::layers::allowance(build.store));
         file::write(laid, builder, &build.stop, &mut |_, _| {})?;
     }
     Ok(())

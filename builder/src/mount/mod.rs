@@ -6,14 +6,17 @@ mod secret;
 mod ssh;
 pub(crate) mod travel;
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use graph::{Exec, Mount as Wanted, MountKind};
+use graph::{Exec, Mount as Wanted, MountKind, Op};
 use runtime::container::{Mount, Source};
 use runtime::ladder::Rung;
 
 use crate::Secret;
 use crate::build::Build;
+use crate::cache::backend::Backend;
 use crate::layers::LayerError;
 use crate::solver::state::V;
 use crate::ssh::Listener;
@@ -108,14 +111,52 @@ pub(crate) struct Prepared {
     pub(crate) secrets: Vec<Secret>,
     /// Sockets that answer as long as the RUN runs.
     pub(crate) agents: Vec<Listener>,
+    /// Folders of cache mounts, each once.
+    pub(crate) caches: Vec<PathBuf>,
     /// Locks of cache mounts.
     _held: Vec<sys::lock::Lock>,
+}
+
+/// Where cache mounts come from when a RUN wants one; and which were looked for.
+#[derive(Default)]
+pub(crate) struct Travelling {
+    from: OnceLock<Vec<Arc<dyn Backend>>>,
+    sought: Mutex<HashSet<String>>,
+}
+
+impl Travelling {
+    /// Sets the places, in the order in which they are asked. Only the first call counts.
+    pub(crate) fn come_from(&self, places: Vec<Arc<dyn Backend>>) {
+        drop(self.from.set(places));
+    }
+
+    /// The places to ask for a mount: none, if that was done in this build.
+    fn places(&self, id: &str) -> &[Arc<dyn Backend>] {
+        let places = self.from.get().map_or(&[][..], Vec::as_slice);
+        let is_first = || self.sought.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
+        if places.is_empty() || !is_first() { &[] } else { places }
+    }
+}
+
+/// The ids of all cache mounts that the RUNs of a graph name, each once.
+pub(crate) fn cache_ids<'g>(operations: impl Iterator<Item = &'g Op>) -> Vec<String> {
+    let mut ids = BTreeSet::new();
+    for operation in operations {
+        let Op::Exec(exec) = operation else { continue };
+        for mount in &exec.mounts {
+            if let MountKind::Cache { id, .. } = &mount.kind {
+                ids.insert(id.clone());
+            }
+        }
+    }
+    ids.into_iter().collect()
 }
 
 /// Prepares all mounts of a RUN; `scratch` is a folder that goes with it.
 pub(crate) fn prepare(build: &Build<'_>, v: V, exec: &Exec, scratch: &Path) -> Result<Prepared, MountError> {
     let (held, mut caches) = cache::take(build, v, exec)?;
-    let mut prepared = Prepared { _held: held, ..Prepared::default() };
+    let folders: BTreeSet<PathBuf> = caches.values().cloned().collect();
+    let mut prepared = Prepared { caches: folders.into_iter().collect(), _held: held, ..Prepared::default() };
     for (number, wanted) in exec.mounts.iter().enumerate() {
         let source = match &wanted.kind {
             MountKind::Bind { input, source } => {

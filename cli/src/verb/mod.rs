@@ -8,6 +8,7 @@ mod attestation;
 pub(crate) mod build;
 mod builds;
 mod completions;
+mod config;
 mod copy;
 mod delete;
 mod df;
@@ -109,6 +110,7 @@ const VERBS: &[Verb] = &[
     verb!(delete, "Delete tags and images from a registry"),
     verb!(prune, "Remove build cache and images that nothing needs"),
     verb!(df, "Show how much space the store takes"),
+    verb!(config, "Show and set what holds for the store: its limit on disk"),
     verbs!(registry, "Serve images to other machines, and look after what is stored"),
     verb!(info, "Show how this machine builds and runs"),
     verb!(doctor, "Say what works here, what does not, and how to mend it"),
@@ -139,6 +141,8 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["container", "run"], "run"),
     (&["builder", "prune"], "prune"),
     (&["buildx", "prune"], "prune"),
+    (&["buildx", "du"], "df"),
+    (&["builder", "du"], "df"),
     (&["system", "prune"], "prune"),
     (&["system", "df"], "df"),
     (&["system", "info"], "info"),

@@ -15,7 +15,9 @@ const EXAMPLES: &str = "\
 Examples:
   estiba prune                         What nothing needs: old layers, images without a name, litter
   estiba prune --all -f                The whole build cache and cache mounts, too; images stay
-  estiba prune --all --filter until=168h
+  estiba prune --all -f --filter until=168h
+  estiba prune -f --max-used-space 20GB           What was used longest ago, until 20 GB are left
+  estiba prune --all -f --filter type=exec.cachemount
   estiba prune --all --dry-run         Only say what would go";
 
 /// Arguments of `estiba prune`.
@@ -25,12 +27,19 @@ pub(super) struct Args {
     /// Also build cache that is still good, and cache mounts
     #[arg(short, long)]
     all: bool,
-    /// Only what was not used for a time: until=24h
+    /// Only what was not used for a time (until=24h), of a kind (type=regular, exec.cachemount, source.local,
+    /// source.git.checkout, internal, logs, downloads), or one cache mount (id=/root/.cache)
     #[arg(long, value_name = "FILTER")]
     filter: Vec<String>,
-    /// Stop when the store is this small
-    #[arg(long, value_name = "SIZE", visible_alias = "max-used-space")]
-    keep_storage: Option<String>,
+    /// Remove what was used longest ago until the store is this small
+    #[arg(long, value_name = "SIZE", visible_alias = "keep-storage")]
+    max_used_space: Option<String>,
+    /// Remove what was used longest ago until the disk has this much free
+    #[arg(long, value_name = "SIZE")]
+    min_free_space: Option<String>,
+    /// Keep this much in any case
+    #[arg(long, value_name = "SIZE")]
+    reserved_space: Option<String>,
     /// Do not ask
     #[arg(short, long)]
     force: bool,
@@ -64,20 +73,37 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 fn options(args: &Args) -> Result<PruneOptions> {
     let mut options = PruneOptions { all: args.all, dry_run: args.dry_run, ..PruneOptions::default() };
     for filter in &args.filter {
-        options.until = match filter.split_once('=') {
-            Some(("until" | "unused-for", span)) => Some(
-                parse(span)
-                    .ok_or_else(|| Error::usage(format!("--filter {filter}: `{span}` is not a time such as 24h")))?,
-            ),
-            _ => return Err(Error::usage(format!("--filter {filter}: unknown filter")).hint("there is until=24h")),
-        };
+        add_filter(&mut options, filter)?;
     }
-    if let Some(text) = &args.keep_storage {
-        options.keep_storage = Some(
-            parse_size(text).ok_or_else(|| Error::usage(format!("--keep-storage {text}: not a size such as 10g")))?,
-        );
-    }
+    options.keep_storage = space("max-used-space", args.max_used_space.as_deref())?;
+    options.min_free = space("min-free-space", args.min_free_space.as_deref())?;
+    options.reserved = space("reserved-space", args.reserved_space.as_deref())?;
     Ok(options)
+}
+
+fn space(flag: &str, text: Option<&str>) -> Result<Option<u64>> {
+    let bad = |text: &str| Error::usage(format!("--{flag} {text}: not a size such as 10g"));
+    text.map(|text| parse_size(text).ok_or_else(|| bad(text))).transpose()
+}
+
+fn add_filter(options: &mut PruneOptions, filter: &str) -> Result<()> {
+    let usage = |what: String| Error::usage(format!("--filter {filter}: {what}"));
+    match filter.split_once('=') {
+        Some(("until" | "unused-for", span)) => {
+            options.until = Some(parse(span).ok_or_else(|| usage(format!("`{span}` is not a time such as 24h")))?);
+        }
+        Some(("type", kind)) if builder::gc::kinds().contains(&kind) => options.kinds.push(kind.to_owned()),
+        Some(("type", kind)) => {
+            let known = builder::gc::kinds().join(", ");
+            return Err(usage(format!("unknown type {kind}")).hint(format!("there are {known}")));
+        }
+        Some(("id", id)) => {
+            options.kinds.push("exec.cachemount".to_owned());
+            options.mounts.push(id.to_owned());
+        }
+        _ => return Err(usage("unknown filter".to_owned()).hint("there are until=24h, type=KIND and id=MOUNT")),
+    }
+    Ok(())
 }
 
 fn confirmed(args: &Args) -> Result<bool> {

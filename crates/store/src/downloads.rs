@@ -92,6 +92,11 @@ impl Download {
         self.length == 0
     }
 
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The digest that its name says; `None` for a file that is not one of ours.
     pub fn digest(&self) -> Option<Digest> {
         self.path.file_name()?.to_str()?.replacen('-', ":", 1).parse().ok()

@@ -29,6 +29,7 @@ pub const VERSION: u32 = 1;
 ///        git/<hash of url>/      what repositories were fetched from
 ///        leases/<pid-random>     locked by a live process; lists what it uses
 ///        locks/<key>             held by the one process that runs a cache key
+///        used/<key>              when a build that found everything last did, and its keys
 ///        room/                   what is taken of the limit, while there is one
 ///        config.toml             what holds for every process: the limit
 ///        collect.lock            held by a garbage collector, shared by whoever pins
@@ -185,6 +186,11 @@ impl Layout {
     /// The lock between a garbage collector and those who pin.
     pub fn collect_lock(&self) -> PathBuf {
         self.root.join("collect.lock")
+    }
+
+    /// The folder of when results were last used.
+    pub fn used(&self) -> PathBuf {
+        self.root.join("used")
     }
 
     /// The folder of what is taken of the limit.

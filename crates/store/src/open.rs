@@ -184,6 +184,14 @@ impl Store {
         KeyLock::attempt(&path).map_err(io_error(&path))
     }
 
+    /// What live processes use, at this moment.
+    ///
+    /// # Errors
+    /// When a lease cannot be read.
+    pub fn pins(&self) -> Result<Pins> {
+        lease::pins(&self.layout.leases()).map_err(|(path, failure)| io_error(&path)(failure))
+    }
+
     /// Starts a collection: waits for another one, holds pins off, and tells what live processes use.
     /// Partial writes and leases of dead processes are removed on the way.
     ///

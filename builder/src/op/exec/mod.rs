@@ -21,6 +21,7 @@ use runtime::tree::WalkError;
 use store::{LayerId, LayerRow, TreeForm};
 
 use crate::build::Build;
+use crate::gc;
 use crate::layers::{self, LayerError};
 use crate::mount::{self, MountError};
 use crate::solver::state::V;
@@ -78,6 +79,9 @@ pub(crate) enum ExecError {
         /// Why.
         source: std::io::Error,
     },
+    /// What it wrote is more than the store may take.
+    #[error(transparent)]
+    Room(#[from] store::RoomError),
     /// The build was stopped.
     #[error("cancelled")]
     Cancelled,
@@ -184,12 +188,19 @@ fn contain(
         other => ExecError::Spawner(other),
     })?);
     let killer = child.clone();
+    let watch = gc::watch(build.store, &[active.dir().to_path_buf()], &mounts.caches, move || {
+        drop(killer.kill(rustix::process::Signal::KILL.as_raw()));
+    })?;
+    let killer = child.clone();
     // A process that has ended already needs no signal.
     let guard = build.stop.on_cancel(move || drop(killer.kill(rustix::process::Signal::KILL.as_raw())));
     let mask = mask::Mask::new(&mounts.secrets);
     let log = output::follow(build, v, out, err, mask.as_ref())?;
     let finished = child.wait().map_err(ExecError::Spawner)?;
     drop(guard);
+    if let Some(watch) = watch {
+        watch.finish()?;
+    }
     if build.stop.is_cancelled() && !finished.status.success() {
         return Err(ExecError::Cancelled);
     }

@@ -5,8 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 
-use layer::{Compression, Entry, Kind, TarReader, WhiteoutNames};
+use layer::{Chunk, Compression, Entry, Kind, TarReader, WhiteoutNames};
 
 use super::draft::{Content, Draft, NewDir, Planned, join, shown};
 use super::{FileError, Taken};
@@ -34,7 +35,8 @@ pub(crate) fn unpack(
     // What cannot even be decompressed is a file like any other.
     let Ok((_, reader)) = Compression::detecting(taken.open(index)?) else { return Ok(false) };
     let mut reader = TarReader::new(reader).whiteout_names(WhiteoutNames::Plain);
-    let mut first = true;
+    let free = rustix::fs::fstatvfs(&*spool).map_or(u64::MAX, |stat| stat.f_bavail * stat.f_frsize);
+    let (mut first, mut claimed) = (true, 0u64);
     loop {
         let (entry, mut content) = match reader.next_entry() {
             Err(_) | Ok(None) if first => return Ok(false),
@@ -48,8 +50,23 @@ pub(crate) fn unpack(
         }
         let mut stored = Content::None;
         if entry.kind == Kind::File {
+            // A layer's tar has no holes: what an archive claims, it must be possible to write.
+            claimed = entry.size.saturating_add(claimed);
+            if claimed > free {
+                return Err(FileError::TooLarge { path, claimed, free });
+            }
             let offset = spool.seek(SeekFrom::End(0)).map_err(FileError::Spool)?;
-            io::copy(&mut content, spool).map_err(|source| FileError::Read { path: path.clone(), source })?;
+            let mut end = offset;
+            while let Some(chunk) = content.next_chunk().map_err(damaged)? {
+                match chunk {
+                    Chunk::Hole(length) => end += length,
+                    Chunk::Data(bytes) => {
+                        spool.write_all_at(bytes, end).map_err(FileError::Spool)?;
+                        end += bytes.len() as u64;
+                    }
+                }
+            }
+            spool.set_len(end).map_err(FileError::Spool)?;
             stored = Content::Spool { offset };
         }
         member(draft, dest, entry, stored, into, &path)?;

@@ -127,6 +127,16 @@ pub(crate) enum FileError {
     /// Making the layer failed.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// An archive says that it holds more than there is room for.
+    #[error("{path}: its files claim {claimed} bytes, and {free} are free on the disk of the store")]
+    TooLarge {
+        /// The archive.
+        path: String,
+        /// What it claims so far.
+        claimed: u64,
+        /// What is free.
+        free: u64,
+    },
     /// A scratch file failed.
     #[error("scratch file: {0}")]
     Spool(#[source] io::Error),

@@ -74,6 +74,7 @@ fn as_tree(build: &Build<'_>, v: V, laid: Laid, layer: &LayerId) -> Result<(), F
         .and_then(|()| {
             let root = Root::open(&tree)?;
             let builder = LayerBuilder::new(io::sink()).tree(&root, build.layers.ids(&tree))?;
+            let builder = builder.allowance(layers::allowance(build.store));
             Ok(write(laid, builder, &build.stop, &mut progress(build, v))?.0)
         });
     match made {

@@ -26,7 +26,7 @@ pub(crate) fn run(build: &Build<'_>, v: V, manifest: &Digest) -> Result<(), Fail
     let client =
         build.client.ok_or("a layer of the base is not in the store, and this build has no registry client")?;
     // The build's own store stays with its threads.
-    let store = Arc::new(Store::open_existing(build.store.root())?);
+    let store = Arc::new(build.store.again()?);
     let probe = build.sandbox.map(|sandbox| &sandbox.probe);
     let sink = progress(build, Some(id(v)));
     let stopped = Arc::new(Notify::new());

@@ -273,7 +273,8 @@ impl Session {
         let tree = self.store.layout().tree(&id);
         fs::create_dir_all(&tree).map_err(|source| PullError::Io { call: "mkdir", path: tree.clone(), source })?;
         let root = Root::open(&tree).map_err(|error| unpack_failed(&id, error))?;
-        let options = ApplyOptions { ids: self.ids(&tree), ..ApplyOptions::default() };
+        let allowance = layers::allowance(&self.store);
+        let options = ApplyOptions { ids: self.ids(&tree), allowance, ..ApplyOptions::default() };
         let split = self.store.create_split(&id)?;
         let arrived = arrive(algorithm, download, receiver, &root, &options, split)?;
         Ok((sapling, arrived))

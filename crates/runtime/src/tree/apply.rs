@@ -5,6 +5,7 @@ use std::io::Read;
 use layer::{Chunk, Entry, Limits, ReadError, Recorder, TarEntryReader, TarReader, WhiteoutNames};
 use sys::Root;
 
+use super::allowance::Allowance;
 use super::IdPolicy;
 use super::fill::{Filler, SMALL};
 use super::special::name;
@@ -45,6 +46,8 @@ pub struct ApplyOptions {
     pub limits: Limits,
     /// The trees below, nearest first: a directory that the tar implies but doesn't hold takes its attributes from them.
     pub lowers: Vec<Root>,
+    /// Who is asked before files are written.
+    pub allowance: Allowance,
 }
 
 /// What was applied.
@@ -69,6 +72,9 @@ pub enum ApplyError {
     /// The compression is unknown to us or damaged.
     #[error(transparent)]
     Compression(#[from] layer::CompressionError),
+    /// Whoever is asked for room refused.
+    #[error(transparent)]
+    Room(std::io::Error),
     /// The record of the tar could not be written.
     #[error("write tar split: {0}")]
     Split(#[source] std::io::Error),
@@ -102,11 +108,11 @@ pub(super) fn apply_recorded<S: Recorder>(
     let mut writer = TreeWriter::new(into, options).map_err(failed)?;
     let mut applied = Applied::default();
     let refused = std::thread::scope(|scope| {
-        let mut filler = Filler::new(scope, writer.rules());
+        let mut filler = Filler::new(scope, writer.rules(), &options.allowance);
         while let Some((entry, content)) = reader.next_entry()? {
             applied.entries += 1;
             applied.bytes += entry.size;
-            write(entry, content, &mut writer, &mut filler)?;
+            write(entry, content, &mut writer, &mut filler, &options.allowance)?;
         }
         filler.finish()
     })?;
@@ -123,6 +129,7 @@ fn write<R: Read, S: Recorder>(
     mut content: TarEntryReader<'_, R, S>,
     writer: &mut TreeWriter<'_>,
     filler: &mut Filler<'_, '_>,
+    allowance: &Allowance,
 ) -> Result<(), ApplyError> {
     let failed = |entry: &Entry, source| ApplyError::Write { path: shown(&entry.path), source };
     let Some(mut file) = writer.place(&entry).map_err(|source| failed(&entry, source))? else {
@@ -140,6 +147,9 @@ fn write<R: Read, S: Recorder>(
         return filler.file(file, entry, set_mode, length);
     }
     while let Some(chunk) = content.next_chunk()? {
+        if let Chunk::Data(bytes) = &chunk {
+            allowance.ask(bytes.len()).map_err(ApplyError::Room)?;
+        }
         let written = match chunk {
             Chunk::Hole(length) => file.content.hole(length),
             Chunk::Data(bytes) => file.content.write(bytes),

@@ -6,6 +6,7 @@ use layer::{Entry, Kind, TarWriter, Toc, TocEntry, WriteError, copy_exactly};
 use oci::{DiffId, Digest, Hasher};
 use sys::Root;
 
+use super::allowance::Allowance;
 use super::apply::shown;
 use super::pipeline::Pipeline;
 use super::special::name;
@@ -21,6 +22,9 @@ pub enum BuildError {
     /// An entry that no layer holds, content that cannot be read or that changed, or an archive that cannot be written.
     #[error(transparent)]
     Layer(#[from] WriteError),
+    /// Whoever is asked for room refused.
+    #[error(transparent)]
+    Room(io::Error),
     /// The archive could not be stored.
     #[error("write layer: {0}")]
     Sink(#[source] io::Error),
@@ -53,6 +57,7 @@ pub struct Built {
 pub struct LayerBuilder<W: Write + Send + 'static> {
     tar: TarWriter<Pipeline<W>>,
     tree: Option<TreeWriter<'static>>,
+    allowance: Allowance,
     clamp: Option<i64>,
     entries: Vec<TocEntry>,
     buffer: Vec<u8>,
@@ -74,6 +79,7 @@ impl<W: Write + Send + 'static> LayerBuilder<W> {
         LayerBuilder {
             tar: TarWriter::new(pipeline),
             tree: None,
+            allowance: Allowance::default(),
             clamp: None,
             entries: Vec::new(),
             buffer: vec![0; CHUNK],
@@ -87,6 +93,13 @@ impl<W: Write + Send + 'static> LayerBuilder<W> {
         let made = TreeWriter::without_lowers(tree, &options);
         self.tree = Some(made.map_err(|source| BuildError::Tree { path: ".".into(), source })?);
         Ok(self)
+    }
+
+    /// Who is asked before files of the tree are written. (The tar's sink asks for itself.)
+    #[must_use]
+    pub fn allowance(mut self, allowance: Allowance) -> LayerBuilder<W> {
+        self.allowance = allowance;
+        self
     }
 
     /// No time in the tar after this one: later ones become it. (The tree and the record keep them.)
@@ -136,13 +149,14 @@ impl<W: Write + Send + 'static> LayerBuilder<W> {
         known: Option<Digest>,
         mut file: Option<&mut NewFile>,
     ) -> Result<Digest, BuildError> {
-        let tar = &mut self.tar;
+        let (tar, allowance) = (&mut self.tar, &self.allowance);
         let mut hasher = known.is_none().then(Hasher::sha256);
         copy_exactly(entry, content, &mut self.buffer, |bytes| {
             if let Some(hasher) = &mut hasher {
                 hasher.update(bytes);
             }
             if let Some(file) = &mut file {
+                allowance.ask(bytes.len()).map_err(BuildError::Room)?;
                 let failed = |error| BuildError::Tree {
                     path: shown(&entry.path),
                     source: sys::Error::from_io("write", name(&entry.path), &error),

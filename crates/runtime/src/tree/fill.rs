@@ -10,6 +10,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 
 use layer::Entry;
 
+use super::allowance::Allowance;
 use super::apply::{ApplyError, shown};
 use super::attributes::{Rules, set_time};
 use super::holes::SparseFile;
@@ -20,6 +21,8 @@ pub(super) const SMALL: u64 = 64 * 1024;
 /// What is handed over at a time: so many bytes and files, at most. Each file is an open descriptor.
 const BATCH: usize = 256 * 1024;
 const FILES: usize = 48;
+/// What even the smallest file takes on most file systems.
+const BLOCK: usize = 4096;
 /// Batches in existence, at most: one that takes files, one being worked on, one that waits.
 const BATCHES: usize = 3;
 
@@ -44,6 +47,7 @@ struct Waiting {
 pub(super) struct Filler<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     rules: Rules,
+    allowance: Allowance,
     batch: Batch,
     thread: Option<Thread<'scope>>,
     refused_xattrs: u64,
@@ -58,8 +62,12 @@ struct Thread<'scope> {
 }
 
 impl<'scope, 'env> Filler<'scope, 'env> {
-    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, rules: Rules) -> Filler<'scope, 'env> {
-        Filler { scope, rules, batch: Batch::default(), thread: None, refused_xattrs: 0 }
+    pub(super) fn new(
+        scope: &'scope Scope<'scope, 'env>,
+        rules: Rules,
+        allowance: &Allowance,
+    ) -> Filler<'scope, 'env> {
+        Filler { scope, rules, allowance: allowance.clone(), batch: Batch::default(), thread: None, refused_xattrs: 0 }
     }
 
     /// Takes content of the file that is given next.
@@ -69,6 +77,7 @@ impl<'scope, 'env> Filler<'scope, 'env> {
 
     /// Takes an empty file, whose content came before: its last `length` bytes.
     pub(super) fn file(&mut self, file: File, entry: Entry, set_mode: bool, length: usize) -> Result<(), ApplyError> {
+        self.allowance.ask(length.next_multiple_of(BLOCK)).map_err(ApplyError::Room)?;
         self.batch.files.push(Waiting { file, entry, set_mode, length });
         if self.batch.files.len() >= FILES || self.batch.content.len() + SMALL as usize > BATCH {
             self.hand_over()?;

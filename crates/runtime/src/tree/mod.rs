@@ -8,6 +8,7 @@
 //!
 //! Every path that comes from a layer is resolved inside a [`sys::Root`].
 
+mod allowance;
 mod apply;
 mod assemble;
 mod attributes;
@@ -29,6 +30,7 @@ pub mod view;
 mod walk;
 mod writer;
 
+pub use allowance::Allowance;
 pub use apply::{Applied, ApplyError, ApplyOptions, LinkParents, Whiteouts, apply};
 pub use assemble::{AssembleError, assemble};
 pub use build::{BuildError, Built, LayerBuilder};

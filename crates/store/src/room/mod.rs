@@ -172,6 +172,46 @@ impl Room {
         Ok(())
     }
 
+    /// As [`Room::take`], for bytes that others have written already: they are there whatever the answer is.
+    ///
+    /// # Errors
+    /// [`RoomError::Full`] when the store is larger than its limit with them, and nothing more can be collected.
+    pub fn take_written(&self, bytes: u64) -> Result<(), RoomError> {
+        let Some(limit) = self.limit()? else { return Ok(()) };
+        let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ledger = Ledger::take(&self.layout, granted.grant.as_ref())?;
+        if !ledger.fresh {
+            ledger.add(bytes)?;
+        }
+        let mut collected = false;
+        loop {
+            if ledger.used <= usable(limit) {
+                return Ok(());
+            }
+            if !ledger.fresh {
+                ledger.measure(&self.layout, granted.grant.as_ref())?;
+                ledger.add(granted.bytes)?;
+            } else if !collected && let Some(collect) = self.collector.get() {
+                drop(ledger);
+                self.collect(*collect, usable(limit).saturating_sub(limit / SPARE_SHARE))?;
+                collected = true;
+                ledger = Ledger::take(&self.layout, granted.grant.as_ref())?;
+                ledger.fresh = false;
+            } else {
+                return Err(self.full(limit, ledger.used, bytes));
+            }
+        }
+    }
+
+    fn collect(&self, collector: Collector, target: u64) -> Result<(), RoomError> {
+        let root = self.layout.root();
+        collector(root, target).map_err(|what| RoomError::Collect { path: root.to_path_buf(), what })
+    }
+
+    fn full(&self, limit: u64, used: u64, wanted: u64) -> RoomError {
+        RoomError::Full { path: self.layout.root().to_path_buf(), limit, used, wanted }
+    }
+
     /// Makes `granted.bytes` at least `bytes`.
     fn ask(&self, granted: &mut Granted, bytes: u64, limit: u64) -> Result<(), RoomError> {
         if granted.grant.is_none() {
@@ -192,15 +232,12 @@ impl Room {
                 ledger.add(granted.bytes)?;
             } else if !collected && let Some(collect) = self.collector.get() {
                 drop(ledger);
-                let target = usable(limit).saturating_sub(missing.max(limit / SPARE_SHARE));
-                collect(self.layout.root(), target)
-                    .map_err(|what| RoomError::Collect { path: self.layout.root().to_path_buf(), what })?;
+                self.collect(*collect, usable(limit).saturating_sub(missing.max(limit / SPARE_SHARE)))?;
                 collected = true;
                 ledger = Ledger::take(&self.layout, granted.grant.as_ref())?;
                 ledger.fresh = false;
             } else {
-                let path = self.layout.root().to_path_buf();
-                return Err(RoomError::Full { path, limit, used: ledger.used, wanted: bytes });
+                return Err(self.full(limit, ledger.used, bytes));
             }
         }
     }
