@@ -19,6 +19,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod limit;
 mod lint;
 mod load;
 mod login;

@@ -125,7 +125,7 @@ impl Sums<'_> {
         let mut variants = HashSet::new();
         for (_, diff_id) in needed.iter().filter_map(|id| self.marks.layers.get(id)) {
             if let Some(diff_id) = diff_id {
-                let known = self.store.index().variants(&oci::DiffId::new(*diff_id)).map_err(store::Error::from)?;
+                let known = self.store.index().forms(&oci::DiffId::new(*diff_id)).map_err(store::Error::from)?;
                 variants.extend(known.into_iter().map(|variant| variant.blob));
             }
         }

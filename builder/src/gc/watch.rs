@@ -178,8 +178,8 @@ mod tests {
     fn what_fits_is_charged_and_without_a_limit_nobody_watches() {
         let (_dir, store, folder) = store(Some(64 << 20));
         let watch = watch(&store, &[folder.clone()], &[], || panic!("there is room")).unwrap().unwrap();
-        std::fs::write(folder.join("file"), vec![1; 20 << 20]).unwrap();
         let before = store.room().left().unwrap().unwrap();
+        std::fs::write(folder.join("file"), vec![1; 20 << 20]).unwrap();
         watch.finish().unwrap();
         assert!(store.room().left().unwrap().unwrap() + (20 << 20) <= before);
         let (_dir, store, folder) = self::store(None);

@@ -10,6 +10,7 @@ pub(crate) const CASES: &[crate::Case] = &[
     ("a_prune_of_all_keeps_images", all),
     ("what_nothing_names_goes", nothing),
     ("a_dry_run_counts_and_keeps", dry),
+    ("a_build_that_finds_everything_counts_as_use", found),
     ("a_live_lease_spares_what_is_young", leased),
     ("records_torn_by_a_power_cut_are_made_again", torn),
 ];
@@ -71,6 +72,25 @@ fn dry(world: &World) {
     let taken = prune(&bench.store, &PruneOptions { dry_run: false, ..options }).unwrap();
     assert!(counted.records > 0 && counted.layers > 0 && counted.bytes > 0);
     assert_eq!((counted.records, counted.layers, counted.blobs), (taken.records, taken.layers, taken.blobs));
+}
+
+fn found(world: &World) {
+    let bench = world.bench();
+    let (plan, root, _) = build(&bench);
+    let index = bench.store.index();
+    let keys: Vec<_> = index.records().unwrap().into_iter().map(|(key, ..)| key).collect();
+    let old = PruneOptions {
+        all: true,
+        until: Some(std::time::Duration::from_secs(3600)),
+        dry_run: true,
+        ..PruneOptions::default()
+    };
+    index.touch(&keys, 0).unwrap();
+    std::fs::remove_dir_all(bench.store.layout().used()).ok();
+    assert!(prune(&bench.store, &old).unwrap().records > 0);
+    assert!(matches!(bench.cached(&plan, root), Cached::Hit(_)));
+    let taken = prune(&bench.store, &PruneOptions { dry_run: false, ..old }).unwrap();
+    assert!(matches!(bench.cached(&plan, root), Cached::Hit(_)), "{taken:?}");
 }
 
 fn leased(world: &World) {

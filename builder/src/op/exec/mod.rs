@@ -183,12 +183,16 @@ fn contain(
     if build.stop.is_cancelled() {
         return Err(ExecError::Cancelled);
     }
+    // A limit that cannot be read is said before anything runs.
+    build.store.room().limit()?;
     let child = Arc::new(sandbox.spawner.spawn(&spec, stdio).map_err(|error| match error {
         SpawnerError::Start(error) => ExecError::Start(error),
         other => ExecError::Spawner(other),
     })?);
     let killer = child.clone();
-    let watch = gc::watch(build.store, &[active.dir().to_path_buf()], &mounts.caches, move || {
+    // Its log is of its making, too.
+    let old: Vec<PathBuf> = mounts.caches.iter().chain([&build.logs]).cloned().collect();
+    let watch = gc::watch(build.store, &[active.dir().to_path_buf()], &old, move || {
         drop(killer.kill(rustix::process::Signal::KILL.as_raw()));
     })?;
     let killer = child.clone();

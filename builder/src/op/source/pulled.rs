@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use oci::Digest;
-use store::Store;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 

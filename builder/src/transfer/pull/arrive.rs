@@ -59,7 +59,7 @@ pub(super) fn arrive(
 /// Whether other bytes would not have helped.
 fn is_of_the_disk(error: &ApplyError) -> bool {
     match error {
-        ApplyError::Split(_) => true,
+        ApplyError::Split(_) | ApplyError::Room(_) => true,
         ApplyError::Write { source, .. } => {
             matches!(source.errno(), Errno::NOSPC | Errno::DQUOT | Errno::IO | Errno::ROFS)
         }
