@@ -47,7 +47,8 @@ pub(super) fn choose(store: &Store, marks: &Marks, options: &PruneOptions) -> Re
         return Ok(Chosen::default());
     }
     let mut things = Vec::new();
-    let cutoff = options.until.map_or(i64::MAX, |until| unix_now() - i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
+    let cutoff =
+        options.until.map_or(i64::MAX, |until| unix_now() - i64::try_from(until.as_secs()).unwrap_or(i64::MAX));
     let wants = |kind: &str| options.kinds.is_empty() || options.kinds.iter().any(|wanted| wanted == kind);
     let mut add = |kind: &str, used: i64, thing: Thing| {
         if wants(kind) && used <= cutoff && !marks.is_young(SystemTime::UNIX_EPOCH + span(used)) {

@@ -163,10 +163,8 @@ impl Sums<'_> {
         let (mut total, mut active, mut size, mut idle) = (0, 0, 0, 0);
         for (name, home) in list(&self.store.layout().mounts())? {
             let bytes = self.meter.measure(&home);
-            let locks: Vec<PathBuf> = list(&home)?
-                .into_iter()
-                .filter_map(|(entry, path)| entry.ends_with(".lock").then_some(path))
-                .collect();
+            let locks: Vec<PathBuf> =
+                list(&home)?.into_iter().filter_map(|(entry, path)| entry.ends_with(".lock").then_some(path)).collect();
             let in_use = locks.iter().any(|lock| is_locked(lock));
             let id = fs::read_to_string(home.join("id")).unwrap_or(name);
             let used = locks.iter().map(|lock| seconds(changed(lock))).max();

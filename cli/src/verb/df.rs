@@ -8,8 +8,8 @@ use crate::duration::{ago, now, size};
 use crate::error::Result;
 use crate::image::familiar;
 use crate::rootfs;
-use crate::ui::table::{Column, Table};
 use crate::ui;
+use crate::ui::table::{Column, Table};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -157,7 +157,8 @@ impl<'j> Job<'j> {
         let mut packs = Vec::new();
         for (number, pack) in old.into_iter().chain(new).enumerate() {
             if fates.get(number).is_none_or(|fate| *fate == Fate::Keep) {
-                numbers.insert(u32::try_from(number).unwrap_or(u32::MAX), u32::try_from(packs.len()).unwrap_or(u32::MAX));
+                numbers
+                    .insert(u32::try_from(number).unwrap_or(u32::MAX), u32::try_from(packs.len()).unwrap_or(u32::MAX));
                 packs.push(pack);
             }
         }

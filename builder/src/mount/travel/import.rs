@@ -114,7 +114,12 @@ struct Job<'j> {
 
 impl Job<'_> {
     /// Makes an entry; the content of a new file is noted as missing.
-    fn make(&mut self, number: usize, entry: &Entry, same: Option<(&Root, &(&Entry, Stamp))>) -> Result<(), TravelError> {
+    fn make(
+        &mut self,
+        number: usize,
+        entry: &Entry,
+        same: Option<(&Root, &(&Entry, Stamp))>,
+    ) -> Result<(), TravelError> {
         let path = OsStr::from_bytes(&entry.path);
         match &entry.kind {
             Kind::Dir => {

@@ -102,11 +102,13 @@ impl Index {
 
     /// All pieces of all files.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.entries.iter().filter_map(|entry| match &entry.kind {
-            Kind::File(pieces) => Some(pieces),
-            _ => None,
-        })
-        .flatten()
+        self.entries
+            .iter()
+            .filter_map(|entry| match &entry.kind {
+                Kind::File(pieces) => Some(pieces),
+                _ => None,
+            })
+            .flatten()
     }
 
     /// Its bytes.
@@ -120,11 +122,7 @@ impl Index {
         let bad = |what: String| TravelError::Index(what);
         let mut json = Vec::new();
         let mut plain = zstd::stream::read::Decoder::new(bytes).map_err(|error| bad(error.to_string()))?;
-        plain
-            .by_ref()
-            .take(MAX_INDEX as u64 + 1)
-            .read_to_end(&mut json)
-            .map_err(|error| bad(error.to_string()))?;
+        plain.by_ref().take(MAX_INDEX as u64 + 1).read_to_end(&mut json).map_err(|error| bad(error.to_string()))?;
         if json.len() > MAX_INDEX {
             return Err(bad(format!("it has more than {MAX_INDEX} bytes")));
         }
@@ -233,7 +231,10 @@ mod tests {
             (vec![entry("b", Kind::Dir), entry("a", Kind::Dir)], "in order"),
             (vec![entry("a", Kind::Dir), entry("a", Kind::Symlink("/".into()))], "in order"),
             (vec![entry("a", Kind::Hardlink("../../etc/shadow".into()))], "linked to"),
-            (vec![entry("a", Kind::Symlink("/etc/shadow".into())), entry("b", Kind::Hardlink("a".into()))], "linked to"),
+            (
+                vec![entry("a", Kind::Symlink("/etc/shadow".into())), entry("b", Kind::Hardlink("a".into()))],
+                "linked to",
+            ),
             (vec![entry("a", piece(0, 6))], "outside of its pack"),
             (vec![entry("a", piece(1, 0))], "outside of its pack"),
             (vec![entry("a", piece(0, u64::MAX))], "outside of its pack"),

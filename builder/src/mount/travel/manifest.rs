@@ -75,9 +75,8 @@ pub(super) fn write(to: &dyn Backend, part: &str, id: &str, index: &Index, bytes
     let moved = to.put_blob(&blob, Content::Bytes(bytes))?;
     let config = || Part { media_type: INDEX.to_owned(), digest: blob.digest, size: blob.size };
     let packs = index.packs.iter();
-    let mut layers: Vec<Part> = packs
-        .map(|pack| Part { media_type: PACK.to_owned(), digest: pack.digest, size: pack.size })
-        .collect();
+    let mut layers: Vec<Part> =
+        packs.map(|pack| Part { media_type: PACK.to_owned(), digest: pack.digest, size: pack.size }).collect();
     if layers.is_empty() {
         // A manifest without layers is refused by some registries.
         layers.push(config());

@@ -58,8 +58,8 @@ impl<'b> Packer<'b> {
     }
 
     fn send(&mut self) -> Result<(), TravelError> {
-        let bytes = zstd::bulk::compress(&self.buffer, super::LEVEL)
-            .map_err(|source| TravelError::Compress { source })?;
+        let bytes =
+            zstd::bulk::compress(&self.buffer, super::LEVEL).map_err(|source| TravelError::Compress { source })?;
         let blob = Blob { digest: Digest::sha256(&bytes), size: bytes.len() as u64 };
         self.moved += self.to.put_blob(&blob, Content::Bytes(&bytes))?;
         self.packs.push(Pack { digest: blob.digest, size: blob.size, raw: self.buffer.len() as u64 });

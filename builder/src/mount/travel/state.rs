@@ -61,11 +61,10 @@ impl State {
 
     /// Entries and stamps of the files, by path.
     pub(super) fn files(&self) -> HashMap<&[u8], (&Entry, Stamp)> {
-        let stamps: HashMap<&[u8], Stamp> = self.stamps.iter().map(|Known(path, stamp)| (path.as_slice(), *stamp)).collect();
+        let stamps: HashMap<&[u8], Stamp> =
+            self.stamps.iter().map(|Known(path, stamp)| (path.as_slice(), *stamp)).collect();
         let files = self.index.entries.iter().filter(|entry| matches!(entry.kind, Kind::File(_)));
-        files
-            .filter_map(|entry| Some((entry.path.as_slice(), (entry, *stamps.get(entry.path.as_slice())?))))
-            .collect()
+        files.filter_map(|entry| Some((entry.path.as_slice(), (entry, *stamps.get(entry.path.as_slice())?)))).collect()
     }
 }
 

@@ -162,14 +162,8 @@ fn a_mount_goes_and_comes_as_it_was() {
     symlink("/etc/passwd", from.join("outside")).unwrap();
     symlink("deep", from.join("inside")).unwrap();
     fs::set_permissions(from.join("deep"), fs::Permissions::from_mode(0o500)).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        from.join("pipe"),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR,
-        0,
-    )
-    .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, from.join("pipe"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .unwrap();
     let went = world.export();
     assert_eq!((went.files, went.left_out), (10, 1));
     let again = world.export();

@@ -66,7 +66,7 @@ impl Build<'_> {
         if absent.is_empty() {
             return Ok(());
         }
-        let store = Arc::new(Store::open_existing(self.store.root())?);
+        let store = Arc::new(self.store.again()?);
         let probe = self.sandbox.map(|sandbox| &sandbox.probe);
         let sink = progress(self, v.map(id));
         let stopped = Arc::new(Notify::new());

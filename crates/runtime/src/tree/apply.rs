@@ -5,8 +5,8 @@ use std::io::Read;
 use layer::{Chunk, Entry, Limits, ReadError, Recorder, TarEntryReader, TarReader, WhiteoutNames};
 use sys::Root;
 
-use super::allowance::Allowance;
 use super::IdPolicy;
+use super::allowance::Allowance;
 use super::fill::{Filler, SMALL};
 use super::special::name;
 use super::writer::{Finished, TreeWriter};

@@ -62,11 +62,7 @@ struct Thread<'scope> {
 }
 
 impl<'scope, 'env> Filler<'scope, 'env> {
-    pub(super) fn new(
-        scope: &'scope Scope<'scope, 'env>,
-        rules: Rules,
-        allowance: &Allowance,
-    ) -> Filler<'scope, 'env> {
+    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, rules: Rules, allowance: &Allowance) -> Filler<'scope, 'env> {
         Filler { scope, rules, allowance: allowance.clone(), batch: Batch::default(), thread: None, refused_xattrs: 0 }
     }
 
