@@ -66,18 +66,22 @@ fn a_run_that_outgrows_the_limit_is_stopped() {
 fn what_was_used_longest_ago_makes_room() {
     let Some(env) = Env::with_busybox() else { return };
     env.ok(&["config", "store.limit", "64m"]);
-    for round in 0..8u8 {
+    for round in 0..6u8 {
+        if round >= 3 {
+            // What is as young as the running build is never given up, and times are whole seconds.
+            std::thread::sleep(std::time::Duration::from_millis(2100));
+        }
         env.write("a", vec![b'a' + round; 12 << 20]);
         let said = env.build("FROM busybox\nCOPY a /a\n", &["-t", "app"]);
         assert_eq!(said.code, 0, "round {round}: {said:?}");
         assert!(du(&env) <= 64 << 20, "round {round}: {}", du(&env));
     }
-    assert_eq!(env.ok(&["run", "--rm", "app", "head", "-c1", "/a"]), "h");
+    assert_eq!(env.ok(&["run", "--rm", "app", "head", "-c1", "/a"]), "f");
     env.write("a", vec![b'z'; 80 << 20]);
     let said = env.build("FROM busybox\nCOPY a /a\n", &["-t", "app"]);
     assert!(said.code == 1 && said.stderr.contains("limit of 67108864 bytes"), "{said:?}");
     assert!(du(&env) <= 64 << 20);
-    assert_eq!(env.ok(&["run", "--rm", "app", "head", "-c1", "/a"]), "h", "what has a name stays");
+    assert_eq!(env.ok(&["run", "--rm", "app", "head", "-c1", "/a"]), "f", "what has a name stays");
 }
 
 #[test]
@@ -106,10 +110,11 @@ fn prune_takes_sizes_kinds_and_mounts() {
                       RUN --mount=type=cache,id=two,target=/c dd if=/dev/urandom of=/c/f bs=1M count=3\n";
     assert_eq!(env.build(dockerfile, &["-t", "app"]).code, 0);
     let mounts = |env: &Env| env.ok(&["df", "--format", "{{.Type}}={{.TotalCount}}"]);
+    let cache = |env: &Env| mounts(env).lines().find(|line| line.starts_with("Build cache")).map(str::to_owned);
+    let before = cache(&env);
     env.ok(&["prune", "-af", "--filter", "id=one"]);
     assert!(mounts(&env).contains("Cache mounts=1"), "{}", mounts(&env));
-    assert_eq!(env.build(dockerfile, &["-t", "app"]).code, 0);
-    assert!(mounts(&env).contains("Build cache=2"), "only the mount went: {}", mounts(&env));
+    assert_eq!(cache(&env), before, "only the mount went");
     env.ok(&["prune", "-f", "--max-used-space", "1g"]);
     assert!(mounts(&env).contains("Cache mounts=1"), "nothing had to go");
     let pruned = env.ok(&["prune", "-f", "--max-used-space", "1m", "--reserved-space", "1k"]);

@@ -74,8 +74,12 @@ impl Sums<'_> {
             }
         }
         let variants = self.variants(&needed)?;
+        let of_layers: HashSet<Digest> =
+            marks.layers.values().filter_map(|(row, _)| Some(row.blob.as_ref()?.digest)).collect();
         for digest in self.store.blobs().digests().map_err(store::Error::from)? {
-            // What is of a layer is counted already: its size is 0 now.
+            if of_layers.contains(&digest) {
+                continue;
+            }
             let size = self.meter.measure(&self.store.layout().blob(&digest));
             match (marks.of_images.contains(&digest), variants.contains(&digest)) {
                 (true, _) => of_images += size,
