@@ -25,6 +25,7 @@ mod load;
 mod login;
 mod man;
 mod manifest;
+mod mounts;
 mod platforms;
 mod prune;
 mod pull;

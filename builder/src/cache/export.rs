@@ -17,6 +17,7 @@ use super::record::Lookup;
 use super::spine::spine;
 use crate::build::{Build, Failure};
 use crate::export::{image, layers};
+use crate::mount;
 use crate::request::{CachePlace, CacheTo};
 use crate::solver::state::V;
 use crate::transfer::push;
@@ -56,10 +57,27 @@ fn one(build: &Build<'_>, to: &CacheTo, documents: &mut BTreeMap<bool, Document>
         CachePlace::Registry { reference } => document.push(build, reference, to.compression)?,
         _ => document.write(build, &*backend, to.compression)?,
     };
+    let mounts = if to.mounts { mounts(build, &*backend)? } else { String::new() };
     Ok(format!(
-        "cache written to {place}: {} results, {} layers, {moved} bytes moved",
+        "cache written to {place}: {} results, {} layers, {moved} bytes moved{mounts}",
         document.records, document.layers
     ))
+}
+
+/// Sends the cache mounts that this build's RUNs name, and says what moved. Without a sandbox nothing ran, and not all of them
+/// could be read.
+fn mounts(build: &Build<'_>, to: &dyn Backend) -> Result<String, Failure> {
+    let order = build.definitions.order.iter();
+    let ids = mount::cache_ids(order.map(|edge| build.request.graph.vertex(*edge).op()));
+    if ids.is_empty() || build.sandbox.is_none() {
+        return Ok(String::new());
+    }
+    let moved = mount::travel::export(build.store, &ids, to)?;
+    let left_out = match moved.left_out {
+        0 => String::new(),
+        count => format!(", {count} that do not travel"),
+    };
+    Ok(format!("; {} cache mounts: {} paths{left_out}, {} bytes moved", ids.len(), moved.files, moved.bytes))
 }
 
 /// A cache of this build, in the forms that the store has.

@@ -57,7 +57,7 @@ pub(super) fn take(build: &Build<'_>, v: V, exec: &Exec) -> Result<(Vec<Lock>, H
 /// is here; what goes wrong costs the RUN its head start, and is said.
 fn arrive(build: &Build<'_>, exec: &Exec, number: usize, home: &Path) -> Result<(), MountError> {
     let MountKind::Cache { id, .. } = &exec.mounts[number].kind else { return Ok(()) };
-    let places = build.travelling.places(id);
+    let places = build.travelling.places(build, id);
     if places.is_empty() {
         return Ok(());
     }

@@ -16,8 +16,9 @@ use runtime::ladder::Rung;
 
 use crate::Secret;
 use crate::build::Build;
-use crate::cache::backend::Backend;
+use crate::cache::backend::{self, Backend};
 use crate::layers::LayerError;
+use crate::request::CacheFrom;
 use crate::solver::state::V;
 use crate::ssh::Listener;
 
@@ -125,17 +126,24 @@ pub(crate) struct Travelling {
 }
 
 impl Travelling {
-    /// Sets the places, in the order in which they are asked. Only the first call counts.
-    pub(crate) fn come_from(&self, places: Vec<Arc<dyn Backend>>) {
-        drop(self.from.set(places));
-    }
-
     /// The places to ask for a mount: none, if that was done in this build.
-    fn places(&self, id: &str) -> &[Arc<dyn Backend>] {
-        let places = self.from.get().map_or(&[][..], Vec::as_slice);
+    fn places(&self, build: &Build<'_>, id: &str) -> &[Arc<dyn Backend>] {
+        let places = self.from.get_or_init(|| open(build));
         let is_first = || self.sought.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_owned());
         if places.is_empty() || !is_first() { &[] } else { places }
     }
+}
+
+/// Opens the caches that mounts come from; what cannot be opened was said when results were looked for.
+fn open(build: &Build<'_>) -> Vec<Arc<dyn Backend>> {
+    let caching = &build.request.options.caching;
+    let from: Vec<_> = caching.from.iter().filter(|from| from.mounts).collect();
+    if from.is_empty() {
+        return Vec::new();
+    }
+    let Ok(runtime) = build.runtime() else { return Vec::new() };
+    let open = |from: &&CacheFrom| backend::open(&from.place, caching, build.client, runtime.handle()).ok();
+    from.iter().filter_map(open).collect()
 }
 
 /// The ids of all cache mounts that the RUNs of a graph name, each once.
