@@ -26,6 +26,7 @@ pub mod ssh;
 mod steps;
 pub mod transfer;
 mod trees;
+pub mod verify;
 mod whole;
 
 use std::sync::mpsc::Sender;

@@ -78,6 +78,8 @@ pub(crate) struct Resolver<'r> {
     answers: sources::Answers,
     /// What must not be asked, since it is settled.
     locked: Locked,
+    /// What the main context turned out to be: an algorithm and hexadecimal digits.
+    brought: Option<(&'static str, String)>,
 }
 
 struct Link {
@@ -96,6 +98,7 @@ impl<'r> Resolver<'r> {
             link: None,
             shown: 0,
             access: Access::default(),
+            brought: None,
             addresses: Addresses::default(),
             answers: sources::Answers::default(),
             locked: Locked::default(),

@@ -5,6 +5,7 @@
 mod architecture;
 mod attach;
 mod attacks_build;
+mod attesting;
 mod build;
 mod builds;
 mod caches;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use graph::{Edge, Network, Op, Source};
+use graph::{Edge, MountKind, Network, Op, Source};
 use oci::{Descriptor, Platform, Timestamp};
 use serde_json::{Map, Value, json};
 
@@ -76,16 +76,39 @@ fn asked(request: &Request, order: &[Edge], max: bool) -> Value {
     let invocation = &request.options.attesting.invocation;
     let told = |key: &str| max || !(key.starts_with("build-arg:") || key.starts_with("label:"));
     let args: BTreeMap<&String, &String> = invocation.args.iter().filter(|(key, _)| told(key)).collect();
-    let named = |key: &str, names: &[String]| -> Vec<Value> { names.iter().map(|name| json!({ key: name })).collect() };
     let mut fields = Map::new();
     fields.insert("frontend".to_owned(), json!("dockerfile.v0"));
     fields.insert("args".to_owned(), json!(args));
-    fields.insert("locals".to_owned(), json!(named("name", &locals(request, order))));
+    fields
+        .insert("locals".to_owned(), locals(request, order).into_iter().map(|name| json!({ "name": name })).collect());
     if max {
-        fields.insert("secrets".to_owned(), json!(named("id", &invocation.secrets)));
-        fields.insert("ssh".to_owned(), json!(named("id", &invocation.ssh)));
+        let (secrets, agents) = mounted(request, order);
+        fields.insert("secrets".to_owned(), Value::Array(secrets));
+        fields.insert("ssh".to_owned(), Value::Array(agents));
     }
     Value::Object(fields)
+}
+
+/// Secrets and agents that steps mount, by name, in the order of the steps.
+fn mounted(request: &Request, order: &[Edge]) -> (Vec<Value>, Vec<Value>) {
+    let (mut secrets, mut agents) = (Vec::new(), Vec::new());
+    for edge in order {
+        let Op::Exec(exec) = request.graph.vertex(*edge).op() else { continue };
+        for mount in &exec.mounts {
+            let (list, id, required) = match &mount.kind {
+                MountKind::Secret { id, required, .. } => (&mut secrets, id, required),
+                MountKind::Ssh { id, required, .. } => (&mut agents, id, required),
+                MountKind::Bind { .. } | MountKind::Cache { .. } | MountKind::Tmpfs { .. } | MountKind::File { .. } => {
+                    continue;
+                }
+            };
+            let one = json!({ "id": id, "optional": !required });
+            if !list.contains(&one) {
+                list.push(one);
+            }
+        }
+    }
+    (secrets, agents)
 }
 
 /// Folders of this machine that the build reads, the Dockerfile's among them.

@@ -39,7 +39,7 @@ pub struct Provenance {
     pub filename: Option<String>,
 }
 
-/// What a command line asked for, in BuildKit's words. It has the names of secrets and never their values.
+/// What a command line asked for, in BuildKit's words.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Invocation {
@@ -51,10 +51,6 @@ pub struct Invocation {
     pub uri: Option<String>,
     /// What that was: `sha1` of a commit, or `sha256`.
     pub digest: BTreeMap<String, String>,
-    /// Secrets that were given, by id.
-    pub secrets: Vec<String>,
-    /// Agents that were given, by id.
-    pub ssh: Vec<String>,
     /// What git says of the context's folder: `source`, `revision`.
     pub vcs: BTreeMap<String, String>,
     /// The Dockerfile.

@@ -117,9 +117,15 @@ impl Resolver<'_> {
         Ok(())
     }
 
+    /// What the main context that was brought is: a commit, or the digest of a file.
+    pub(crate) fn brought(&self) -> Option<(&'static str, String)> {
+        self.brought.clone()
+    }
+
     /// A checkout as a folder.
     pub(crate) fn checkout_of(&mut self, url: &GitUrl, keep_git_dir: bool) -> Result<PathBuf> {
         let commit = self.commit(&url.remote, url.reference.as_deref(), url.checksum.as_deref())?;
+        self.brought = Some((if commit.len() == 64 { "sha256" } else { "sha1" }, commit.clone()));
         let git = graph::Git {
             url: url.shown(),
             reference: url.reference.clone(),
@@ -134,6 +140,7 @@ impl Resolver<'_> {
     /// A file of the web as a folder with one entry.
     pub(crate) fn file_of(&mut self, url: &str, filename: &str) -> Result<PathBuf> {
         let digest = self.file(url, None, filename)?;
+        self.brought = Some(("sha256", digest.hex()));
         if sources::file_tree(self.store, &digest, filename)?.is_none() {
             self.bring_file(url, Some(&digest), filename)?;
         }

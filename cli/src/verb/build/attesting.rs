@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use builder::{Attesting, Invocation, Provenance};
+use builder::{Attesting, Invocation, Provenance, Request};
+use graph::Op;
 
 use super::dockerfile::Source;
 use super::{Args, options};
@@ -33,7 +34,7 @@ pub(super) struct AttestingArgs {
 }
 
 /// What is to be attached, and what the command line asked for: the values of build arguments among it, which the builder
-/// tells with `mode=max` only, and the names of secrets.
+/// tells with `mode=max` only.
 pub(super) fn asked(args: &Args, source: &Source) -> Result<Attesting> {
     let mut all = parse(&args.attesting)?;
     if all.provenance.is_none() {
@@ -59,11 +60,26 @@ pub(super) fn asked(args: &Args, source: &Source) -> Result<Attesting> {
     all.invocation = Invocation {
         args: given,
         path: within,
-        vcs: source.context.as_deref().map(vcs).unwrap_or_default(),
+        // A checkout of the store is told by its commit.
+        vcs: source.context.as_deref().filter(|_| !source.foreign).map(vcs).unwrap_or_default(),
         text: source.text.text().to_owned(),
         ..Invocation::default()
     };
     Ok(all)
+}
+
+/// Where a main context came from that is no folder of this machine, and what it was.
+pub(super) fn came_from(invocation: &mut Invocation, args: &Args, brought: Option<(&'static str, String)>) {
+    if let Some((algorithm, digits)) = brought {
+        invocation.uri = Some(frontend::git_url::without_login(&args.context.context));
+        invocation.digest.insert(algorithm.to_owned(), digits);
+    }
+}
+
+/// Whether a build has a RUN.
+pub(super) fn runs_something(request: &Request) -> bool {
+    let steps = request.graph.reachable(&request.roots());
+    steps.into_iter().any(|edge| matches!(request.graph.vertex(edge).op(), Op::Exec(_)))
 }
 
 /// What git says of a folder: where it is from, and its commit. As buildx does, a hint that nobody verified.

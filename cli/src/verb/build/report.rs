@@ -52,6 +52,8 @@ pub(crate) struct Report {
     page: Option<PathBuf>,
     /// Whether a shell opens where a step failed.
     shell: bool,
+    /// Whether the build is done twice and compared.
+    pub(super) verify: bool,
 }
 
 /// The push at a build's end: under the names that the image gets.
@@ -93,6 +95,7 @@ impl Report {
             explain: args.telling.explain,
             page: args.telling.report.clone(),
             shell: args.telling.wants_shell(),
+            verify: args.attesting.verify,
         }
     }
 
@@ -422,6 +425,7 @@ fn report_of(text: &str) -> Report {
         explain: false,
         page: None,
         shell: false,
+        verify: false,
     }
 }
 

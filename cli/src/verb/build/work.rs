@@ -12,9 +12,10 @@ use store::Store;
 use sys::signal::SignalSet;
 
 use super::report::Report;
-use crate::error::{Result, While, code};
+use crate::error::{Error, Result, While, code};
 use crate::record::Recorder;
-use crate::ui::progress;
+use crate::ui::progress::{self, Mode};
+use crate::ui::{self, style};
 use crate::verb::pull;
 
 /// The signals that end a build, finished work kept.
@@ -60,6 +61,12 @@ pub(crate) fn build(
         (result, _) => result.map_err(|error| report.fail(error)),
     };
     recorded?;
+    let result = match (result, report.verify) {
+        (Ok(built), true) => {
+            verify(&request, &report, store, sandbox.as_ref(), client.as_ref(), &cancel).map(|()| built)
+        }
+        (result, _) => result,
+    };
     match result {
         Ok(built) => {
             pull::settle(store, built.fresh.clone());
@@ -74,6 +81,47 @@ pub(crate) fn build(
             _ => Err(failed),
         },
     }
+}
+
+/// Builds again from nothing, and tells every difference.
+fn verify(
+    request: &Request,
+    report: &Report,
+    store: &Arc<Store>,
+    sandbox: Option<&Sandbox>,
+    client: Option<&Client>,
+    cancel: &Cancel,
+) -> Result {
+    let mode = report.mode;
+    let (sender, events) = mpsc::channel();
+    drop(sender.send(Event::Note { message: "verify: building again, from nothing".to_owned() }));
+    let found = thread::scope(|scope| {
+        let display = thread::Builder::new()
+            .name("display".to_owned())
+            .spawn_scoped(scope, move || progress::follow(mode, 0, &events, &mut |_| true));
+        let found = builder::verify::verify(request, store, sandbox, client, sender, cancel);
+        drop(display.map(thread::ScopedJoinHandle::join));
+        found
+    });
+    let found = found.map_err(|error| report.fail(error))?;
+    if found.is_empty() {
+        if mode != Mode::Quiet {
+            ui::err(&format!("{} both builds gave the same\n", style::good("verified")));
+        }
+        return Ok(());
+    }
+    let line = |one: &builder::verify::Difference| match request.is_for_several() {
+        true => format!("{} {}: {}", one.platform, one.place, one.what),
+        false => format!("{}: {}", one.place, one.what),
+    };
+    let lines: String = found.iter().map(|one| style::harmless(&line(one)) + "\n").collect();
+    ui::out(&lines)?;
+    let count = if found.len() == 1 { "1 difference".to_owned() } else { format!("{} differences", found.len()) };
+    let failed = Error::failed(format!("the build is not reproducible: {count}"));
+    Err(match request.options.epoch {
+        Some(_) => failed,
+        None => failed.hint("--reproducible, or SOURCE_DATE_EPOCH, sets the times that every build writes anew"),
+    })
 }
 
 /// Tells why a build failed, and opens a shell there. Gives the error that is left: an exit code.
