@@ -85,10 +85,14 @@ impl Group {
     }
 }
 
-/// Enters groups by their descriptors.
+/// Enters groups by their descriptors, and makes them what the caller's namespace begins with.
 pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), StartError> {
     for door in doors {
         rustix::io::write(door, b"0").map_err(|errno| StartError::setup("enter the control group", errno))?;
+    }
+    if !doors.is_empty() {
+        // Where this is refused the program sees a path that leads up from where it began, and nothing else.
+        let _ = sys::ns::unshare(sys::ns::Namespaces::NEWCGROUP);
     }
     Ok(())
 }

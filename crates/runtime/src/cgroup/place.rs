@@ -72,6 +72,13 @@ impl Place {
             }
             None => (Version::One, older_folders(&all, parent, &wanted)?),
         };
+        for (_, folder) in &folders {
+            // Both are needed later, and then it is too late to go on without.
+            for path in [folder.clone(), folder.join("cgroup.procs")] {
+                let refused = |errno: rustix::io::Errno| NoPlace::refused("write", &path)(errno.into());
+                rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).map_err(refused)?;
+            }
+        }
         Ok(Self { version, folders, limits: limits.clone() })
     }
 }
