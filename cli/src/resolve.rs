@@ -151,6 +151,14 @@ impl<'r> Resolver<'r> {
         Ok(Provided::Image { manifest: image.manifest.digest(), config: image.config })
     }
 
+    /// The platforms that an image is there for; known once it was asked for.
+    pub(crate) fn platforms(&self, reference: &str) -> Result<Vec<Platform>> {
+        match reference.starts_with(LAYOUT) {
+            true => Ok(vec![Platform::host()]),
+            false => image::platforms(self.store, bare(reference)),
+        }
+    }
+
     fn image(&mut self, written: &str, platform: &Platform) -> Result<Image> {
         let sought = image::seek(self.store, written, Some(platform))?;
         match (sought, self.policy) {

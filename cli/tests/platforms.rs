@@ -115,6 +115,10 @@ fn an_index_is_pushed_whole() {
     let platforms: Vec<_> = shown["manifests"].as_array().unwrap().iter().map(|one| &one["platform"]).collect();
     assert_eq!(platforms.len(), 3, "{shown}");
     assert_eq!(platforms[2]["variant"], "v7");
+    // A base for several platforms, and an image for all of them.
+    let on = env.build(&format!("FROM {name}\nCOPY Dockerfile /d\n"), &["--all-platforms", "--pull", "-t", "on"]);
+    assert_eq!(on.code, 0, "{on:#?}");
+    assert_eq!(env.ok(&["inspect", "--platform", "linux/arm/v7", "-f", "{{.Architecture}}", "on"]).trim(), "arm");
     let other = Env::new();
     other.ok(&["pull", "--platform", "linux/arm64", &name]);
     assert_eq!(other.ok(&["inspect", "-f", "{{.Architecture}}", &name]).trim(), "arm64");

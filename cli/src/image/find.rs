@@ -53,6 +53,12 @@ pub(crate) fn seek(store: &Store, text: &str, platform: Option<&Platform>) -> Re
     search(store, text, |row| try_read(store, &row.manifest, platform))
 }
 
+/// The platforms that the image of a name is there for, in this store or where it came from.
+pub(crate) fn platforms(store: &Store, text: &str) -> Result<Vec<Platform>> {
+    let Some(row) = named_row(store, &text.parse()?)? else { return Err(missing(store, text)) };
+    super::offered(store, &row.manifest)
+}
+
 /// The image of a name, for exactly this platform.
 pub(crate) fn by_platform(store: &Store, name: &Reference, platform: &Platform) -> Result<Option<Image>> {
     let Some(row) = named_row(store, name)? else { return Ok(None) };

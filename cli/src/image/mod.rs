@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use oci::{Digest, ImageConfig, Index, Manifest, Platform, Raw, Reference};
 use store::{Blobs as _, ImageRow, Store, blobs};
 
-pub(crate) use find::{Meant, Sought, by_platform, find, missing, missing_without_store, seek};
+pub(crate) use find::{Meant, Sought, by_platform, find, missing, missing_without_store, platforms, seek};
 
 use crate::error::{Error, Result, While};
 
@@ -181,6 +181,15 @@ pub(crate) fn children(store: &Store, digest: &Digest) -> Result<Vec<Digest>> {
     let bytes = document(store, digest)?;
     let index = as_index(&bytes, digest)?;
     Ok(index.map(|index| index.manifests.iter().map(|child| child.digest).collect()).unwrap_or_default())
+}
+
+/// The platforms that an index lists images for, or that a manifest's configuration names.
+fn offered(store: &Store, digest: &Digest) -> Result<Vec<Platform>> {
+    let bytes = document(store, digest)?;
+    match as_index(&bytes, digest)? {
+        Some(index) => Ok(index.manifests.into_iter().filter_map(|one| one.platform).filter(is_image).collect()),
+        None => Ok(vec![read_manifest(store, bytes, digest)?.config.value().platform()]),
+    }
 }
 
 /// Every image with its names, images sorted newest first.

@@ -161,7 +161,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let mut report = Report::new(&args, &source, outputs.naming.clone(), push);
     let mut options = options::for_frontend(&args)?;
     options.ignored = context::ignored(&args, &source)?;
-    let platforms = args.platform.all()?;
+    let platforms = match args.platform.all_platforms {
+        true => platform::of_bases(&mut resolver, &source, &options)?,
+        false => args.platform.all()?,
+    };
     if let Some(call) = call {
         // What is asked of a Dockerfile is asked for the first platform, as by buildx.
         options.platform = platforms.first().cloned().unwrap_or_else(oci::Platform::host);

@@ -23,6 +23,9 @@ pub(super) struct PlatformArgs {
     /// The platform of the image; several, with commas between them or each with a --platform, make an index
     #[arg(long, value_name = "OS/ARCH")]
     platform: Vec<String>,
+    /// Every platform that all base images are there for
+    #[arg(long, conflicts_with = "platform")]
+    pub(super) all_platforms: bool,
     /// Its operating system alone, as buildah has it
     #[arg(long, hide = true, value_name = "OS", conflicts_with = "platform")]
     os: Option<String>,
@@ -65,6 +68,31 @@ fn list(text: &str, from: &str) -> Result<Vec<Platform>> {
         }
     }
     Ok(all)
+}
+
+/// The platforms that every base of a Dockerfile is there for, as their indexes say.
+pub(super) fn of_bases(
+    resolver: &mut Resolver<'_>,
+    source: &Source,
+    options: &frontend::Options,
+) -> Result<Vec<Platform>> {
+    let mut answers = BTreeMap::new();
+    one(resolver, source, options.clone(), &mut answers)?;
+    let mut common: Option<Vec<Platform>> = None;
+    for wanted in answers.keys() {
+        let Wanted::Image { reference, .. } = wanted else { continue };
+        let offered = resolver.platforms(reference)?;
+        common = Some(match common {
+            None => offered,
+            Some(common) => common.into_iter().filter(|one| one.best_of(&offered).is_some()).collect(),
+        });
+    }
+    match common {
+        Some(common) if !common.is_empty() => Ok(common),
+        Some(_) => Err(Error::failed("--all-platforms: there is no platform that every base image is there for")),
+        None => Err(Error::usage("--all-platforms: no base image says which platforms there are")
+            .hint("name them: --platform linux/amd64,linux/arm64")),
+    }
 }
 
 /// Dockerfile to graph, for each platform: the plan asks, the store answers, or a registry. What plans have in common is
@@ -146,7 +174,7 @@ mod tests {
 
     fn all(args: &[&str]) -> Result<Vec<String>> {
         let platform = args.iter().map(|&arg| arg.to_owned()).collect();
-        let args = PlatformArgs { platform, os: None, arch: None, variant: None };
+        let args = PlatformArgs { platform, all_platforms: false, os: None, arch: None, variant: None };
         Ok(args.all()?.iter().map(Platform::to_string).collect())
     }
 
