@@ -89,6 +89,21 @@ mod tests {
     }
 
     #[test]
+    fn every_processors_program_ends_well_under_its_emulator() {
+        let dir = tempfile::tempdir().unwrap();
+        for processor in &super::super::processor::ALL {
+            let Some(qemu) = fixtures::qemu(processor.qemu_name) else { return };
+            let path = dir.path().join(processor.name);
+            fs::write(&path, processor.program()).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            let status = Command::new(&qemu).arg(&path).status().unwrap();
+            assert!(status.success(), "{}: {status}", processor.name);
+            assert!(is_static(&qemu), "{}", qemu.display());
+            assert!(qemu_version(&qemu).is_some_and(|version| version >= 5), "{}", qemu.display());
+        }
+    }
+
+    #[test]
     fn what_is_no_program_is_not_static() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
