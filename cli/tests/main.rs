@@ -40,6 +40,7 @@ mod runner;
 mod running;
 mod save;
 mod secrets;
+mod sources;
 mod tag;
 mod tags;
 mod usage;
