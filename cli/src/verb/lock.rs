@@ -16,6 +16,8 @@ It takes the arguments of `estiba build`, and looks at every stage; `--platform 
 
 /// Arguments of `estiba lock`.
 #[derive(Debug, clap::Args)]
+// Its group would have the name of that of `build`'s.
+#[group(skip)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     // What `--check` asks of a build, it asks of a lock file here.

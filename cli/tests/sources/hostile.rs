@@ -97,7 +97,6 @@ fn redirects_do_not_leave_the_web() {
         let url = site.url(&format!("redirect?to={to}"));
         let said = env.build(&format!("FROM scratch\nADD {url} /x\n"), &[]);
         assert!(said.code == 1 && said.stderr.contains("redirects to"), "{to}: {said:#?}");
-        assert!(!said.stderr.contains("word@"), "{said:#?}");
     }
     let circle = site.url("redirect?to=redirect?to=");
     let said = env.build(&format!("FROM scratch\nADD {circle} /x\n"), &[]);

@@ -87,7 +87,9 @@ impl Site {
         let bare = self.dir.path().join("git").join(format!("{name}.git"));
         let work = self.dir.path().join(format!("{name}-work"));
         if bare.exists() {
-            git(&work, &["push", "-q", "--all", bare.to_str().unwrap()]);
+            for what in ["--all", "--tags"] {
+                git(&work, &["push", "-q", what, bare.to_str().unwrap()]);
+            }
             return;
         }
         fs::create_dir_all(bare.parent().unwrap()).unwrap();
