@@ -25,7 +25,7 @@ fn every_build_is_in_the_history() {
     assert!(all[0]["Failed"].as_str().unwrap().ends_with("exit code 3"), "{all:#?}");
     assert_eq!(all[1]["Cached"], "1/1");
     assert_eq!(all[2]["Name"], "app:latest");
-    assert_eq!(env.ok(&["logs", "latest"]), "no\n");
+    assert_eq!(env.ok(&["logs", "latest"]), "#2 [2/2] RUN echo no; exit 3\nno\n");
     let built = all[2]["ID"].as_str().unwrap();
     assert_eq!(env.ok(&["logs", built, "RUN echo"]), "hello\n");
     assert!(env.fails(1, &["logs", built, "RUN ecko hello"]).contains("no step"));

@@ -40,6 +40,9 @@ pub(crate) fn open(store: &Store, sandbox: &Sandbox, failed: &Failed) -> Result<
     let mut spec = Spec::new(active.root_fs().clone(), args);
     spec.env.clone_from(&failed.env);
     surround(&mut spec, failed, sandbox, tools.as_ref());
+    if let (None, Some(tools)) = (&own, &tools) {
+        spec.env.extend(tools.functions());
+    }
     if sandbox.probe.rung == Rung::SingleId {
         spec.ids = Ids::Single;
         spec.monitor = Some(active.owners());
@@ -70,7 +73,6 @@ fn surround(spec: &mut Spec, failed: &Failed, sandbox: &Sandbox, tools: Option<&
         graph::Network::None => Network::None,
     };
     spec.resolv_conf = std::fs::read("/etc/resolv.conf").ok();
-    spec.init = sandbox.probe.rung != Rung::Chroot;
     if sandbox.probe.rung == Rung::Chroot {
         spec.isolation = Isolation::Chroot;
     }

@@ -34,8 +34,19 @@ const PROGRAMS: [&str; 24] = [
 pub(super) enum Tools {
     /// A folder with a busybox and a link for each of its programs.
     Busybox(PathBuf),
-    /// A folder of scripts that start this machine's programs.
-    Host { scripts: PathBuf, folders: Vec<&'static str>, loader: &'static str },
+    /// This machine's own programs.
+    Host(Host),
+}
+
+/// This machine's programs, as they are started inside.
+pub(super) struct Host {
+    scripts: PathBuf,
+    /// Folders that are mounted.
+    folders: Vec<&'static str>,
+    loader: String,
+    shell: String,
+    /// Names, and the words that start them.
+    starts: Vec<(&'static str, String)>,
 }
 
 /// Looks for tools, and lays them out in `scratch`.
@@ -75,37 +86,37 @@ fn is_static(path: &Path) -> bool {
     })
 }
 
+/// Where a file of this machine really is: what a link says would mean another place inside.
+fn real(path: &str) -> Option<String> {
+    fs::canonicalize(path).ok()?.into_os_string().into_string().ok()
+}
+
 fn host(scratch: &Path) -> Result<Option<Tools>> {
-    let Some(loader) = LOADERS.into_iter().find(|path| Path::new(path).exists()) else { return Ok(None) };
-    let Some(shell) = ["/bin/bash", "/bin/sh"].into_iter().find(|path| Path::new(path).exists()) else {
-        return Ok(None);
-    };
-    let folders: Vec<&str> =
-        ["/usr", "/lib", "/lib64", "/bin"].into_iter().filter(|path| Path::new(path).is_dir()).collect();
-    let start = start_words(loader);
+    let Some(loader) = LOADERS.into_iter().find_map(real) else { return Ok(None) };
+    let Some(shell) = ["/bin/bash", "/bin/sh"].into_iter().find_map(real) else { return Ok(None) };
+    let is_folder = |path: &&str| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let folders: Vec<&str> = ["/usr", "/lib", "/lib64", "/bin"].into_iter().filter(is_folder).collect();
+    let mut starts = Vec::new();
     for name in PROGRAMS {
-        let Some(program) = ["/usr/bin", "/bin"]
-            .into_iter()
-            .map(|folder| format!("{folder}/{name}"))
-            .find(|path| Path::new(path).exists())
+        let Some(program) = ["/usr/bin/", "/bin/"].into_iter().find_map(|folder| real(&format!("{folder}{name}")))
         else {
             continue;
         };
-        // Read by this machine's shell: the image may have none.
-        let script = format!("#!{HOST}/sh\nexec {} {HOST}{program} \"$@\"\n", start.join(" "));
+        let start = format!("{} {HOST}{program} \"$@\"", start_words(&loader).join(" "));
+        // For an image that has a shell; where it has none, the shell of this machine knows them as functions.
         let path = scratch.join(name);
-        fs::write(&path, script).during("write a script")?;
+        fs::write(&path, format!("#!/bin/sh\nexec {start}\n")).during("write a script")?;
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).during("chmod a script")?;
+        starts.push((name, start));
     }
-    let _ = shell;
-    Ok(Some(Tools::Host { scripts: scratch.to_path_buf(), folders, loader }))
+    Ok(Some(Tools::Host(Host { scripts: scratch.to_path_buf(), folders, loader, shell, starts })))
 }
 
 /// How this machine's programs are started inside.
 fn start_words(loader: &str) -> Vec<String> {
     let libraries = ["/lib", "/usr/lib", "/lib64", "/usr/lib64"]
         .iter()
-        .flat_map(|folder| [format!("{HOST}{folder}"), format!("{HOST}{folder}/{}-linux-gnu", std::env::consts::ARCH)])
+        .flat_map(|folder| [format!("{HOST}{folder}/{}-linux-gnu", std::env::consts::ARCH), format!("{HOST}{folder}")])
         .collect::<Vec<_>>();
     vec![format!("{HOST}{loader}"), "--library-path".to_owned(), libraries.join(":")]
 }
@@ -115,10 +126,22 @@ impl Tools {
     pub(super) fn shell(&self) -> Vec<String> {
         match self {
             Self::Busybox(_) => vec![format!("{FOLDER}/busybox"), "sh".to_owned()],
-            Self::Host { loader, .. } => {
-                let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
-                start_words(loader).into_iter().chain([format!("{HOST}{shell}")]).collect()
+            Self::Host(host) => {
+                start_words(&host.loader).into_iter().chain([format!("{HOST}{}", host.shell)]).collect()
             }
+        }
+    }
+
+    /// Variables that make this machine's bash know them, where the image has no shell that could read scripts.
+    pub(super) fn functions(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Host(host) if host.shell.ends_with("bash") => host
+                .starts
+                .iter()
+                .filter(|(name, _)| !matches!(*name, "bash" | "sh"))
+                .map(|(name, start)| (format!("BASH_FUNC_{name}%%"), format!("() {{ {start}; }}")))
+                .collect(),
+            _ => Vec::new(),
         }
     }
 
@@ -126,7 +149,7 @@ impl Tools {
     pub(super) fn note(&self) -> String {
         match self {
             Self::Busybox(_) => format!("busybox's tools are in {FOLDER}, at the end of PATH"),
-            Self::Host { .. } => format!("this machine's tools are in {FOLDER}, at the end of PATH"),
+            Self::Host(_) => format!("this machine's tools are in {FOLDER}, at the end of PATH"),
         }
     }
 
@@ -139,10 +162,11 @@ impl Tools {
         };
         match self {
             Self::Busybox(folder) => vec![read_only(FOLDER.to_owned(), folder.clone())],
-            Self::Host { scripts, folders, .. } => folders
+            Self::Host(host) => host
+                .folders
                 .iter()
                 .map(|folder| read_only(format!("{HOST}{folder}"), PathBuf::from(folder)))
-                .chain([read_only(FOLDER.to_owned(), scripts.clone())])
+                .chain([read_only(FOLDER.to_owned(), host.scripts.clone())])
                 .collect(),
         }
     }

@@ -28,20 +28,19 @@ const FETCHERS: [&str; 3] = ["curl", "wget", "fetch"];
 /// `curl … | sh`: the pipe ends as its last program does, whatever became of the first.
 pub(super) fn hidden_failure(file: &File<'_>, findings: &mut Findings) {
     for run in file.runs() {
-        let guarded = run.commands.iter().any(|command| command.program() == "set" && command.has(&["pipefail"]))
-            || file
-                .shell_before(run.stage, run.place)
-                .is_some_and(|words| words.iter().any(|word| word.contains("pipefail")));
-        let hides = |command: &Command| command.piped && FETCHERS.contains(&command.program());
-        if !guarded && let Some(command) = run.commands.iter().find(|command| hides(command)) {
-            let message =
-                format!("where `{}` fails, the pipe goes on with what came, and the RUN succeeds", command.program());
-            findings.push(
-                Diagnostic::warning("PipeHidesFailure", message)
-                    .at(run.place.span)
-                    .help("write to a file first, or `SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]`"),
-            );
+        let hides = |command: &&Command| command.piped && FETCHERS.contains(&command.program());
+        let Some(command) = run.commands.iter().find(hides) else { continue };
+        let sets = |command: &Command| command.program() == "set" && command.has(&["pipefail"]);
+        let shell = || file.shell_before(run.stage, run.place);
+        if run.commands.iter().any(sets)
+            || shell().is_some_and(|words| words.iter().any(|word| word.contains("pipefail")))
+        {
+            continue;
         }
+        let message =
+            format!("where `{}` fails, the pipe goes on with what came, and the RUN succeeds", command.program());
+        let warning = Diagnostic::warning("PipeHidesFailure", message).at(run.place.span);
+        findings.push(warning.help("write to a file first, or `SHELL [\"/bin/bash\", \"-o\", \"pipefail\", \"-c\"]`"));
     }
 }
 
