@@ -6,6 +6,7 @@
 mod content;
 mod measure;
 mod registry;
+mod remote_cache;
 mod report;
 mod tool;
 mod transfer;

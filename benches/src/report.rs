@@ -55,6 +55,16 @@ impl Report {
         out.flush()
     }
 
+    /// Prints one row of a count.
+    ///
+    /// # Errors
+    /// Standard output is closed.
+    pub fn count(&mut self, name: &str, count: f64, runs: usize) -> io::Result<()> {
+        let mut out = self.head()?;
+        writeln!(out, "| {name} | {count} | – | – | {runs} | – |")?;
+        out.flush()
+    }
+
     /// Standard output, with the table's head printed.
     fn head(&mut self) -> io::Result<io::StdoutLock<'static>> {
         let mut out = io::stdout().lock();

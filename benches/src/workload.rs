@@ -9,6 +9,7 @@ use crate::content;
 use crate::measure::{Sample, drop_page_cache};
 use crate::registry;
 use crate::registry::server::{Running, Server};
+use crate::remote_cache;
 use crate::report::Report;
 use crate::tool::{Bed, Tool};
 use crate::transfer;
@@ -46,6 +47,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "the registry: pulls, pushes, lists and starts beside other servers",
         run: registry::run,
     },
+    Workload { name: "W9", about: "a cache of 200 layers in a registry, nothing to build", run: remote_cache::import },
 ];
 
 /// Takes `rounds` samples of each tool by turns: A B A B. `before` readies one run and is not measured.

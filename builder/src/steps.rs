@@ -115,10 +115,17 @@ impl Build<'_> {
     }
 
     /// A content key as all stores share it; `None` where the DiffId of a layer below was never computed.
-    pub(crate) fn shared(&self, v: V, keyed: &Keyed) -> Result<Option<Keyed>, Failure> {
-        let Some(first) = self.inputs(v).first() else { return Ok(Some(keyed.shared(None))) };
+    fn shared(&self, v: V, keyed: &Keyed) -> Result<Option<Keyed>, Failure> {
+        match self.inputs(v).first() {
+            Some(first) => self.shared_on(self.chain(*first), keyed),
+            None => Ok(Some(keyed.shared(None))),
+        }
+    }
+
+    /// As [`Self::shared`], of a step that stands on a chain.
+    pub(crate) fn shared_on(&self, below: &Chain, keyed: &Keyed) -> Result<Option<Keyed>, Failure> {
         let mut diff_ids = Vec::new();
-        for layer in self.chain(*first).layers() {
+        for layer in below.layers() {
             match self.store.index().diff_id(layer, None)? {
                 Some((diff_id, _)) => diff_ids.push(diff_id),
                 None => return Ok(None),

@@ -11,7 +11,7 @@ use oci::{Descriptor, DiffId, Digest, Manifest, Raw, Reference, media_type};
 use store::{Blobs, Store};
 
 use super::backend::{self, Backend, Blob, Content, MAX_MANIFEST};
-use super::key::Chain;
+use super::key::{Chain, Keyed};
 use super::portable::{self, Facts, Field, MAX_CONFIG, Record};
 use super::record::Lookup;
 use super::spine::spine;
@@ -107,12 +107,11 @@ impl Document {
             let key = *build.definitions.keyed[*v].key.digest();
             let layers = chain.0.iter().map(|id| numbered.of(build, id)).collect::<Result<Vec<_>, _>>()?;
             let created = build.store.index().record(&key)?.map_or(build.now, |record| record.created);
-            if let Some(content) = build.contents[*v].get()
-                && let Some(shared) = build.shared(*v, content)?
-            {
-                records.push(Record { key: *shared.key.digest(), layers: layers.clone(), created });
-            }
             records.push(Record { key, layers, created });
+        }
+        for (keyed, chain, created) in contents(build, &results)? {
+            let layers = chain.0.iter().map(|id| numbered.of(build, id)).collect::<Result<Vec<_>, _>>()?;
+            records.push(Record { key: *keyed.key.digest(), layers, created });
         }
         let there: HashSet<DiffId> = numbered.numbers.keys().copied().collect();
         for kept in build.records.caches().within(&there) {
@@ -215,6 +214,20 @@ fn results(build: &Build<'_>, max: bool) -> Result<Vec<(V, Chain)>, Failure> {
         results.extend(known.map(|chain| (v, chain)));
     }
     Ok(results.into_iter().collect())
+}
+
+/// The keys by content under which this store keeps the results, as all stores share them.
+fn contents<'r>(build: &Build<'_>, results: &'r [(V, Chain)]) -> Result<Vec<(Keyed, &'r Chain, i64)>, Failure> {
+    let index = build.store.index();
+    let mut found = Vec::new();
+    for (key, layers, _) in index.records()? {
+        let Some((_, chain)) = results.iter().find(|(_, chain)| chain.0 == layers) else { continue };
+        let Some(record) = index.record(&key)? else { continue };
+        let Some(keyed) = Keyed::of_content(&key, record.preimage) else { continue };
+        let below = Chain(layers[..layers.len().saturating_sub(1)].to_vec());
+        found.extend(build.shared_on(&below, &keyed)?.map(|shared| (shared, chain, record.created)));
+    }
+    Ok(found)
 }
 
 /// Computes the DiffIds that were never asked for.

@@ -179,7 +179,8 @@ fn field(
         numbers.push(part.as_ref().and_then(|_| u32::try_from(facts.len()).ok()));
         facts.extend(part.as_ref().map(|part| Facts {
             size: part.size,
-            created: epoch.unwrap_or(part.row.created).max(0),
+            // When a base came here is no part of the image.
+            created: if at < base { 0 } else { epoch.unwrap_or(part.row.created).max(0) },
             epoch: epoch.filter(|_| at >= base),
         }));
     }
