@@ -56,6 +56,12 @@ impl Keyed {
         Self { key: CacheKey(Digest::sha256(preimage.as_bytes())), preimage }
     }
 
+    /// The content key that a kept preimage is of; `None` for the preimage of another kind of key.
+    pub(crate) fn of_content(key: &Digest, preimage: String) -> Option<Self> {
+        let is_content = preimage.starts_with(&Preimage::content().0) && Digest::sha256(preimage.as_bytes()) == *key;
+        is_content.then_some(Self { key: CacheKey(*key), preimage })
+    }
+
     /// A content key as all stores share it: what stands below is told by DiffIds, where a store's own key has the names that
     /// layers have there. `None`: nothing stands below.
     pub(crate) fn shared(&self, below: Option<&[DiffId]>) -> Self {
