@@ -57,6 +57,15 @@ fn a_cached_build_appends_one_line_and_nothing_else() {
 }
 
 #[test]
+fn a_logfile_takes_the_progress() {
+    let Some(env) = Env::with_busybox() else { return };
+    let said = env.build("FROM busybox\nRUN echo hello\n", &["--logfile", "log"]);
+    assert_eq!((said.code, said.stderr.as_str()), (0, ""), "{said:#?}");
+    let log = fs::read_to_string(env.work().join("log")).unwrap();
+    assert!(log.contains("#2 [2/2] RUN echo hello\n#2 hello\n#2 [2/2] RUN echo hello: DONE\n"), "{log}");
+}
+
+#[test]
 fn logs_follow_a_build_that_runs() {
     let Some(env) = Env::with_busybox() else { return };
     env.write("Dockerfile", "FROM busybox\nRUN echo first; while [ ! -e /cache/go ]; do sleep 0.05; done; echo last\n");

@@ -12,6 +12,7 @@ pub(super) mod context;
 mod dockerfile;
 mod familiar;
 pub(super) mod locking;
+mod logfile;
 mod options;
 mod output;
 mod platform;

@@ -50,6 +50,7 @@ pub(crate) struct Report {
     /// Whether the reasons for misses are shown, or only kept for the page.
     explain: bool,
     page: Option<PathBuf>,
+    logfile: Option<PathBuf>,
     /// Whether a shell opens where a step failed.
     shell: bool,
     /// Whether the build is done twice and compared.
@@ -81,7 +82,7 @@ impl Push {
 impl Report {
     pub(super) fn new(args: &Args, source: &Source, naming: Naming, push: Option<Push>) -> Self {
         Self {
-            mode: if args.quiet { Mode::Quiet } else { args.progress.settle() },
+            mode: if args.quiet || args.telling.logfile.is_some() { Mode::Quiet } else { args.progress.settle() },
             shown: 0,
             naming,
             push,
@@ -94,6 +95,7 @@ impl Report {
             subject: subject(args, source),
             explain: args.telling.explain,
             page: args.telling.report.clone(),
+            logfile: args.telling.logfile.clone(),
             shell: args.telling.wants_shell(),
             verify: args.attesting.verify,
         }
@@ -147,6 +149,11 @@ impl Report {
     /// Whether an event is for people who watch.
     pub(super) fn shows(&self, event: &Event) -> bool {
         self.explain || !matches!(event, Event::Missed { .. })
+    }
+
+    /// The file that takes what the display would show.
+    pub(super) fn logfile(&self) -> Option<&Path> {
+        self.logfile.as_deref()
     }
 
     /// Whether a shell is to open where a step failed.
@@ -424,6 +431,7 @@ fn report_of(text: &str) -> Report {
         subject: Subject::default(),
         explain: false,
         page: None,
+        logfile: None,
         shell: false,
         verify: false,
     }

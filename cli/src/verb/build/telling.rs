@@ -11,6 +11,9 @@ pub(super) struct TellingArgs {
     /// Write a page about the build: its graph, its times, its logs
     #[arg(long, value_name = "FILE")]
     pub(super) report: Option<PathBuf>,
+    /// Write progress and what steps say into a file instead of showing them
+    #[arg(long, value_name = "FILE")]
+    pub(super) logfile: Option<PathBuf>,
     /// What to do with a step that fails: `shell` opens one where it stood
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(super) on_error: Option<OnError>,

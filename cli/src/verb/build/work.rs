@@ -11,6 +11,7 @@ use remote::Client;
 use store::Store;
 use sys::signal::SignalSet;
 
+use super::logfile::LogFile;
 use super::report::Report;
 use crate::error::{Error, Result, While, code};
 use crate::record::Recorder;
@@ -39,9 +40,13 @@ pub(crate) fn build(
         drop(sender.send(Event::Note { message }));
     }
     let mut recorder = Recorder::new(store.layout());
+    let mut logfile = report.logfile().map(LogFile::create).transpose()?;
     let result = thread::scope(|scope| {
         let mut see = |event: &Event| {
             recorder.see(event);
+            if let Some(logfile) = &mut logfile {
+                logfile.see(event);
+            }
             report.shows(event)
         };
         let display = thread::Builder::new()
