@@ -81,7 +81,20 @@ fn whole_road(home: &Home, rung: &str) {
     let owner = fs::metadata(Path::new(&exported).join("b")).unwrap().uid();
     assert_eq!(owner, home.user.uid, "exported files are the caller's");
     to_a_registry_and_back(home, rung);
+    packages_and_a_second_build(home);
     home.ok(&["rmi", "app"]);
+}
+
+/// What is attached is made of files that belong to others, and a second build finds its base.
+fn packages_and_a_second_build(home: &Home) {
+    let record = "Package: a\\nVersion: 1\\nStatus: install ok installed\\n";
+    let dockerfile = format!(
+        "FROM busybox\nRUN mkdir -p /var/lib/dpkg && printf '{record}' > /var/lib/dpkg/status && chown -R 33:33 /var/lib/dpkg && chmod 600 /var/lib/dpkg/status\n"
+    );
+    home.build(&dockerfile, &["-t", "listed", "--sbom", "--provenance", "--verify", "--reproducible"]);
+    let list = ["--list", "--format", "{{.Type}} {{.Name}} {{.Version}}", "listed"];
+    assert_eq!(home.ok(&[&["sbom"], &list[..]].concat()), "deb a 1\n");
+    assert_eq!(home.ok(&[&["sbom", "--scan"], &list[..]].concat()), "deb a 1\n");
 }
 
 /// Owners, and the digest, survive the way through a registry into another store.

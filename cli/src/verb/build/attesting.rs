@@ -99,21 +99,9 @@ fn vcs(folder: &Path) -> BTreeMap<String, String> {
     let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
     known.insert("revision".to_owned(), if changed { format!("{commit}-dirty") } else { commit });
     if let Some(address) = git(&["config", "--get", "remote.origin.url"]).filter(|address| !address.is_empty()) {
-        known.insert("source".to_owned(), without_login(&address));
+        known.insert("source".to_owned(), frontend::git_url::without_login(&address));
     }
     known
-}
-
-/// An address without name and password.
-fn without_login(address: &str) -> String {
-    match address.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            let host = rest[..host_end].rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}{}", &rest[host_end..])
-        }
-        None => address.to_owned(),
-    }
 }
 
 /// What is to be attached.
@@ -226,18 +214,6 @@ mod tests {
         let provenance = all.provenance.unwrap();
         assert_eq!((provenance.builder_id.as_str(), provenance.reproducible, all.sbom), ("https://ci/1", true, true));
         assert!(asked(None, None, &["type=provenance,disabled=true"]).unwrap().provenance.is_none());
-    }
-
-    #[test]
-    fn addresses_lose_their_logins() {
-        for (with, without) in [
-            ("https://user:secret@host/a/b.git", "https://host/a/b.git"),
-            ("https://host/a@b", "https://host/a@b"),
-            ("git@host:a/b.git", "git@host:a/b.git"),
-            ("https://secret@host", "https://host"),
-        ] {
-            assert_eq!(without_login(with), without);
-        }
     }
 
     #[test]
