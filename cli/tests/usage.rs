@@ -23,7 +23,6 @@ fn what_comes_later_says_so() {
         let error = env.fails(125, arguments);
         assert!(error.contains(option) && error.contains("later version") && !error.contains("image"), "{error}");
     }
-    assert!(env.fails(125, &["build", "--secret", "id=x", "."]).contains("later version"));
 }
 
 #[test]
