@@ -83,9 +83,10 @@ impl Marks {
         self.pins.names.contains(name)
     }
 
-    /// Whether a live process uses a result.
+    /// Whether a live process uses a result: the layer it is about. That it uses the base below says nothing of all that
+    /// stands on that.
     pub(super) fn uses(&self, chain: &Chain) -> bool {
-        chain.layers().any(|id| self.is_pinned(id.as_str()))
+        chain.layers().last().is_some_and(|id| self.is_pinned(id.as_str()))
     }
 
     /// Whether something made at `time` may be of a running build that named it nowhere yet.
