@@ -46,7 +46,7 @@ pub(super) fn headers(content: &mut dyn Content, take: &mut dyn FnMut(&[u8]) -> 
     let mut root = None;
     pages.rows(1, &mut |row| {
         // type, name, tbl_name, rootpage, sql
-        if let [Value::Bytes(kind), Value::Bytes(name), _, Value::Number(page), ..] = &row[..]
+        if let [Value::Bytes(kind), Value::Bytes(name), _, Value::Number(page), ..] = row
             && kind == b"table"
             && name == b"Packages"
         {

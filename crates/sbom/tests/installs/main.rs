@@ -1,5 +1,7 @@
 //! Inventories of real installs beside what their own tools say of them, and of trees that lie.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 mod databases;
 mod hostile;
 mod languages;
