@@ -15,6 +15,7 @@ mod copy;
 mod delete;
 mod df;
 mod doctor;
+mod flags;
 mod history;
 mod images;
 mod import;
