@@ -28,6 +28,7 @@ mod login;
 mod man;
 mod manifest;
 mod mounts;
+mod outputs;
 mod platforms;
 mod prune;
 mod pull;

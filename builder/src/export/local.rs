@@ -10,6 +10,7 @@ use runtime::tree::view::TreeView;
 use sys::{FileKind, Root, Timestamp};
 
 use super::ExportError;
+use super::tar::{Links, first_name};
 
 /// Access bits while a folder is being filled.
 const OPEN: u32 = 0o700;
@@ -20,7 +21,7 @@ const OPEN: u32 = 0o700;
 pub(super) fn write(view: &TreeView, dest: &Path, clamp: Option<i64>) -> Result<(), ExportError> {
     std::fs::create_dir_all(dest).map_err(|source| ExportError::io("mkdir", dest, source))?;
     let root = Root::open(dest)?;
-    let mut folders = Vec::new();
+    let (mut folders, mut links) = (Vec::new(), Links::new());
     view.visit(&view.root(), |path, node| {
         if path.is_empty() {
             return Ok(true);
@@ -30,6 +31,14 @@ pub(super) fn write(view: &TreeView, dest: &Path, clamp: Option<i64>) -> Result<
         entry.mode &= harmless(entry.kind);
         let name = Path::new(OsStr::from_bytes(path));
         make_way(&root, name, entry.kind)?;
+        if let Some(first) = first_name(view, node, &mut links)? {
+            match root.hardlink(Path::new(OsStr::from_bytes(&first)), name) {
+                Ok(()) => return Ok(true),
+                // A file system without them gets copies.
+                Err(error) if is_unlinkable(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         match entry.kind {
             Kind::Dir => {
                 match root.mkdir(name, entry.mode | OPEN) {
@@ -82,6 +91,12 @@ pub(super) fn add(dest: &Path, files: &[(String, Vec<u8>)], epoch: Option<i64>) 
         }
     }
     Ok(())
+}
+
+/// Whether another name for a file is what the place has no room for.
+fn is_unlinkable(error: &sys::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, TooManyLinks, Unsupported};
+    matches!(error.kind(), PermissionDenied | TooManyLinks | Unsupported)
 }
 
 /// The permissions that a file of an image may have on the host, where it is the caller's: one that ran as its owner would
@@ -147,5 +162,22 @@ mod tests {
         assert_eq!(std::fs::metadata(to.path().join("su")).unwrap().permissions().mode() & 0o7777, 0o755);
         assert_eq!(std::fs::read_to_string(to.path().join("d/f")).unwrap(), "mine");
         assert_eq!(std::fs::read_to_string(outside.path().join("f")).unwrap(), "yours");
+    }
+
+    #[test]
+    fn names_of_one_file_stay_so() {
+        use std::os::unix::fs::MetadataExt as _;
+        let [from, to] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        std::fs::write(from.path().join("a"), "one").unwrap();
+        std::fs::hard_link(from.path().join("a"), from.path().join("b")).unwrap();
+        std::fs::write(to.path().join("b"), "in the way").unwrap();
+        let root = Root::open(from.path()).unwrap();
+        let view = TreeView::new(vec![LayerSource::Tree { root, toc: None, ids: IdPolicy::Keep }]).unwrap();
+        write(&view, to.path(), None).unwrap();
+        let inode = |name| std::fs::metadata(to.path().join(name)).unwrap().ino();
+        assert_eq!(inode("a"), inode("b"));
+        // Again, over what is there.
+        write(&view, to.path(), None).unwrap();
+        assert_eq!((inode("a"), std::fs::read(to.path().join("b")).unwrap()), (inode("b"), b"one".to_vec()));
     }
 }

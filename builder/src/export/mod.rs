@@ -135,6 +135,14 @@ pub enum ExportError {
     /// An OCI layout as a folder cannot go to a stream.
     #[error("an OCI layout as a folder cannot go to standard output: ask for a tar")]
     FolderToStream,
+    /// What is said of an image cannot be said of what it became.
+    #[error("attestation {digest}: {source}")]
+    Attestation {
+        /// Its manifest.
+        digest: Digest,
+        /// Why.
+        source: Failure,
+    },
     /// This output is not made of a stored image.
     #[error("a stored image is saved as an OCI layout or a docker archive")]
     NotAnArchive,

@@ -1,7 +1,7 @@
 //! OCI layouts: a folder, or the same in a tar. With docker's `manifest.json` beside its index, the tar is what `docker save`
 //! writes since version 25, and old ones load it too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Raw, Reference, media_type};
@@ -10,7 +10,7 @@ use store::{Blobs, Store};
 
 use super::bundle::Bundle;
 use super::{ExportError, form, image, images, layers};
-use crate::{Compress, Dress, Level};
+use crate::{Compress, Dress, Level, attest};
 
 /// The annotation that names an image in a layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -119,7 +119,17 @@ impl<'w> Writing<'w> {
     /// An index with what it lists. Docker's list shows the image for this machine, or else the first one.
     fn index(mut self, index: Raw<Index>) -> Result<Written<'w>, ExportError> {
         let (mut children, mut shown) = (Vec::new(), Vec::new());
+        let mut became = BTreeMap::new();
         for child in &index.value().manifests {
+            let attested = attest::retargeted(self.store, child, &became)
+                .map_err(|source| ExportError::Attestation { digest: child.digest, source })?;
+            if let Some(attested) = attested {
+                for (digest, bytes) in attested.documents() {
+                    self.document(&digest, bytes)?;
+                }
+                children.push(attested.descriptor());
+                continue;
+            }
             let bytes = self.store.blobs().read_bytes(&child.digest, MAX_DOCUMENT)?;
             let is_image = child.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
             let (descriptor, image);
@@ -129,6 +139,7 @@ impl<'w> Writing<'w> {
                 (false, false) => self.artifact(parse(child.digest, bytes)?)?,
             };
             shown.extend(image.map(|image| (child.platform.clone().unwrap_or_else(Platform::host), image)));
+            became.insert(child.digest, descriptor.digest);
             children.push(descriptor);
         }
         let index = images::with_children(index, &children).and_then(|index| match self.how.dress {

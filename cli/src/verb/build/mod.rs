@@ -194,6 +194,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let mut request = request(&args, &source, (lowered.graph, images), contexts, epoch, outputs)?;
     attesting::came_from(&mut request.options.attesting.invocation, &args, brought);
     request.images.iter_mut().for_each(|image| args.output.change(&mut image.config));
+    output::check_levels(&request)?;
     let root = context.root()?.to_path_buf();
     let mut cached = builder::cached(&request, &store).map_err(|error| report.fail(error))?;
     let mut notes = args.caching.notes();

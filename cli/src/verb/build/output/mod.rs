@@ -8,7 +8,7 @@ pub(super) use self::parse::compression;
 
 use std::path::PathBuf;
 
-use builder::{Annotation, Compress, CompressForm, Dress, Exporting, Output, Squash};
+use builder::{Annotation, Compress, CompressForm, Dress, Exporting, Level, Output, Request, Squash};
 use oci::Reference;
 
 pub(crate) use self::naming::Naming;
@@ -239,6 +239,25 @@ fn check(dress: &Dress) -> Result {
         true => Err(Error::usage("docker's media types have no place for annotations")
             .hint("leave `--format docker` and `oci-mediatypes=false` away")),
         false => Ok(()),
+    }
+}
+
+/// An index is made of several images, or of one and what is said of it: without it, its annotations have no place.
+pub(super) fn check_levels(request: &Request) -> Result {
+    if request.is_for_several() || request.options.attesting.is_asked() {
+        return Ok(());
+    }
+    let own = request.outputs.iter().filter_map(|output| match output {
+        Output::Oci { dress, .. } | Output::Docker { dress, .. } => dress.as_ref(),
+        Output::Image | Output::Tar { .. } | Output::Local { .. } | Output::CacheOnly => None,
+    });
+    let mut all = std::iter::once(&request.options.exporting.dress).chain(own).flat_map(|dress| &dress.annotations);
+    match all.find(|annotation| matches!(annotation.level, Level::Index | Level::IndexDescriptor)) {
+        Some(annotation) => {
+            Err(Error::usage(format!("the annotation {} is for an index, and there is none", annotation.key))
+                .hint("an image for several platforms has one: `--platform A,B`"))
+        }
+        None => Ok(()),
     }
 }
 
