@@ -162,8 +162,16 @@ impl OutputArgs {
             let compress = Compress { form: push.compress.form.or(default), ..push.compress };
             found.push = Some((PushAs { compress, ..push }, names.clone()));
         }
+        match found.naming.kept {
+            true => found.tags = names,
+            // The store is to have no name for it; archives have theirs all the same.
+            false => found.all.iter_mut().for_each(|output| {
+                if let Output::Oci { dress: Some(dress), .. } | Output::Docker { dress: Some(dress), .. } = output {
+                    dress.names = distinct(names.iter().chain(&dress.names).cloned().collect());
+                }
+            }),
+        }
         found.naming.kept &= found.all.contains(&Output::Image);
-        found.tags = if found.naming.kept { names } else { Vec::new() };
         Ok(found)
     }
 
