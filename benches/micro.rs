@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use frontend::{Options, Plan, Provided, SourceText};
-use layer::{Compression, Entry, Kind, TarWriter};
+use layer::{Chunked, ChunkedForm, Compression, Entry, Kind, TarWriter};
 use oci::{Digest, HashingWriter, ImageConfig, Platform, Raw};
 
 fn main() {
@@ -145,6 +145,26 @@ fn compress<const ZSTD: bool>(bencher: Bencher, threads: usize) {
     let bytes = half_text(STREAM);
     let compression = if ZSTD { Compression::Zstd } else { Compression::Gzip };
     bencher.counter(BytesCount::new(STREAM)).bench(|| compressed(compression, threads, &bytes));
+}
+
+/// The same with a table of contents: 2,000 small files and one large one.
+#[divan::bench(args = [1, 2], consts = [false, true], sample_count = 5, sample_size = 1)]
+fn compress_chunked<const ZSTD: bool>(bencher: Bencher, threads: usize) {
+    let (content, large) = (half_text(FILE_SIZE), half_text(STREAM));
+    let mut tar = TarWriter::new(Vec::new());
+    let files = (0..FILES).map(|number| (format!("f{number:05}"), &content));
+    for (name, content) in files.chain([("large".to_owned(), &large)]) {
+        let mut entry = Entry::new(name, Kind::File);
+        entry.size = content.len() as u64;
+        tar.append(&entry, &mut &content[..]).unwrap();
+    }
+    let tar = tar.finish().unwrap();
+    let form = if ZSTD { ChunkedForm::Zstd } else { ChunkedForm::Estargz };
+    bencher.counter(BytesCount::new(tar.len())).bench(|| {
+        let mut chunked = Chunked::on(threads, form, Vec::new(), None).unwrap();
+        chunked.write_all(&tar).unwrap();
+        chunked.finish().unwrap().0
+    });
 }
 
 /// What a pull does to a layer that a push made.
