@@ -141,6 +141,8 @@ fn layers_are_squashed() {
         let (_, squashed) = built(tag, &[flag]);
         assert_eq!(length(&squashed["RootFS"]["Layers"]), layers, "{flag}");
         assert_eq!(env.ok(&[&["run", "--rm", tag][..], &list].concat()), files, "{flag}");
+        let listed = env.run(&["run", "--rm", tag, "ls", "-l", "/d"]);
+        assert!(listed.code == 0 && !listed.stderr.contains("one"), "{listed:#?}");
         let again = built(tag, &[flag]).0;
         assert!(again.stderr.contains("CACHED") && !again.stderr.contains("DONE"), "{again:#?}");
     }

@@ -50,7 +50,7 @@ pub(crate) fn make(
     let (below, merged) = split(chain, base, which);
     let deleted = match below.is_empty() {
         true => Vec::new(),
-        false => deletions(layers, &merged)?,
+        false => deletions(layers, &Chain(below.to_vec()), &merged)?,
     };
     let row = write(store, layers, &merged, deleted)?;
     let one = Chain(vec![row.id.clone()]);
@@ -76,8 +76,9 @@ fn key(merged: &[LayerId], whole: bool) -> Keyed {
     Keyed::of_text(format!("{VERSION}\nwhole\t{whole}\n{names}"))
 }
 
-/// What the layers delete, all together, of what is below them.
-fn deletions(layers: &Layers<'_>, merged: &[LayerId]) -> Result<Vec<Entry>, Failure> {
+/// What the layers delete, all together, of what is below them. What is not there is not deleted: where a directory is of one
+/// layer alone, the kernel shows the names of deletions.
+fn deletions(layers: &Layers<'_>, below: &Chain, merged: &[LayerId]) -> Result<Vec<Entry>, Failure> {
     let mut found = Deletions::default();
     for id in merged {
         let row = layers.row(id)?;
@@ -87,7 +88,14 @@ fn deletions(layers: &Layers<'_>, merged: &[LayerId]) -> Result<Vec<Entry>, Fail
         };
         found.add(&toc);
     }
-    Ok(found.entries())
+    let view = layers.view(below)?;
+    let mut kept = Vec::new();
+    for entry in found.entries() {
+        if view.lookup(&entry.path, false)?.is_some() {
+            kept.push(entry);
+        }
+    }
+    Ok(kept)
 }
 
 /// Deletions of layers, the lowest first.
@@ -143,7 +151,11 @@ impl Deletions {
     }
 
     /// In the order of a layer.
-    fn entries(self) -> Vec<Entry> {
+    fn entries(mut self) -> Vec<Entry> {
+        for path in self.opaque.clone() {
+            // Nothing of below is seen in there anyhow.
+            self.forget_below(&path);
+        }
         let whiteouts = self.whiteouts.into_iter().map(|path| Entry::new(path, Kind::Whiteout));
         let opaque = self.opaque.into_iter().map(|path| Entry::new(path, Kind::Opaque));
         let mut all: Vec<Entry> = whiteouts.chain(opaque).collect();
@@ -224,7 +236,7 @@ mod tests {
             (&[&[("a", File)], &[("a", Dir)]], "o:a"),
             // What was said of the inside of a directory goes with it.
             (&[&[("a/b", Whiteout), ("a/c", Opaque)], &[("a", Whiteout)]], "w:a"),
-            (&[&[("a/b", Whiteout)], &[("a", Opaque)], &[("a/d", Whiteout)]], "o:a w:a/d"),
+            (&[&[("a/b", Whiteout)], &[("a", Opaque)], &[("a/d", Whiteout)]], "o:a"),
             (&[&[("a", Opaque), ("a/b", Whiteout)], &[("a", File)]], ""),
         ];
         for (layers, expected) in cases {
