@@ -63,7 +63,7 @@ enum State {
     /// Gathering an extended header.
     Extended { kind: u8, size: usize, bytes: Vec<u8> },
     /// In a file's content.
-    Content(Content),
+    Content(Box<Content>),
     /// So many bytes up to the next header.
     Padding(u64),
     /// Behind the end.
@@ -283,7 +283,7 @@ impl Scanner {
         })))?;
         self.state = match stored {
             0 => after(0),
-            size => State::Content(Content::new(size)),
+            size => State::Content(Box::new(Content::new(size))),
         };
         Ok(())
     }
