@@ -52,6 +52,11 @@ pub(crate) const REFUSED: &[Row] = &[
         instead: "leave it out; `--security=insecure` of a RUN, with `--allow security.insecure`, lifts the other walls",
     },
     Row {
+        flags: &["--logsplit"],
+        reason: "one log has all platforms, and each line says whose it is",
+        instead: "`estiba logs BUILD STEP` prints one step's",
+    },
+    Row {
         flags: &["--cpp-flag"],
         reason: "Containerfiles are not run through the C preprocessor",
         instead: "run it before: `cpp -E -P Containerfile.in | estiba build -f - .`",
