@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use oci::Digest;
+use rustix::fs::{Timespec, Timestamps};
 use rustix::io::Errno;
 use store::Room;
 use sys::{OpenFlags, Root, Timestamp};
@@ -242,7 +243,10 @@ fn finish_mount(root: &Root, entry: &Entry, owners: bool) -> Result<(), TravelEr
         let chowned = rustix::fs::fchown(root, Some(uid), Some(gid));
         given(chowned.map_err(|errno| sys::Error::new("fchown", "", errno)))?;
     }
-    rustix::fs::fchmod(root, rustix::fs::Mode::from_raw_mode(entry.mode & 0o7777)).map_err(failed("fchmod"))
+    rustix::fs::fchmod(root, rustix::fs::Mode::from_raw_mode(entry.mode & 0o7777)).map_err(failed("fchmod"))?;
+    // Else an export after this would find the folder changed, and send the index for nothing.
+    let time = Timespec { tv_sec: entry.mtime.0, tv_nsec: i64::from(entry.mtime.1.min(999_999_999)) };
+    rustix::fs::futimens(root, &Timestamps { last_access: time, last_modification: time }).map_err(failed("futimens"))
 }
 
 /// An owner that this machine's namespace does not have is left out.
