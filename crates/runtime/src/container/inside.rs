@@ -67,7 +67,12 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
         Isolation::Chroot => super::bare::enter(spec, host_proc, stubs)?,
     };
     if let Some(name) = spec.hostname.as_ref().filter(|_| spec.isolation == Isolation::Namespaces) {
-        rustix::system::sethostname(name.as_bytes()).map_err(|errno| StartError::setup("sethostname", errno))?;
+        match rustix::system::sethostname(name.as_bytes()) {
+            // The name space is our own: only a filter that a container around us has put there refuses, and the
+            // files that tell the name tell it anyhow.
+            Ok(()) | Err(Errno::PERM) => {}
+            Err(errno) => return Err(StartError::setup("sethostname", errno)),
+        }
     }
     limit::apply(&spec.rlimits)?;
     if spec.init {
