@@ -31,8 +31,16 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--build-arg", "A=b", Effect("arguments_labels_and_targets")),
     ("--build-context", "x=.", Effect("named_contexts_of_every_kind")),
     ("--builder", "default", Anyway),
-    ("--cache-from", "type=registry,ref=localhost:1/a", Effect("a_cache_in_a_registry_gives_the_same_image_and_no_layer")),
-    ("--cache-to", "type=registry,ref=localhost:1/a", Effect("a_cache_in_a_registry_gives_the_same_image_and_no_layer")),
+    (
+        "--cache-from",
+        "type=registry,ref=localhost:1/a",
+        Effect("a_cache_in_a_registry_gives_the_same_image_and_no_layer"),
+    ),
+    (
+        "--cache-to",
+        "type=registry,ref=localhost:1/a",
+        Effect("a_cache_in_a_registry_gives_the_same_image_and_no_layer"),
+    ),
     ("--cache-ttl", "1h", Effect("old_results_are_not_taken")),
     ("--call", "targets", Effect("targets")),
     ("--cap-add", "SYS_PTRACE", Effect("rights_are_given_by_name_only")),

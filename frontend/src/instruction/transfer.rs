@@ -248,8 +248,8 @@ fn write_file(stage: &mut StageBuild<'_>, dest: &Word, heredoc: &Heredoc, like: 
     stage.spend(data.len());
     let name = clean(&heredoc.name);
     let path = if like.dest_is_dir { absolute(&like.dest, &name) } else { like.dest.clone() };
-    let mode = Some(like.mode.clone().unwrap_or(ModeChange::Octal(0o644)));
-    Some(FileAction::WriteFile { path, data: data.into_bytes(), mode, owner: like.owner.clone() })
+    let (mode, owner) = (like.mode.clone(), like.owner.clone());
+    Some(FileAction::WriteFile { path, data: data.into_bytes(), mode, owner })
 }
 
 /// The destination, absolute; its trailing slash stays.

@@ -21,7 +21,7 @@ pub enum FileAction {
         path: String,
         /// The content.
         data: Vec<u8>,
-        /// Permissions.
+        /// Permissions; 0644 where absent.
         mode: Option<ModeChange>,
         /// Owner; 0:0 where absent.
         owner: Option<Owner>,
