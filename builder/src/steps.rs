@@ -186,7 +186,7 @@ impl Build<'_> {
         let answer = if vertex.meta().ignore_cache { Lookup::Miss } else { self.find_content(v, &keyed)? };
         drop(self.contents[v].set(keyed));
         let Lookup::Hit(chain) = answer else { return Ok(Answer::Missing(v)) };
-        self.keep(v, chain, true)?;
+        self.keep(v, self.on_base(v, chain.0.last().cloned()), true)?;
         self.emit(Event::Cached { vertex: id(v) });
         Ok(Answer::Found(v))
     }
@@ -238,6 +238,13 @@ impl Build<'_> {
         Ok(self.contexts.fetched(&key, &tree, self.store)?)
     }
 
+    /// What a step made, on what it stands on here. A result that was found by content may stand on more or fewer steps that
+    /// changed nothing: only its last layer is the step's.
+    fn on_base(&self, v: V, made: Option<LayerId>) -> Chain {
+        let base = self.inputs(v).first().map(|first| self.chain(*first).clone()).unwrap_or_default();
+        base.with(made.unwrap_or_else(Chain::empty_layer))
+    }
+
     /// Keeps a result under both its keys.
     fn keep(&self, v: V, chain: Chain, cached: bool) -> Result<(), Failure> {
         let mut keys = vec![&self.definitions.keyed[v]];
@@ -260,14 +267,13 @@ impl Build<'_> {
             && let Lookup::Hit(chain) = self.records.find(keyed, Some(&self.lease))?
         {
             // Another process made it while we waited.
-            self.keep(v, chain, true)?;
+            self.keep(v, self.on_base(v, chain.0.last().cloned()), true)?;
             self.emit(Event::Cached { vertex: id(v) });
             return Ok(Answer::Finished(v));
         }
         self.emit(Event::Started { vertex: id(v), time: millis_now() });
         let made = self.execute(v)?;
-        let base = self.inputs(v).first().map(|first| self.chain(*first).clone()).unwrap_or_default();
-        self.keep(v, base.with(made.unwrap_or_else(Chain::empty_layer)), false)?;
+        self.keep(v, self.on_base(v, made), false)?;
         drop(lock);
         self.emit(Event::Done { vertex: id(v), time: millis_now() });
         Ok(Answer::Finished(v))

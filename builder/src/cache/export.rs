@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use graph::Op;
 use oci::{Descriptor, DiffId, Digest, Manifest, Raw, Reference, media_type};
-use store::{Blobs, Store};
+use store::Blobs;
 
 use super::backend::{self, Backend, Blob, Content, MAX_MANIFEST};
 use super::key::{Chain, Keyed};
@@ -140,7 +140,7 @@ impl Document {
         build.lease.pin(&[self.config.digest(), self.manifest.digest()])?;
         build.store.blobs().put_bytes(self.config.bytes())?;
         let digest = build.store.blobs().put_bytes(self.manifest.bytes())?;
-        let store = Arc::new(Store::open_existing(build.store.root())?);
+        let store = Arc::new(build.store.again()?);
         let options = push::PushOptions { compress, ..push::PushOptions::default() };
         let probe = build.sandbox.map(|sandbox| &sandbox.probe);
         let sink = crate::op::source::pulled::progress(build, None);

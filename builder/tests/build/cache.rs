@@ -7,6 +7,7 @@ use graph::FileAction;
 pub(crate) const CASES: &[crate::Case] = &[
     ("a_stage_with_the_same_output_costs_its_users_nothing", same_output),
     ("misses_are_explained", explained),
+    ("a_step_that_changes_nothing_may_come_between", nothing_between),
     ("the_cache_may_be_ignored", ignored),
     ("two_builds_run_a_step_once", shared),
     ("an_epoch_gives_the_same_image_in_another_store", reproducible),
@@ -47,6 +48,34 @@ fn explained(world: &World) {
     assert_eq!(build("1", "echo $REV > /rev"), ["first build of this step", "first build of this step"]);
     assert_eq!(build("2", "echo $REV > /rev"), ["[1/9] RUN echo $REV > /rev changed", "ARG REV changed"]);
     assert_eq!(build("2", "echo x$REV > /rev"), ["[1/9] RUN echo x$REV > /rev changed", "the command changed"]);
+}
+
+fn nothing_between(world: &World) {
+    let bench = world.bench();
+    let build = |commands: &[&str]| {
+        let mut plan = bench.plan();
+        let root = commands.iter().fold(plan.base, |on, command| plan.run(on, command));
+        bench.build(&plan, root)
+    };
+    let history = |told: &super::world::Told| -> Vec<(String, bool)> {
+        let config = bench.config(told.built());
+        assert_eq!(config.history.iter().filter(|entry| !entry.empty_layer).count(), config.rootfs.diff_ids.len());
+        config.history.into_iter().skip(1).map(|entry| (entry.created_by, entry.empty_layer)).collect()
+    };
+    let step = |text: &str, empty: bool| (format!("RUN {text}"), empty);
+    let first = build(&["touch /a", "touch /b"]);
+    assert_eq!(history(&first), [step("touch /a", false), step("touch /b", false)]);
+    let second = build(&["touch /a", "true", "touch /b"]);
+    // What changed nothing runs; what stands on it is found by content, and twice the same.
+    assert_eq!(second.ran(), ["[2/9] RUN true"]);
+    for told in [second, build(&["touch /a", "true", "touch /b"])] {
+        assert_eq!(history(&told), [step("touch /a", false), step("true", true), step("touch /b", false)]);
+        let layers = bench.config(told.built()).rootfs.diff_ids;
+        assert_eq!(layers, bench.config(first.built()).rootfs.diff_ids);
+    }
+    let third = build(&["true", "true", "touch /a", "touch /b"]);
+    let all = [step("true", true), step("true", true), step("touch /a", false), step("touch /b", false)];
+    assert_eq!(history(&third), all);
 }
 
 fn ignored(world: &World) {
