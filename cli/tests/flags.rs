@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::registry::serve::Server;
 use crate::runner::Env;
 
 /// What becomes of an option.
@@ -24,12 +25,12 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--add-host", "h:1.2.3.4", Effect("names_are_what_was_asked_for")),
     ("--all-platforms", "", Effect("several_platforms_make_an_index")),
     ("--allow", "network.host", Effect("nobody_is_privileged_without_being_told")),
-    ("--annotation", "a=b", Effect("annotations_stand_where_they_were_asked_for")),
+    ("--annotation", "a=b", Effect("annotations_stand_where_they_are_put")),
     ("--arch", "amd64", Effect("platforms_are_read_as_docker_reads_them")),
-    ("--attest", "type=sbom", Effect("attestations_stand_beside_the_image")),
+    ("--attest", "type=sbom", Effect("what_is_attached_is_said_of_the_image")),
     ("--authfile", "auth.json", Effect("credentials_may_come_with_the_call")),
     ("--build-arg", "A=b", Effect("arguments_labels_and_targets")),
-    ("--build-context", "x=.", Effect("named_contexts_of_every_kind")),
+    ("--build-context", "x=.", Effect("named_contexts_come_from_everywhere")),
     ("--builder", "default", Anyway),
     (
         "--cache-from",
@@ -60,7 +61,7 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--debug", "", Anyway),
     ("--decryption-key", "x", Refused),
     ("--device", "/dev/null", Effect("folders_devices_and_proxies_of_this_machine")),
-    ("--disable-compression", "", Effect("forms_of_layers")),
+    ("--disable-compression", "", Effect("layers_go_out_as_they_are")),
     ("--disable-content-trust", "", Anyway),
     ("--dns", "1.2.3.4", Effect("names_are_what_was_asked_for")),
     ("--dns-option", "ndots:1", Effect("names_are_what_was_asked_for")),
@@ -68,19 +69,19 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--env", "A=b", Effect("another_base_and_more_variables")),
     ("--file", "Dockerfile", Effect("files_and_commands_become_an_image")),
     ("--force-rm", "", Anyway),
-    ("--format", "oci", Effect("forms_of_layers")),
+    ("--format", "oci", Effect("the_config_is_as_asked")),
     ("--from", "busybox", Effect("another_base_and_more_variables")),
     ("--group-add", "7", Effect("rights_are_given_by_name_only")),
     ("--hooks-dir", "x", Refused),
     ("--http-proxy", "", Effect("folders_devices_and_proxies_of_this_machine")),
-    ("--identity-label", "", Effect("labels_and_variables_are_taken_away")),
+    ("--identity-label", "", Effect("the_config_is_as_asked")),
     ("--ignorefile", "x", Effect("another_ignore_file")),
     ("--iidfile", "id", Effect("files_and_commands_become_an_image")),
     ("--invoke", "sh", Refused),
     ("--jobs", "2", Anyway),
     ("--label", "a=b", Effect("arguments_labels_and_targets")),
     ("--load", "", Anyway),
-    ("--manifest", "list", Effect("names_at_the_end")),
+    ("--manifest", "list", Effect("the_config_is_as_asked")),
     ("--memory", "1g", Effect("memory_and_processors_are_limited_where_the_machine_lets_us")),
     ("--memory-swap", "2g", Effect("memory_and_processors_are_limited_where_the_machine_lets_us")),
     ("--metadata-file", "m", Effect("files_and_commands_become_an_image")),
@@ -89,7 +90,7 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--no-cache-filter", "x", Effect("nothing_changed_means_nothing_done")),
     ("--no-hostname", "", Effect("names_are_what_was_asked_for")),
     ("--no-hosts", "", Effect("names_are_what_was_asked_for")),
-    ("--omit-history", "", Effect("labels_and_variables_are_taken_away")),
+    ("--omit-history", "", Effect("the_config_is_as_asked")),
     ("--os", "linux", Effect("platforms_are_read_as_docker_reads_them")),
     ("--os-feature", "x", Refused),
     ("--os-version", "x", Refused),
@@ -97,7 +98,7 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--platform", "linux/amd64", Effect("several_platforms_make_an_index")),
     ("--policy", "x", Refused),
     ("--progress", "plain", Effect("raw_json_is_one_event_a_line")),
-    ("--provenance", "", Effect("attestations_stand_beside_the_image")),
+    ("--provenance", "", Effect("what_is_attached_is_said_of_the_image")),
     ("--pull", "", Effect("a_policy_for_builds")),
     ("--pull-always", "", Effect("another_base_and_more_variables")),
     ("--pull-never", "", Effect("another_base_and_more_variables")),
@@ -108,14 +109,14 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--rm", "", Anyway),
     ("--runtime", "x", Refused),
     ("--runtime-flag", "x", Refused),
-    ("--sbom", "", Effect("attestations_stand_beside_the_image")),
+    ("--sbom", "", Effect("what_is_attached_is_said_of_the_image")),
     ("--secret", "id=x,env=PATH", Effect("a_secret_reaches_its_run_and_nothing_else")),
     ("--security-opt", "no-new-privileges", Effect("rights_are_given_by_name_only")),
     ("--shm-size", "1m", Effect("limits_hold")),
     ("--sign-by", "x", Refused),
     ("--skip-unused-stages", "", Anyway),
     ("--source-date-epoch", "0", Effect("the_same_inputs_give_the_same_digest")),
-    ("--squash", "", Effect("one_layer")),
+    ("--squash", "", Effect("layers_are_squashed")),
     ("--ssh", "", Effect("openssh_inside_signs_with_a_key_outside")),
     ("--stdin", "", Effect("folders_devices_and_proxies_of_this_machine")),
     ("--tag", "x", Effect("files_and_commands_become_an_image")),
@@ -123,8 +124,8 @@ const FLAGS: &[(&str, &str, Kind)] = &[
     ("--timestamp", "0", Effect("the_same_inputs_give_the_same_digest")),
     ("--tls-verify", "", Effect("why_a_certificate_is_not_believed")),
     ("--ulimit", "nofile=10", Effect("limits_hold")),
-    ("--unsetenv", "PATH", Effect("labels_and_variables_are_taken_away")),
-    ("--unsetlabel", "x", Effect("labels_and_variables_are_taken_away")),
+    ("--unsetenv", "PATH", Effect("the_config_is_as_asked")),
+    ("--unsetlabel", "x", Effect("the_config_is_as_asked")),
     ("--userns-uid-map", "0:0:1", Refused),
     ("--variant", "v8", Effect("platforms_are_read_as_docker_reads_them")),
     ("--volume", "/tmp:/x", Effect("folders_devices_and_proxies_of_this_machine")),
@@ -189,4 +190,30 @@ fn another_base_and_more_variables() {
     assert!(env.fails(1, &["build", "--pull-never", "."]).contains("not-here"));
     // The registry is asked, though the store has the image: the one of this test is blocked.
     assert!(env.fails(1, &["build", "--pull-always", "--from", "busybox", "."]).contains("busybox"));
+}
+
+#[test]
+fn another_ignore_file() {
+    let env = Env::new();
+    env.write("Dockerfile", "FROM scratch\nCOPY . /\n");
+    env.write(".dockerignore", "kept\n");
+    env.write("others", "left-out\n");
+    env.write("kept", "1");
+    env.write("left-out", "2");
+    env.ok(&["build", "--ignorefile", "others", "-o", "out", "."]);
+    assert!(env.work().join("out/kept").exists() && !env.work().join("out/left-out").exists());
+}
+
+#[test]
+fn layers_go_out_as_they_are() {
+    let Some(env) = Env::with_busybox() else { return fixtures::skip("layers as they are: there is no busybox") };
+    let server = Server::start(&env, &[]);
+    let forms = |tag: &str, flags: &[&str]| {
+        let name = format!("{}/form:{tag}", server.address);
+        let said = env.build("FROM busybox\nRUN echo 1 >/f\n", &[&["-t", &name, "--push"], flags].concat());
+        assert_eq!(said.code, 0, "{said:#?}");
+        env.ok(&["manifest", "inspect", &name])
+    };
+    assert!(forms("packed", &[]).contains("tar+gzip"));
+    assert!(!forms("plain", &["--disable-compression"]).contains("tar+gzip"));
 }

@@ -134,7 +134,7 @@ fn a_policy_for_builds() {
     let said = env.build(&format!("FROM {}/base:2\n", server.address), &[]);
     assert!(said.stderr.contains(&format!("did you mean `{base}`?")), "{said:#?}");
     let said = env.build(&format!("FROM --platform=linux/s390x {base}\n"), &[]);
-    assert!(said.code == 1 && said.stderr.contains("linux/s390x"), "{said:#?}");
+    assert!(said.code == 0 && said.stderr.contains("InvalidBaseImagePlatform"), "as BuildKit takes it: {said:#?}");
     drop(server);
     let said = env.build(&dockerfile, &["--pull=newer"]);
     assert!(said.code == 0 && said.stderr.contains("note:"), "{said:#?}");

@@ -142,6 +142,7 @@ impl Wanted {
 
 /// The answer to a [`Wanted`].
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few of them in a build, each moved once")]
 pub enum Provided {
     /// An image.
     Image {

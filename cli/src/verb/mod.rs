@@ -404,8 +404,7 @@ mod tests {
     #[test]
     fn mistakes_get_a_next_step() {
         assert!(unknown_verb("buidl").message().contains("buidl"));
-        for (line, expected) in
-            [("estiba build --secret id=x .", "later version"), ("estiba build --tagg x .", "--tagg")]
+        for (line, expected) in [("estiba build --hooks-dir x .", "is refused"), ("estiba build --tagg x .", "--tagg")]
         {
             match parsed(line) {
                 Err(error) => assert!(error.message().contains(expected), "{line}: {}", error.message()),
