@@ -23,20 +23,21 @@ pub fn file_tree(store: &Store, digest: &oci::Digest, filename: &str) -> store::
     store.fetched(&crate::op::source::http::tree_key(digest, filename))
 }
 
-/// The sources that a build will read and that are not in the store: those below steps that the cache does not have.
+/// The sources that a build may read and that are not in the store: those below steps whose results are not here. A result that
+/// a cache promises may turn out not to be there; and with `all`, nothing is cached, as in [`crate::verify`].
 ///
 /// # Errors
 /// When a context cannot be read, or the store fails.
-pub fn missing(request: &Request, store: &Store) -> Result<Vec<Source>, Error> {
+pub fn missing(request: &Request, store: &Store, all: bool) -> Result<Vec<Source>, Error> {
     let is_fetched = |op: &Op| matches!(op, Op::Source(Source::Http(_) | Source::Git(_)));
     let roots = request.roots();
     if !request.graph.reachable(&roots).iter().any(|edge| is_fetched(request.graph.vertex(*edge).op())) {
         return Ok(Vec::new());
     }
-    unfetched(request, store).map_err(|error| Error::other("look for sources", error))
+    unfetched(request, store, all).map_err(|error| Error::other("look for sources", error))
 }
 
-fn unfetched(request: &Request, store: &Store) -> Result<Vec<Source>, Failure> {
+fn unfetched(request: &Request, store: &Store, all: bool) -> Result<Vec<Source>, Failure> {
     let contexts = fast::contexts(request, store)?;
     let definitions = fast::definitions(request, &contexts)?;
     let records = Records::of_build(store, request)?;
@@ -56,13 +57,24 @@ fn unfetched(request: &Request, store: &Store) -> Result<Vec<Source>, Failure> {
                 }
             }
             Op::Exec(_) | Op::File(_) | Op::Merge(_) => {
-                let usable = definitions.usable[v];
-                let hit = usable && matches!(records.find(&definitions.keyed[v], None)?, Lookup::Hit(_));
-                if !hit {
+                let usable = definitions.usable[v] && !all;
+                let found = if usable { records.find(&definitions.keyed[v], None)? } else { Lookup::Miss };
+                if !is_here(&records, &found)? {
                     open.extend(&definitions.inputs[v]);
                 }
             }
         }
     }
     Ok(found)
+}
+
+/// Whether a result was found with all its layers.
+fn is_here(records: &Records<'_>, found: &Lookup) -> store::Result<bool> {
+    let Lookup::Hit(chain) = found else { return Ok(false) };
+    for layer in chain.layers() {
+        if records.layer(layer)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

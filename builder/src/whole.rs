@@ -20,8 +20,8 @@ use crate::{Built, Cancel, Error, Event, Image, Kind, Output, Request, Sandbox, 
 /// Operations side by side where the request does not say: most wait for the disk or the network.
 const MIN_JOBS: usize = 8;
 
-/// A build begins anew so often because a cache did not give what it promises; each time it believes less.
-const MOST_LIES: u32 = 16;
+/// A build begins anew so often because a cache did not give what it promises; each time it believes one layer less.
+const MOST_LIES: u32 = 64;
 
 /// See [`crate::run`].
 pub(crate) fn run(

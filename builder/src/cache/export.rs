@@ -16,6 +16,7 @@ use super::portable::{self, Facts, Field, MAX_CONFIG, Record};
 use super::record::Lookup;
 use super::spine::spine;
 use crate::build::{Build, Failure};
+use crate::export::oci_layout::with_layers;
 use crate::export::{image, layers};
 use crate::mount;
 use crate::request::{CachePlace, CacheTo};
@@ -163,9 +164,11 @@ impl Document {
                 moved += backend.put_blob(&blob, Content::File(&path))?;
             }
         }
-        let config = described(&self.config);
+        // A form with a table of contents is another tar: the configuration says which.
+        let (_, written) = with_layers(self.manifest.clone(), self.config.clone(), &prepared)?;
+        let config = described(&written);
         let blob = Blob { digest: config.digest, size: config.size };
-        moved += backend.put_blob(&blob, Content::Bytes(self.config.bytes()))?;
+        moved += backend.put_blob(&blob, Content::Bytes(written.bytes()))?;
         let descriptors = prepared.into_iter().map(|layer| layer.descriptor).collect();
         let manifest = Raw::encode(portable::manifest(config, descriptors))?;
         if manifest.bytes().len() as u64 > MAX_MANIFEST {

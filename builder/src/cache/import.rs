@@ -67,9 +67,10 @@ fn read(backend: &dyn Backend, from: usize, platforms: &[&Platform]) -> Result<V
     let mut documents = Vec::new();
     let mut missing = None;
     for child in children {
-        match document(backend, from, &place, backend.get_child(&Blob { digest: child.digest, size: child.size })?) {
+        let manifest = backend.get_child(&Blob { digest: child.digest, size: child.size });
+        match manifest.map_err(Into::into).and_then(|manifest| document(backend, from, &place, manifest)) {
             Ok(document) => documents.push(document),
-            // Of several images one may have a cache and another none.
+            // Of several images one may have a cache, and another none, or be gone.
             Err(error) => missing = Some(error),
         }
     }

@@ -115,9 +115,14 @@ impl Caches {
         })
     }
 
-    /// Believes nothing any more that has one of these layers.
-    pub(crate) fn distrust(&self, layers: impl IntoIterator<Item = DiffId>) {
-        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).extend(layers);
+    /// Believes nothing any more that has this layer.
+    pub(crate) fn distrust(&self, layer: DiffId) {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).insert(layer);
+    }
+
+    /// Whether a layer could not be had, or was something else.
+    pub(crate) fn is_distrusted(&self, layer: &DiffId) -> bool {
+        self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).contains(layer)
     }
 
     /// Results whose layers are all among these: an export that is made of them keeps the keys, too.

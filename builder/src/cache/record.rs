@@ -1,7 +1,7 @@
 //! What a key stands for: a chain of layers that are alive.
 
 use graph::Meta;
-use oci::Digest;
+use oci::{DiffId, Digest};
 use store::{LayerRow, Lease, Record, Store};
 
 use super::key::{Chain, Keyed};
@@ -102,11 +102,20 @@ impl<'s> Records<'s> {
             lease.pin(&chain.layers().collect::<Vec<_>>())?;
         }
         for layer in chain.layers() {
-            if self.known(layer)?.is_none() {
-                return Ok(Lookup::Dead);
+            match self.known(layer)? {
+                Some(row) if !row.is_elsewhere() || !self.is_distrusted(layer)? => {}
+                _ => return Ok(Lookup::Dead),
             }
         }
         Ok(Lookup::Hit(chain))
+    }
+
+    /// Whether a layer could not be had. Another step may have kept a result that stands on it meanwhile.
+    fn is_distrusted(&self, layer: &store::LayerId) -> store::Result<bool> {
+        Ok(match self.store.index().diff_id(layer, None)? {
+            Some((diff_id, _)) => self.caches.is_distrusted(&diff_id),
+            None => false,
+        })
     }
 
     /// Who wrote the record under a key, if that was not this store.
@@ -114,22 +123,24 @@ impl<'s> Records<'s> {
         Ok(self.store.index().writer(key)?)
     }
 
-    /// Forgets layers that could not be had, or were something else than was said: what stands on them is run again.
-    pub(crate) fn distrust(&self, ids: &[store::LayerId]) -> store::Result<()> {
+    /// Forgets the results of a layer that could not be had, or was something else than was said: they are run again. What
+    /// images and other builds have of it stays.
+    pub(crate) fn distrust(&self, diff_id: &DiffId) -> store::Result<()> {
+        self.caches.distrust(*diff_id);
         let index = self.store.index();
-        let (mut lost, mut blobs) = (Vec::new(), Vec::new());
-        for id in ids {
-            let Some(row) = index.layer(id)? else { continue };
-            let Some((diff_id, _)) = index.diff_id(id, None)? else { continue };
-            self.caches.distrust([diff_id]);
-            if row.is_elsewhere() {
-                let unverified = index.variants(&diff_id)?.into_iter().filter(|variant| !variant.is_verified());
-                blobs.extend(unverified.map(|variant| variant.blob));
-                lost.push(id.clone());
+        let mut lost = Vec::new();
+        for id in index.layers_by_diff_id(diff_id)? {
+            if index.layer(&id)?.is_some_and(|row| row.is_elsewhere()) {
+                lost.push(id);
             }
         }
-        index.remove_variants(&blobs)?;
-        Ok(index.remove_layers(&lost)?)
+        let stand_on_it = index.records()?.into_iter().filter(|(_, chain, _)| chain.iter().any(|id| lost.contains(id)));
+        index.remove_records(&stand_on_it.map(|(key, ..)| key).collect::<Vec<_>>())?;
+        let edges = index.all_edges()?;
+        let mut blobs: Vec<Digest> =
+            index.variants(diff_id)?.into_iter().filter(|own| !own.is_verified()).map(|own| own.blob).collect();
+        blobs.retain(|blob| !edges.iter().any(|(_, named)| named == blob));
+        Ok(index.remove_variants(&blobs)?)
     }
 
     /// Keeps a result under its keys. The first names the step, and has the details, for later explanations.

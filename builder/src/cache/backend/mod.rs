@@ -119,12 +119,20 @@ impl BackendError {
     }
 
     /// Whether the thing is not there, and asking again is of no use.
-    #[cfg(test)]
     pub(crate) fn is_absent(&self) -> bool {
         match self {
             Self::Absent { .. } => true,
             Self::Remote(error) => error.is_not_found(),
             _ => false,
+        }
+    }
+
+    /// Whether it does not have what it promised, or has something else under its name.
+    pub(crate) fn is_lie(&self) -> bool {
+        match self {
+            Self::Digest { .. } | Self::Size { .. } => true,
+            Self::Remote(remote::Error::Digest { .. } | remote::Error::Length { .. }) => true,
+            _ => self.is_absent(),
         }
     }
 }

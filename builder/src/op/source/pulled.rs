@@ -45,11 +45,12 @@ pub(crate) fn run(build: &Build<'_>, v: V, manifest: &Digest) -> Result<(), Fail
 }
 
 impl Build<'_> {
-    /// Fetches what a chain has elsewhere only, for the vertex that is about to read it. What cannot be had, or is something
-    /// else than was said, is forgotten, and [`Lost`] the answer: the build begins anew, and runs what it cannot find.
+    /// Fetches what a chain has elsewhere only, for the vertex that is about to read it. Of a layer that is nowhere, or is
+    /// something else than was said, all results are forgotten, and [`Lost`] is the answer: the build begins anew, and runs what
+    /// it cannot find.
     pub(crate) fn bring(&self, v: Option<V>, chain: &Chain) -> Result<(), Failure> {
         let mut lazy = Vec::new();
-        let mut absent = Vec::new();
+        let mut complete = true;
         for layer in chain.layers() {
             let row = self.layers.known(layer)?;
             let Some((diff_id, size)) = self.store.index().diff_id(layer, None)? else {
@@ -58,12 +59,12 @@ impl Build<'_> {
             };
             let mut cache = None;
             if row.is_elsewhere() {
-                absent.push(layer.clone());
+                complete = false;
                 cache = self.records.caches().backend(&diff_id);
             }
             lazy.push(pull::Lazy { diff_id, size, cache });
         }
-        if absent.is_empty() {
+        if complete {
             return Ok(());
         }
         let store = Arc::new(self.store.again()?);
@@ -84,18 +85,17 @@ impl Build<'_> {
                 self.add_fresh(fresh);
                 Ok(())
             }
-            Some(Err(pull::PullError::NeedsSandbox)) => Err(pull::PullError::NeedsSandbox.into()),
-            Some(Err(error)) => {
-                let mut still = Vec::new();
-                for layer in absent {
-                    if self.records.layer(&layer)?.is_none() {
-                        still.push(layer);
-                    }
-                }
-                self.records.distrust(&still)?;
+            Some(Err(pull::Failed { layer: Some(diff_id), error })) if self.is_lie(&error) => {
+                self.records.distrust(&diff_id)?;
                 Err(Lost(error.to_string()).into())
             }
+            Some(Err(failed)) => Err(failed.error.into()),
         }
+    }
+
+    /// Without a client nobody was asked who may have a layer.
+    fn is_lie(&self, error: &pull::PullError) -> bool {
+        error.is_lie() && (self.client.is_some() || !matches!(error, pull::PullError::NoOrigin { .. }))
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn arrive(
 }
 
 /// Whether other bytes would not have helped.
-fn is_of_the_disk(error: &ApplyError) -> bool {
+pub(super) fn is_of_the_disk(error: &ApplyError) -> bool {
     match error {
         ApplyError::Split(_) | ApplyError::Room(_) => true,
         ApplyError::Write { source, .. } => {

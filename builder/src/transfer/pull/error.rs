@@ -2,6 +2,8 @@
 
 use oci::{DiffId, Digest, Platform};
 
+use super::arrive::is_of_the_disk;
+
 /// An image that did not come.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -66,8 +68,13 @@ pub enum PullError {
         layer: Digest,
     },
     /// A cache that is no registry did not give a layer.
-    #[error("{0}")]
-    Cache(String),
+    #[error("{problem}")]
+    Cache {
+        /// What it answered.
+        problem: String,
+        /// Whether it does not have the layer, or has something else under its name.
+        lie: bool,
+    },
     /// Files of other owners are to be made: this must run inside the sandbox of the machine's rung.
     #[error("unpacking layers needs the sandbox")]
     NeedsSandbox,
@@ -84,6 +91,21 @@ pub enum PullError {
     /// Something of ours ended before its time.
     #[error("{0}")]
     Broken(String),
+}
+
+impl PullError {
+    /// Whether a layer is nowhere, or is not what was said of it: asking again is of no use. All else may be another time.
+    pub(crate) fn is_lie(&self) -> bool {
+        match self {
+            Self::Remote(error) => {
+                error.is_not_found() || matches!(error, remote::Error::Digest { .. } | remote::Error::Length { .. })
+            }
+            Self::Cache { lie, .. } => *lie,
+            Self::DiffId { .. } | Self::NoOrigin { .. } => true,
+            Self::Unpack { source, .. } => source.downcast_ref().is_some_and(|error| !is_of_the_disk(error)),
+            _ => false,
+        }
+    }
 }
 
 impl From<store::blobs::Error> for PullError {

@@ -20,7 +20,7 @@ use super::feed;
 use super::presence::{Form, Presence};
 use super::tell::Voice;
 use crate::build::unix_now;
-use crate::cache::backend::{Backend, Blob};
+use crate::cache::backend::{Backend, BackendError, Blob};
 use crate::layers;
 use crate::transfer::event::{Sink, Step};
 
@@ -252,7 +252,8 @@ impl Session {
         let (sender, handle, cache) = (sender.clone(), tokio::runtime::Handle::current(), Arc::clone(cache));
         let reading = move || {
             let mut feeding = feed::Feeding { sender, handle, skip: resumed };
-            cache.get_blob(&Blob { digest, size }, &mut feeding).map_err(|error| PullError::Cache(error.to_string()))
+            let failed = |error: BackendError| PullError::Cache { problem: error.to_string(), lie: error.is_lie() };
+            cache.get_blob(&Blob { digest, size }, &mut feeding).map_err(failed)
         };
         blocking(reading).await?;
         voice.moved(size, size);

@@ -21,6 +21,7 @@ use runtime::ladder::Probe;
 use store::{LayerId, Store};
 
 pub use error::PullError;
+pub(crate) use stack::Failed;
 pub(crate) use whole::{Lazy, bring};
 
 use super::event::Sink;

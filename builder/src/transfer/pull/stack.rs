@@ -18,6 +18,21 @@ use crate::cache::record::Records;
 use crate::layers::Layers;
 use crate::transfer::event::Step;
 
+/// Why layers did not come.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// The layer that it is about, if it is about one.
+    pub(crate) layer: Option<DiffId>,
+    /// Why.
+    pub(crate) error: PullError,
+}
+
+impl<E: Into<PullError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { layer: None, error: error.into() }
+    }
+}
+
 /// Brings what is missing of an image's layers, given base first; their numbers in events begin at `first`. Gives the
 /// layers that were unpacked now, and how many bytes moved.
 pub(super) async fn bring(
@@ -25,7 +40,7 @@ pub(super) async fn bring(
     layers: Vec<Wanted>,
     first: u32,
     parallel: usize,
-) -> Result<(Vec<LayerId>, u64), PullError> {
+) -> Result<(Vec<LayerId>, u64), Failed> {
     let announced: Vec<_> = layers.iter().map(|layer| (layer.blob.digest, layer.blob.size)).collect();
     announce(&session.sink, first, &announced);
     let order: Vec<Wanted> = layers.clone();
@@ -58,7 +73,7 @@ pub(super) async fn bring(
                 unsettled.insert(diff_id, layer);
             }
             Err(error) => {
-                failed = Some(error);
+                failed = Some(Failed { layer: Some(diff_id), error });
                 // What is on its way ends here; what came of it stays for the next try.
                 break;
             }

@@ -9,6 +9,7 @@ use store::{Blobs, Expected, LayerId, Lease, Origin, Store};
 
 use super::documents::{self, Choice, Documents, Fetcher, Image, Top};
 use super::layer::{Session, Wanted, blocking};
+use super::stack::Failed;
 use super::{PARALLEL, PullError, PullOptions, Pulled, Scope, presence, stack};
 use crate::build::{millis_now, unix_now};
 use crate::cache::backend::Backend;
@@ -47,7 +48,8 @@ pub(super) async fn pull(
         for image in &documents.images {
             let layers = wanted(image, &top, &origin);
             let count = u32::try_from(layers.len()).unwrap_or(u32::MAX);
-            let (ids, bytes) = layers_of(&session, layers, first, options.parallel, probe).await?;
+            let (ids, bytes) =
+                layers_of(&session, layers, first, options.parallel, probe).await.map_err(|failed| failed.error)?;
             fresh.extend(ids);
             moved += bytes;
             first += count;
@@ -83,7 +85,7 @@ pub(super) async fn complete(
             from_origins(store, client, blob, diff_id, needed)
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let (fresh, moved) = layers_of(&session, layers, 0, PARALLEL, probe).await?;
+    let (fresh, moved) = layers_of(&session, layers, 0, PARALLEL, probe).await.map_err(|failed| failed.error)?;
     sink(Event::Finished { digest: *manifest, moved, time: millis_now() });
     Ok(fresh)
 }
@@ -105,7 +107,7 @@ async fn layers_of(
     first: u32,
     parallel: usize,
     probe: Option<&Probe>,
-) -> Result<(Vec<LayerId>, u64), PullError> {
+) -> Result<(Vec<LayerId>, u64), Failed> {
     if stack::all_there(session, &layers)? {
         stack::tell_existing(&session.sink, &layers, first);
         return Ok((Vec::new(), 0));
@@ -116,7 +118,7 @@ async fn layers_of(
         None => rustix::process::geteuid().is_root(),
     };
     if !inside {
-        return Err(PullError::NeedsSandbox);
+        return Err(PullError::NeedsSandbox.into());
     }
     stack::bring(session, layers, first, parallel).await
 }
@@ -198,7 +200,7 @@ pub(crate) async fn bring(
     layers: Vec<Lazy>,
     probe: Option<&Probe>,
     sink: &Sink,
-) -> Result<Vec<LayerId>, PullError> {
+) -> Result<Vec<LayerId>, Failed> {
     let session = session(store, probe, sink)?;
     let mut all = Vec::with_capacity(layers.len());
     for Lazy { diff_id, size, cache } in layers {

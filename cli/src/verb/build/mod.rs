@@ -248,7 +248,8 @@ fn fetch(
     (store, setup): (&Arc<Store>, &Setup),
     addresses: Addresses,
 ) -> Result {
-    let missing = builder::sources::missing(request, store).map_err(|error| report.fail(error))?;
+    let missing = builder::sources::missing(request, store, report.verify);
+    let missing = missing.map_err(|error| report.fail(error))?;
     if missing.is_empty() {
         return Ok(());
     }
