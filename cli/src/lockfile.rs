@@ -18,10 +18,11 @@
 //! digest = "sha256:…"
 //! ```
 //!
-//! Addresses stand without logins. What names itself (an image by digest, a commit, a file with `--checksum`) is not listed.
+//! Addresses stand without logins, and of a query there is only its hash (`?sha256=…`). What names itself (an image by digest, a commit, a file with `--checksum`) is not listed.
 
 use std::path::{Path, PathBuf};
 
+use frontend::git_url::{query, shown_url};
 use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,15 @@ pub(crate) struct LockedGit {
 pub(crate) struct LockedFile {
     pub(crate) url: String,
     pub(crate) digest: Digest,
+}
+
+/// The name that a file's address has in a lock file.
+pub(crate) fn file_name(url: &str) -> String {
+    let shown = shown_url(url);
+    match query(url) {
+        Some(query) => format!("{shown}?sha256={}", &Digest::sha256(query.as_bytes()).hex()[..16]),
+        None => shown,
+    }
 }
 
 impl Lockfile {
@@ -228,6 +238,14 @@ mod tests {
             std::fs::write(&path, bad).unwrap();
             assert!(Lockfile::read(&path).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_query_is_kept_as_a_hash() {
+        assert_eq!(file_name("https://u:p@h/f"), "https://h/f");
+        let (one, other) = (file_name("https://h/f?token=one"), file_name("https://h/f?token=other"));
+        assert!(one.starts_with("https://h/f?sha256=") && !one.contains("one"), "{one}");
+        assert_ne!(one, other);
     }
 
     #[test]

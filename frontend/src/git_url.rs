@@ -53,7 +53,7 @@ impl GitUrl {
 
     /// The repository without its login: what may be shown and kept.
     pub fn shown(&self) -> String {
-        without_login(&self.remote)
+        shown_url(&self.remote)
     }
 
     fn read(remote: &str, query: &str, fragment: &str) -> Result<GitUrl, String> {
@@ -121,11 +121,16 @@ pub fn is_commit(text: &str) -> bool {
     matches!(text.len(), 40 | 64) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// An address without user name and password. One that has none stays as it is.
-pub fn without_login(url: &str) -> String {
+/// An address as it may be shown and kept: without user name and password, and, where it is a file of the web, without its
+/// query, which may be a signature or a token. The query of a git address says what is wanted, and stays.
+pub fn shown_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
+    let path = match query(url) {
+        Some(query) => path.replacen(&format!("?{query}"), "", 1),
+        None => path.to_owned(),
+    };
     match authority.rsplit_once('@') {
         // The name alone is no secret where ssh needs it.
         Some((login, host)) if scheme == "ssh" => {
@@ -133,8 +138,20 @@ pub fn without_login(url: &str) -> String {
             format!("{scheme}://{name}@{host}{path}")
         }
         Some((_, host)) => format!("{scheme}://{host}{path}"),
-        None => url.to_owned(),
+        None => format!("{scheme}://{authority}{path}"),
     }
+}
+
+/// The query of a file of the web, which [`shown_url`] leaves out. What stands before the scheme, such as the bracket of a
+/// list, does not matter.
+pub fn query(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    if !(scheme.ends_with("http") || scheme.ends_with("https")) || matches!(GitUrl::parse(url), Some(Ok(_))) {
+        return None;
+    }
+    let (_, query) = rest.split('#').next()?.split_once('?')?;
+    Some(query)
 }
 
 /// What a commit may be compared with.
@@ -325,15 +342,23 @@ mod tests {
     }
 
     #[test]
-    fn logins_are_not_shown() {
+    fn logins_and_signatures_are_not_shown() {
         for (url, shown) in [
-            ("https://u:p@h/r.git?x=1", "https://h/r.git?x=1"),
+            ("https://u:p@h/r.git?ref=main", "https://h/r.git?ref=main"),
+            ("https://u:p@h/r.git?x=1", "https://h/r.git"),
+            ("https://h/f.tgz?X-Amz-Signature=s&a=b?c#part", "https://h/f.tgz#part"),
+            ("https://u@h?token=t", "https://h"),
+            ("HTTP://h/f?token=t", "HTTP://h/f"),
+            ("[https://u:p@h/f?token=t,", "[https://h/f"),
+            ("https://h/f#a?b", "https://h/f#a?b"),
+            ("https://h/f", "https://h/f"),
+            ("dir/file?.txt", "dir/file?.txt"),
             ("https://t@h", "https://h"),
             ("https://h/a@b", "https://h/a@b"),
             ("ssh://git:secret@h/r", "ssh://git@h/r"),
             ("git@h:r", "git@h:r"),
         ] {
-            assert_eq!(without_login(url), shown);
+            assert_eq!(shown_url(url), shown);
         }
     }
 }

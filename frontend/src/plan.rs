@@ -12,7 +12,7 @@ use stages::Planned;
 
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::environment::Environment;
-use crate::git_url::{GitUrl, without_login};
+use crate::git_url::{GitUrl, shown_url};
 use crate::instruction::Instruction;
 use crate::limit::{MAX_IMAGES, MAX_TRIGGERS};
 use crate::lint;
@@ -134,8 +134,8 @@ impl Wanted {
     pub fn shown(&self) -> String {
         match self {
             Wanted::Image { reference, .. } => format!("image `{reference}`"),
-            Wanted::Git { url, .. } => format!("repository `{}`", without_login(url)),
-            Wanted::Http { url, .. } => format!("file `{}`", without_login(url)),
+            Wanted::Git { url, .. } => format!("repository `{}`", shown_url(url)),
+            Wanted::Http { url, .. } => format!("file `{}`", shown_url(url)),
         }
     }
 }

@@ -10,13 +10,14 @@ use std::path::PathBuf;
 use builder::Secrets;
 use builder::sources::{self, SourceError, WebSource};
 use frontend::GitUrl;
-use frontend::git_url::without_login;
+use frontend::git_url::shown_url;
 use graph::Source;
 use oci::Digest;
 use remote::git::{Git, GitError, Login};
 
 use super::{Resolver, Step};
 use crate::error::{Error, Result, While};
+use crate::lockfile;
 
 /// What fetching needs besides the network.
 #[derive(Debug, Clone, Default)]
@@ -61,17 +62,17 @@ impl Resolver<'_> {
 
     /// The commit that a repository's reference names.
     pub(crate) fn commit(&mut self, url: &str, reference: Option<&str>, checksum: Option<&str>) -> Result<String> {
-        self.addresses.repositories.insert(without_login(url), url.to_owned());
+        self.addresses.repositories.insert(shown_url(url), url.to_owned());
         let question = (url.to_owned(), reference.map(str::to_owned), checksum.map(str::to_owned));
         if let Some(commit) = self.answers.commits.get(&question) {
             return Ok(commit.clone());
         }
-        if let Some(commit) = self.locked.commit(&without_login(url), reference)? {
+        if let Some(commit) = self.locked.commit(&shown_url(url), reference)? {
             self.answers.commits.insert(question, commit.clone());
             return Ok(commit);
         }
         let git = self.git(url)?;
-        let what = format!("{}{}", without_login(url), reference.map(|name| format!("#{name}")).unwrap_or_default());
+        let what = format!("{}{}", shown_url(url), reference.map(|name| format!("#{name}")).unwrap_or_default());
         let step = Step::begin(self.mode, self.shown + 1, &format!("resolve {what}"));
         self.shown += 1;
         let found = sources::find(self.store, &git, reference, checksum);
@@ -86,7 +87,7 @@ impl Resolver<'_> {
         let digest = match (checksum, self.answers.files.get(url)) {
             (Some(checksum), _) => *checksum,
             (None, Some(known)) => *known,
-            (None, None) => match self.locked.file(&without_login(url))? {
+            (None, None) => match self.locked.file(&lockfile::file_name(url))? {
                 Some(digest) => digest,
                 None => self.bring_file(url, None, filename)?,
             },
@@ -145,7 +146,7 @@ impl Resolver<'_> {
             self.bring_file(url, Some(&digest), filename)?;
         }
         let tree = sources::file_tree(self.store, &digest, filename)?;
-        tree.ok_or_else(|| Error::failed(format!("{} was collected while it was wanted", without_login(url))))
+        tree.ok_or_else(|| Error::failed(format!("{} was collected while it was wanted", shown_url(url))))
     }
 
     fn checkout(&mut self, url: &str, git: &graph::Git) -> Result<PathBuf> {
@@ -161,7 +162,7 @@ impl Resolver<'_> {
     fn bring_file(&mut self, url: &str, checksum: Option<&Digest>, filename: &str) -> Result<Digest> {
         let authorization = self.web_login(url)?;
         let wanted = WebSource { url, authorization: authorization.as_deref(), checksum, filename };
-        let step = Step::begin(self.mode, self.shown + 1, &format!("fetch {}", without_login(url)));
+        let step = Step::begin(self.mode, self.shown + 1, &format!("fetch {}", shown_url(url)));
         self.shown += 1;
         let store = std::sync::Arc::clone(self.store);
         let link = self.link()?;
@@ -201,7 +202,7 @@ impl Resolver<'_> {
 
     /// The `Authorization` of a file, if the build has a secret for its host.
     fn web_login(&self, url: &str) -> Result<Option<String>> {
-        let shown = without_login(url);
+        let shown = shown_url(url);
         let host = shown.split_once("://").map_or("", |(_, rest)| rest).split(['/', '?', '#', ':']).next();
         let host = host.unwrap_or_default();
         if let Some(header) = self.secret(&[&format!("HTTP_AUTH_HEADER_{host}")])? {

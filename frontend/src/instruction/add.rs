@@ -8,7 +8,7 @@ use oci::Digest;
 use super::transfer::{self, Origin, Transfer, pattern};
 use super::{Instruction, Request, Spec};
 use crate::flag::{FlagKind, FlagSpec};
-use crate::git_url::{GitUrl, check_commit, without_login};
+use crate::git_url::{GitUrl, check_commit, shown_url};
 use crate::lower::StageBuild;
 use crate::plan::Wanted;
 use crate::source::Span;
@@ -142,7 +142,7 @@ impl Add {
         }
         // A trial lowering needs some digest.
         let digest = digest.unwrap_or_else(|| Digest::sha256(b""));
-        let source = Source::Http(Http { url: without_login(url), digest, filename: filename.clone() });
+        let source = Source::Http(Http { url: shown_url(url), digest, filename: filename.clone() });
         Ok(Origin::Tree(Box::new(source), filename, unpack(self.unpack.unwrap_or(false))))
     }
 }

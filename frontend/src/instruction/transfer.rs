@@ -7,7 +7,7 @@ use graph::{Copy, Edge, FileAction, FileOp, Id, Merge, ModeChange, Op, Owner, So
 use super::Request;
 use super::command_line::Json;
 use crate::diagnostic::Diagnostic;
-use crate::git_url::without_login;
+use crate::git_url::shown_url;
 use crate::heredoc::Heredoc;
 use crate::lower::{StageBuild, absolute, clean};
 use crate::word::{Expander, Word};
@@ -126,7 +126,7 @@ impl Transfer {
         };
         let mut writing = Writing { inputs: vec![stage.state.root], actions: Vec::new(), patterns: None };
         for (word, source) in self.sources.iter().zip(&sources) {
-            shown.extend([" ", &without_login(source)]);
+            shown.extend([" ", &shown_url(source)]);
             match (plan.read)(stage, word, source)? {
                 Origin::Pattern(pattern) => {
                     if is_main {
@@ -147,16 +147,17 @@ impl Transfer {
             writing.actions.push(write_file(stage, &self.dest, heredoc, &like)?);
         }
         shown.extend([" ", &written, " # buildkit"]);
-        self.add(stage, writing);
+        self.add(stage, writing, &sources);
         stage.history(shown, true);
         Some(())
     }
 
-    fn add(&self, stage: &mut StageBuild<'_>, mut writing: Writing) {
+    fn add(&self, stage: &mut StageBuild<'_>, mut writing: Writing, sources: &[String]) {
         let op = Op::File(FileOp { actions: writing.actions });
         let name = stage.vertex_name(false);
-        // Of an address with a login, neither names nor history tell the login.
-        let name = name.split(' ').map(without_login).collect::<Vec<_>>().join(" ");
+        // Of an address with a login or a query, neither names nor history tell it, be it cut off or quoted.
+        let name = sources.iter().fold(name, |name, source| name.replace(source, &shown_url(source)));
+        let name = name.split(' ').map(shown_url).collect::<Vec<_>>().join(" ");
         if !self.link {
             stage.state.root = stage.add(op, writing.inputs, name);
             return;

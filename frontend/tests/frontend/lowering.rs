@@ -120,3 +120,14 @@ fn graphs_of_the_corpus() {
         corpus::golden(&case.join("graph"), &found);
     }
 }
+
+#[test]
+fn a_signature_in_an_address_is_kept_nowhere() {
+    let text = "FROM scratch\nARG T=x\nADD https://u:SECRET@h/one?sig=SECRET$T /\n\
+                ADD [\"https://h/two?a=b SECRET\", \"/\"]\nADD --link \"https://h/three?sig=SECRET\" https://h/four /x/\n";
+    let source = SourceText::new("Dockerfile", text.as_bytes().to_vec()).unwrap();
+    let (lowered, asked) = lower(&source, usual_options(), &BTreeMap::new()).unwrap();
+    assert!(asked.iter().any(|url| url.contains("https://h/two?a=b SECRET")), "it is asked for with all of it");
+    let shown = format!("{lowered:?}");
+    assert!(!shown.contains("SECRET") && shown.contains("https://h/three"), "{shown}");
+}

@@ -71,7 +71,7 @@ pub(super) fn asked(args: &Args, source: &Source) -> Result<Attesting> {
 /// Where a main context came from that is no folder of this machine, and what it was.
 pub(super) fn came_from(invocation: &mut Invocation, args: &Args, brought: Option<(&'static str, String)>) {
     if let Some((algorithm, digits)) = brought {
-        invocation.uri = Some(frontend::git_url::without_login(&args.context.context));
+        invocation.uri = Some(frontend::git_url::shown_url(&args.context.context));
         invocation.digest.insert(algorithm.to_owned(), digits);
     }
 }
@@ -99,7 +99,7 @@ fn vcs(folder: &Path) -> BTreeMap<String, String> {
     let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
     known.insert("revision".to_owned(), if changed { format!("{commit}-dirty") } else { commit });
     if let Some(address) = git(&["config", "--get", "remote.origin.url"]).filter(|address| !address.is_empty()) {
-        known.insert("source".to_owned(), frontend::git_url::without_login(&address));
+        known.insert("source".to_owned(), frontend::git_url::shown_url(&address));
     }
     known
 }

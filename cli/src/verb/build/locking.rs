@@ -11,7 +11,7 @@ use super::dockerfile::{self, Source};
 use super::{Args, options, platform, resolver, setup};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::lockfile::{Locked, LockedFile, LockedGit, LockedImage, Lockfile};
+use crate::lockfile::{self, Locked, LockedFile, LockedGit, LockedImage, Lockfile};
 use crate::resolve::Policy;
 use crate::ui;
 
@@ -137,11 +137,11 @@ fn lockfile(answers: BTreeMap<Wanted, Provided>) -> Lockfile {
             }
             (Wanted::Git { url, reference, .. }, Provided::Git { commit }) => {
                 if !reference.as_deref().is_some_and(frontend::git_url::is_commit) {
-                    git.push(LockedGit { url: frontend::git_url::without_login(&url), reference, commit });
+                    git.push(LockedGit { url: frontend::git_url::shown_url(&url), reference, commit });
                 }
             }
             (Wanted::Http { url, checksum: None, .. }, Provided::Http { digest }) => {
-                files.push(LockedFile { url: frontend::git_url::without_login(&url), digest });
+                files.push(LockedFile { url: lockfile::file_name(&url), digest });
             }
             _ => {}
         }

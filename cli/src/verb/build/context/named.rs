@@ -32,7 +32,7 @@ pub(super) fn named(args: &Args) -> Result<Vec<(String, Place)>> {
 }
 
 fn place_of(name: &str, place: &str) -> Result<Place> {
-    let what = || format!("--build-context {name}={}", frontend::git_url::without_login(place));
+    let what = || format!("--build-context {name}={}", frontend::git_url::shown_url(place));
     if let Some(image) = place.strip_prefix("docker-image://") {
         let image = image.trim_start_matches('/');
         return match image.parse::<oci::Reference>() {

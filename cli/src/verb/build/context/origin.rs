@@ -57,7 +57,7 @@ impl Origin {
             Err(error) => error,
         };
         if let Some(url) = GitUrl::parse_context(written) {
-            let shown = frontend::git_url::without_login(written);
+            let shown = frontend::git_url::shown_url(written);
             return url.map(Self::Git).map_err(|error| Error::usage(format!("context `{shown}`: {error}")));
         }
         if written.starts_with("http://") || written.starts_with("https://") {
@@ -83,7 +83,7 @@ impl Origin {
             Self::Web(url) => {
                 let path = resolver.file_of(url, FETCHED)?.join(FETCHED);
                 let mut file = File::open(&path).during(path.display())?;
-                let shown = frontend::git_url::without_login(url);
+                let shown = frontend::git_url::shown_url(url);
                 main_of(store, &mut file).during(format!("context {shown}"))
             }
         }
