@@ -63,6 +63,20 @@ impl Keyed {
     }
 }
 
+/// An option as a message may show it: of what is none of these keys, no value, since it may be a secret or a part of one.
+pub(crate) fn shown(text: &str, harmless: &[&str]) -> String {
+    let field = |field: &str| {
+        let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
+        let is_harmless = harmless.contains(&key.trim().to_ascii_lowercase().as_str());
+        match value {
+            _ if is_harmless => field.to_owned(),
+            Some(_) => format!("{key}=…"),
+            None => "…".to_owned(),
+        }
+    };
+    text.split(',').map(field).collect::<Vec<_>>().join(",")
+}
+
 fn split(text: &str) -> Result<Vec<String>> {
     let mut fields = vec![String::new()];
     let mut quoted = false;
@@ -78,7 +92,7 @@ fn split(text: &str) -> Result<Vec<String>> {
         }
     }
     if quoted {
-        return Err(Error::usage(format!("`{text}`: a quote is not closed")));
+        return Err(Error::usage(format!("`{}`: a quote is not closed", shown(text, &[]))));
     }
     fields.retain(|field| !field.trim().is_empty());
     Ok(fields)
@@ -96,6 +110,8 @@ mod tests {
         assert_eq!(keyed.take_switch(&["ro"]).unwrap(), Some(true));
         keyed.finish("--mount", &[]).unwrap();
         assert!(Keyed::parse("\"a").is_err());
+        let said = Keyed::parse("type=s3,\"secret_access_key=a,b").unwrap_err();
+        assert_eq!(said.message(), "`type=…,\"secret_access_key=…,…`: a quote is not closed");
         assert!(Keyed::parse("typ=x").unwrap().finish("--mount", &["type"]).is_err());
     }
 }

@@ -8,7 +8,7 @@ use remote::Setup;
 
 use crate::context::variable;
 use crate::error::{Error, Result};
-use crate::keyed::Keyed;
+use crate::keyed::{self, Keyed};
 use crate::{duration, wire};
 
 /// The types there are.
@@ -43,6 +43,9 @@ const KEYS: [&str; 26] = [
     "name",
     "upload_parallelism",
 ];
+
+/// Those of [`KEYS`] whose values nobody may see.
+const SECRET_KEYS: [&str; 3] = ["access_key_id", "secret_access_key", "session_token"];
 
 /// Options about the cache.
 #[derive(Debug, clap::Args)]
@@ -118,7 +121,7 @@ pub(super) fn import(request: &mut Request, setup: &Setup) -> Result<Vec<String>
 }
 
 fn from(written: &str) -> Result<(CacheFrom, Option<S3Keys>)> {
-    let what = format!("--cache-from {written}");
+    let what = named("--cache-from", written);
     let Some((kind, mut keyed)) = typed(&what, written)? else {
         return Ok((CacheFrom { place: registry(&what, written)?, mounts: true }, None));
     };
@@ -135,7 +138,7 @@ fn from(written: &str) -> Result<(CacheFrom, Option<S3Keys>)> {
 }
 
 fn to(written: &str) -> Result<(CacheTo, Option<S3Keys>)> {
-    let what = format!("--cache-to {written}");
+    let what = named("--cache-to", written);
     let Some((kind, mut keyed)) = typed(&what, written)? else {
         let place = registry(&what, written)?;
         // As buildah, whose `--cache-to REPOSITORY` keeps every step.
@@ -162,6 +165,15 @@ fn to(written: &str) -> Result<(CacheTo, Option<S3Keys>)> {
     let mounts = keyed.take_switch(&["cache-mounts"])?.unwrap_or(max);
     keyed.finish(&what, &KEYS)?;
     Ok((CacheTo { place, max, compression, ignore_error, mounts }, keys))
+}
+
+/// An option as messages name it: without a bucket's keys, however they are misspelt.
+fn named(option: &str, written: &str) -> String {
+    if !written.contains('=') {
+        return format!("{option} {written}");
+    }
+    let harmless: Vec<&str> = KEYS.into_iter().filter(|key| !SECRET_KEYS.contains(key)).collect();
+    format!("{option} {}", keyed::shown(written, &harmless))
 }
 
 /// The type and the other attributes; `None` for a bare reference.
@@ -278,6 +290,18 @@ mod tests {
         ] {
             let error = to(written).unwrap_err();
             assert!(error.message().contains(expected), "{written}: {}", error.message());
+        }
+        for written in [
+            "type=s3,bucket=b,access_key_id=SECRET",
+            "type=s3,bucket=b,region=r,secret_access_key=SECRET,access_key_id=SECRET,nope=x",
+            "type=s3,session_token=SECRET,SECRET,mode=most",
+            "type=s3,bucket=b,region=r,Secret_acces_key=SECRET",
+            "type=s3,\"secret_access_key=SECRET,SECRET",
+        ] {
+            for error in [to(written).unwrap_err(), from(written).unwrap_err()] {
+                assert!(!error.message().contains("SECRET"), "{}", error.message());
+                assert!(error.message().contains("type="), "{}", error.message());
+            }
         }
         assert!(from("type=inline").unwrap_err().message().contains("inline cache is in an image"));
     }
