@@ -1,6 +1,7 @@
 //! The socket that a RUN speaks to. Either we are the agent, or we stand before one and let through what asks and signs:
 //! nobody inside adds, removes or locks a key.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -43,8 +44,8 @@ pub struct Listener {
     thread: Option<thread::JoinHandle<()>>,
 }
 
-/// The conversations that go on; `None` when there are to be no more.
-type Peers = Arc<Mutex<Option<Vec<UnixStream>>>>;
+/// The conversations that go on, by number; `None` when there are to be no more.
+type Peers = Arc<Mutex<Option<HashMap<u64, UnixStream>>>>;
 
 impl Listener {
     /// Listens at `folder/name`.
@@ -54,7 +55,7 @@ impl Listener {
         let dir = File::open(folder)?;
         let short = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&dir))).join(name);
         let socket = UnixListener::bind(&short)?;
-        let peers: Peers = Arc::new(Mutex::new(Some(Vec::new())));
+        let peers: Peers = Arc::new(Mutex::new(Some(HashMap::new())));
         let ours = Arc::clone(&peers);
         let thread =
             thread::Builder::new().name("ssh-agent".to_owned()).spawn(move || accept(&socket, &ours, &answerer))?;
@@ -70,7 +71,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         let all = self.peers.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for peer in all.iter().flatten() {
+        for peer in all.iter().flat_map(HashMap::values) {
             // One that has ended already needs no end.
             let _ = peer.shutdown(Shutdown::Both);
         }
@@ -90,26 +91,40 @@ fn wake(path: &Path) -> io::Result<()> {
 }
 
 fn accept(socket: &UnixListener, peers: &Peers, answerer: &Answerer) {
-    while let Ok((peer, _)) = socket.accept() {
+    for number in 0.. {
+        let Ok((peer, _)) = socket.accept() else { return };
         let mut all = peers.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = all.as_mut() else { return };
+        // Where so many go on, the newcomer has to try again.
         if open.len() >= MAX_PEERS {
-            // Those that ended are forgotten; if all go on, the newcomer has to try again.
-            open.retain(|peer| peer.peer_addr().is_ok());
-            if open.len() >= MAX_PEERS {
-                continue;
-            }
+            continue;
         }
         let Ok(copy) = peer.try_clone() else { continue };
-        open.push(copy);
+        open.insert(number, copy);
         drop(all);
+        let ours = Ending { peers: Arc::clone(peers), number };
         let answerer = answerer.clone();
         let talk = move || {
+            let _ours = ours;
             // A conversation that breaks is the program's affair.
             let _ = converse(&peer, &answerer);
             let _ = peer.shutdown(Shutdown::Both);
         };
         let _ = thread::Builder::new().name("ssh-agent-peer".to_owned()).spawn(talk);
+    }
+}
+
+/// Takes a conversation out of the list when it ends, also one that never got a thread.
+struct Ending {
+    peers: Peers,
+    number: u64,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if let Some(open) = self.peers.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            open.remove(&self.number);
+        }
     }
 }
 
@@ -228,6 +243,18 @@ mod tests {
             (Vec::new(), false),
         ] {
             assert_eq!(is_harmless(&message), harmless, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn conversations_that_ended_make_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = Listener::start(dir.path(), "agent", Answerer::Keys(Arc::new(Vec::new()))).unwrap();
+        for number in 0..300 {
+            let peer = UnixStream::connect(listener.path()).unwrap();
+            send(&peer, &[REQUEST_IDENTITIES]).unwrap();
+            let answer = receive(&peer).unwrap();
+            assert_eq!(answer, Some(vec![IDENTITIES_ANSWER, 0, 0, 0, 0]), "conversation {number}");
         }
     }
 
