@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::io::Errno;
+
 use super::Place;
 use super::limits::{Controller, Version};
 use crate::container::StartError;
@@ -14,6 +16,9 @@ use crate::container::StartError;
 const TRIES: u32 = 50;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(4);
 
+/// More names than others can have taken.
+const MAX_TAKEN: u32 = 10_000;
+
 /// Folders of a group, removed by [`Group::remove`].
 #[derive(Debug, Default)]
 pub(crate) struct Group {
@@ -21,7 +26,7 @@ pub(crate) struct Group {
 }
 
 fn failed(call: &str, path: &Path, error: &io::Error) -> StartError {
-    let errno = error.raw_os_error().map_or(rustix::io::Errno::IO, rustix::io::Errno::from_raw_os_error);
+    let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
     StartError::setup(format!("{call} {}", path.display()), errno)
 }
 
@@ -30,15 +35,21 @@ impl Group {
     /// it: `0` written into one means the writer.
     pub(crate) fn make(place: &Place) -> Result<(Self, Vec<OwnedFd>), StartError> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut group = Self::default();
-        match group.fill(place, &name) {
-            Ok(doors) => Ok((group, doors)),
-            Err(error) => {
-                group.remove();
-                Err(error)
+        for _ in 0..MAX_TAKEN {
+            let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let mut group = Self::default();
+            match group.fill(place, &name) {
+                Ok(doors) => return Ok((group, doors)),
+                Err(error) => {
+                    group.remove();
+                    // A process of our number has it, in another namespace of processes, or left it when it was killed.
+                    if !matches!(error, StartError::Setup { errno, .. } if errno == Errno::EXIST.raw_os_error()) {
+                        return Err(error);
+                    }
+                }
             }
         }
+        Err(StartError::setup("find a name for a control group", Errno::EXIST))
     }
 
     fn fill(&mut self, place: &Place, name: &str) -> Result<Vec<OwnedFd>, StartError> {
@@ -108,4 +119,26 @@ pub(super) fn copy_cpuset(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::Limits;
+
+    #[test]
+    fn a_name_that_is_taken_is_left_to_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let folders = vec![(Controller::Memory, dir.path().to_path_buf())];
+        let place = Place { version: Version::Two, folders, limits: Limits::default() };
+        // No file system of control groups: the group is made, and cannot be opened.
+        let names: Vec<String> = (0..3).map(|number| format!("{}-{number}", std::process::id())).collect();
+        for name in &names {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let error = Group::make(&place).unwrap_err().to_string();
+        assert!(error.contains("cgroup.procs"), "{error}");
+        assert!(!names.iter().any(|name| error.contains(&format!("{name}/"))), "{error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
 }
