@@ -76,9 +76,9 @@ fn pass(store: &Store, options: &PruneOptions) -> Result<Pruned, GcError> {
         locks(store)?;
         partial_stat_caches(store, &marks)?;
     }
+    files(store, &chosen, options, &mut pruned)?;
     drop(lock);
     mounts::sweep(store, &chosen, options, &mut pruned)?;
-    files(store, &chosen, options, &mut pruned)?;
     Ok(pruned)
 }
 
@@ -255,8 +255,8 @@ fn partial_stat_caches(store: &Store, marks: &Marks) -> Result<(), GcError> {
     Ok(())
 }
 
-/// Removes logs, stat caches, repositories and contexts that are given up. Who makes or uses one of the latter two holds the
-/// lock of its name.
+/// Removes logs, stat caches, repositories and contexts that are given up. Who makes one of the latter two, or works in a
+/// repository, holds the lock of its name; who reads a context has pinned it, and pins wait for the collector's lock.
 fn files(store: &Store, chosen: &Chosen, options: &PruneOptions, pruned: &mut Pruned) -> Result<(), GcError> {
     let layout = store.layout();
     let locked = [(layout.root().join("git"), "git"), (layout.root().join("contexts"), "context")];

@@ -35,21 +35,7 @@ impl Store {
     /// # Errors
     /// When the disk fails.
     pub fn fetched(&self, key: &str) -> Result<Option<PathBuf>> {
-        let home = self.layout().context(key);
-        let boot = match fs::read_to_string(home.join("boot")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.map_err(io_at("read", &home))?,
-        };
-        if boot != SYNCED && boot != boot_id()? {
-            return Ok(None);
-        }
-        let now = File::open(&home).and_then(|folder| folder.set_modified(SystemTime::now()));
-        match now {
-            // A collector was faster.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // Of a store that may only be read, nothing is collected either.
-            _ => Ok(Some(home.join("tree"))),
-        }
+        usable(&self.layout().context(key))
     }
 
     /// Begins a tree, waiting for whoever makes one of that name.
@@ -77,7 +63,8 @@ impl Fetching {
         self.home.join("tree")
     }
 
-    /// Gives the tree its name; one that is there is replaced. `synced`: it is on disk.
+    /// Gives the tree its name; one that is there stays, since somebody may be reading it, unless a crash may have damaged it.
+    /// `synced`: it is on disk.
     ///
     /// # Errors
     /// When the disk fails.
@@ -86,6 +73,9 @@ impl Fetching {
         let says = if synced { SYNCED.to_owned() } else { boot_id()? };
         fs::write(&boot, says).map_err(io_at("write", &boot))?;
         let home = self.folder.join(key);
+        if let Some(there) = usable(&home)? {
+            return Ok(there);
+        }
         remove(&home)?;
         match fs::rename(&self.home, &home) {
             // Somebody else has just made the same.
@@ -100,6 +90,24 @@ impl Drop for Fetching {
     fn drop(&mut self) {
         // What cannot be taken away now, the next one of this name takes.
         drop(fs::remove_dir_all(&self.home));
+    }
+}
+
+/// The tree of a folder, if it is whole; it counts as used now.
+fn usable(home: &Path) -> Result<Option<PathBuf>> {
+    let boot = match fs::read_to_string(home.join("boot")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(io_at("read", home))?,
+    };
+    if boot != SYNCED && boot != boot_id()? {
+        return Ok(None);
+    }
+    let now = File::open(home).and_then(|folder| folder.set_modified(SystemTime::now()));
+    match now {
+        // A collector was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Of a store that may only be read, nothing is collected either.
+        _ => Ok(Some(home.join("tree"))),
     }
 }
 
@@ -129,15 +137,19 @@ mod tests {
         assert_eq!(store.fetched("k").unwrap(), None);
         drop(begun);
         assert_eq!(fs::read_dir(store.layout().contexts()).unwrap().count(), 0);
-        for text in ["one", "two"] {
+        let bring = |text: &str| {
             let begun = store.fetch("k").unwrap();
             fs::create_dir(begun.tree()).unwrap();
             fs::write(begun.tree().join("f"), text).unwrap();
             let tree = begun.finish("other", text == "two").unwrap();
             assert_eq!(store.fetched("other").unwrap(), Some(tree.clone()));
-            assert_eq!(fs::read_to_string(tree.join("f")).unwrap(), text);
-        }
+            fs::read_to_string(tree.join("f")).unwrap()
+        };
+        // Who reads the first one goes on reading it.
+        assert_eq!((bring("one"), bring("two")), ("one".to_owned(), "one".to_owned()));
         fs::write(store.layout().context("other").join("boot"), "another boot").unwrap();
         assert_eq!(store.fetched("other").unwrap(), None);
+        assert_eq!(bring("two"), "two");
+        assert_eq!(fs::read_dir(store.layout().contexts()).unwrap().count(), 1);
     }
 }
