@@ -147,10 +147,18 @@ impl Object {
     /// The next bytes; `None` at the end.
     ///
     /// # Errors
-    /// [`S3Error::Transport`].
+    /// [`S3Error::Transport`], and [`S3Error::Place`] when nothing comes any more.
     pub async fn next(&mut self) -> Result<Option<Bytes>, S3Error> {
-        let failed = |source| S3Error::Transport { bucket: self.bucket.clone(), what: self.what.clone(), source };
-        self.response.chunk().await.map_err(failed)
+        match tokio::time::timeout(IDLE, self.response.chunk()).await {
+            Ok(read) => read.map_err(|source| {
+                let (bucket, what) = (self.bucket.clone(), self.what.clone());
+                S3Error::Transport { bucket, what, source }
+            }),
+            Err(_) => {
+                let problem = format!("{}: nothing came for {} seconds", self.what, IDLE.as_secs());
+                Err(S3Error::Place { bucket: self.bucket.clone(), problem })
+            }
+        }
     }
 }
 
@@ -165,8 +173,10 @@ impl Bucket {
         let text = place.endpoint.unwrap_or(&amazon);
         let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
         let mut base = Url::parse(&text).map_err(|error| wrong(format!("endpoint {text}: {error}")))?;
-        if base.scheme() == "http" && !hop::is_local(&base) && keys.is_some() && place.endpoint.is_none() {
-            return Err(wrong("keys go over https".to_owned()));
+        // A signature tells nobody the key; what goes with a key that ends is sent as it is.
+        let tells = keys.as_ref().is_some_and(|keys| keys.token.is_some());
+        if base.scheme() == "http" && !hop::is_local(&base) && tells {
+            return Err(wrong(format!("endpoint {text}: a session token goes over https only")));
         }
         if place.path_style {
             let path = format!("{}/{}", base.path().trim_end_matches('/'), place.bucket);
@@ -323,4 +333,23 @@ fn file(path: PathBuf) -> Result<reqwest::Body, S3Error> {
         Ok::<_, std::io::Error>((!piece.is_empty()).then_some((Bytes::from(piece), opened)))
     });
     Ok(reqwest::Body::wrap_stream(pieces))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_token_is_not_sent_in_the_clear() {
+        let keys =
+            |token: Option<&str>| Some(Keys { id: "i".into(), secret: "s".into(), token: token.map(str::to_owned) });
+        let bucket = |endpoint, keys| {
+            Bucket::new(&Place { bucket: "b", region: "r", endpoint: Some(endpoint), path_style: true }, keys)
+        };
+        assert!(bucket("http://minio:9000", keys(None)).is_ok());
+        assert!(bucket("http://127.0.0.1:9000", keys(Some("t"))).is_ok());
+        assert!(bucket("https://minio:9000", keys(Some("t"))).is_ok());
+        let said = bucket("http://minio:9000", keys(Some("t"))).unwrap_err().to_string();
+        assert!(said.contains("over https only"), "{said}");
+    }
 }
