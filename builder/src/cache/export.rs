@@ -73,12 +73,22 @@ fn mounts(build: &Build<'_>, to: &dyn Backend) -> Result<String, Failure> {
     if ids.is_empty() || build.sandbox.is_none() {
         return Ok(String::new());
     }
-    let moved = mount::travel::export(build.store, &ids, to)?;
-    let left_out = match moved.left_out {
-        0 => String::new(),
-        count => format!(", {count} that do not travel"),
-    };
-    Ok(format!("; {} cache mounts: {} paths{left_out}, {} bytes moved", ids.len(), moved.files, moved.bytes))
+    let sent = mount::travel::export(build.store, &ids, to)?;
+    let mut said = String::new();
+    if !sent.ids.is_empty() {
+        let left_out = match sent.moved.left_out {
+            0 => String::new(),
+            count => format!(", {count} that do not travel"),
+        };
+        let (names, moved) = (sent.ids.join(", "), sent.moved);
+        let count = sent.ids.len();
+        said =
+            format!("; {count} cache mounts ({names}): {} paths{left_out}, {} bytes moved", moved.files, moved.bytes);
+    }
+    if !sent.too_large.is_empty() {
+        said.push_str(&format!("; too many files to travel: cache mount {}", sent.too_large.join(", ")));
+    }
+    Ok(said)
 }
 
 /// A cache of this build, in the forms that the store has.

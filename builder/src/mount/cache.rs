@@ -67,18 +67,21 @@ fn arrive(build: &Build<'_>, exec: &Exec, number: usize, home: &Path) -> Result<
     let lock = path.with_extension("lock");
     let mut how = OpenOptions::new();
     let file = how.write(true).create(true).truncate(false).mode(0o600).open(&lock).map_err(io("open", &lock))?;
-    let Ok(_held) = Lock::try_exclusive(file)? else { return Ok(()) };
+    let Ok(held) = Lock::try_exclusive(file)? else { return Ok(()) };
+    if is_removed(&held, &lock)? {
+        return Ok(());
+    }
     let _making = build.store.lock_key(&making(home))?;
     let owners = !build.sandbox.is_some_and(|sandbox| matches!(sandbox.probe.rung, Rung::SingleId));
-    let message = match travel::import(build.store, id, &path, owners, places) {
-        Ok(None) => return Ok(()),
-        Ok(Some(moved)) => format!("cache mount {id}: {} paths came, {} bytes moved", moved.files, moved.bytes),
-        Err(error) => format!("cache mount {id} did not come: {error}"),
-    };
+    let note = |message: String| build.emit(Event::Note { message });
+    let came = travel::import(build.store, id, &path, owners, places, &mut |place, error| {
+        note(format!("cache mount {id} did not come from {}: {error}", place.place()));
+    });
+    let Some(moved) = came else { return Ok(()) };
     if is_new && path.exists() {
         fs::write(home.join("id"), id).map_err(io("write", home))?;
     }
-    build.emit(Event::Note { message });
+    note(format!("cache mount {id}: {} paths came, {} bytes moved", moved.files, moved.bytes));
     Ok(())
 }
 
@@ -98,6 +101,11 @@ fn stricter(one: Sharing, other: Sharing) -> Sharing {
 fn io(call: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> MountError + use<> {
     let path = path.to_path_buf();
     move |source| MountError::Io { call, path, source }
+}
+
+/// Whether a collector removed a lock's name between the open and the lock: what we hold locks nothing then.
+fn is_removed(lock: &Lock, path: &Path) -> Result<bool, MountError> {
+    Ok(lock.file().metadata().map_err(io("stat", path))?.nlink() == 0)
 }
 
 /// An instance that may be used now.
@@ -131,8 +139,7 @@ fn instance(build: &Build<'_>, home: &Path, sharing: Sharing) -> Result<(Lock, P
             }
         };
         if let Some((lock, path)) = taken {
-            // A collector removed the name between the open and the lock: what we hold locks nothing.
-            if lock.file().metadata().map_err(io("stat", &path))?.nlink() > 0 {
+            if !is_removed(&lock, &path)? {
                 // A collector gives up what was used longest ago.
                 lock.file().set_modified(SystemTime::now()).map_err(io("utimens", &path))?;
                 return Ok((lock, path));

@@ -26,7 +26,7 @@ use crate::layers;
 
 /// Longer than any clock of time stamps takes to tick.
 const TICK: std::time::Duration = std::time::Duration::from_millis(20);
-/// The unit in which files take room.
+/// The unit in which files take room; each path takes one for itself.
 const BLOCK: u64 = 4096;
 
 /// Whose mount it is, and where it goes.
@@ -127,8 +127,14 @@ impl Job<'_> {
                 self.room.take(BLOCK)?;
                 self.root.mkdir(path, 0o700)?;
             }
-            Kind::Symlink(to) => self.root.symlink(OsStr::from_bytes(to), path)?,
-            Kind::Hardlink(first) => self.root.hardlink(OsStr::from_bytes(first), path)?,
+            Kind::Symlink(to) => {
+                self.room.take(BLOCK)?;
+                self.root.symlink(OsStr::from_bytes(to), path)?;
+            }
+            Kind::Hardlink(first) => {
+                self.room.take(BLOCK)?;
+                self.root.hardlink(OsStr::from_bytes(first), path)?;
+            }
             Kind::File(pieces) => {
                 if let Some((old, (known, stamp))) = same
                     && same_file(known, entry)
@@ -137,8 +143,8 @@ impl Job<'_> {
                     self.linked.insert(number);
                     return Ok(());
                 }
-                let size: u64 = pieces.iter().map(|piece| piece.1).sum();
-                self.room.take(size.next_multiple_of(BLOCK))?;
+                let size = pieces.iter().fold(0u64, |sum, piece| sum.saturating_add(piece.1));
+                self.room.take(size.next_multiple_of(BLOCK).saturating_add(BLOCK))?;
                 self.root.create(path, 0o600, true)?;
                 let mut at = 0;
                 for piece in pieces {

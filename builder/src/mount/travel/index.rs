@@ -18,8 +18,10 @@ const VERSION: u32 = 1;
 pub(crate) const PIECE: u64 = 4 << 20;
 /// No pack is larger, uncompressed: one is held in memory.
 pub(crate) const MAX_PACK: u64 = 64 << 20;
-/// An index larger than this, uncompressed, is not read: some two million files.
-const MAX_INDEX: usize = 512 << 20;
+/// An index larger than this, uncompressed, is neither written nor read: it is in memory as a whole.
+pub(crate) const MAX_INDEX: usize = 128 << 20;
+/// More paths are neither written nor read.
+const MAX_ENTRIES: usize = 2_000_000;
 /// The longest path, as the kernel has it.
 const MAX_PATH: usize = 4096;
 
@@ -114,6 +116,9 @@ impl Index {
     /// Its bytes.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, TravelError> {
         let json = serde_json::to_vec(self).map_err(|error| TravelError::Index(error.to_string()))?;
+        if json.len() > MAX_INDEX || self.entries.len() > MAX_ENTRIES {
+            return Err(TravelError::Large);
+        }
         zstd::bulk::compress(&json, super::LEVEL).map_err(|error| TravelError::Index(error.to_string()))
     }
 
@@ -134,6 +139,9 @@ impl Index {
     fn check(&self) -> Result<(), String> {
         if self.version != VERSION {
             return Err(format!("it has version {}, this program knows {VERSION}", self.version));
+        }
+        if self.entries.len() > MAX_ENTRIES {
+            return Err(format!("it has more than {MAX_ENTRIES} paths"));
         }
         if let Some(pack) = self.packs.iter().find(|pack| pack.raw > MAX_PACK || pack.size > MAX_PACK) {
             return Err(format!("pack {} is larger than {MAX_PACK} bytes", pack.digest));

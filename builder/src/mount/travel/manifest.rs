@@ -6,7 +6,7 @@ use oci::{Digest, media_type};
 use serde::{Deserialize, Serialize};
 
 use super::TravelError;
-use super::index::Index;
+use super::index::{Index, MAX_INDEX};
 use crate::cache::backend::{Backend, Blob, Content};
 
 const ARTIFACT: &str = "application/vnd.estiba.cache-mount.v1+json";
@@ -14,8 +14,8 @@ const INDEX: &str = "application/vnd.estiba.cache-mount.index.v1+json+zstd";
 const PACK: &str = "application/vnd.estiba.cache-mount.pack.v1+zstd";
 /// Under which annotation the mount's id stands.
 const ID: &str = "com.estiba.cache-mount.id";
-/// An index of two million files has less than this.
-const MAX_PACKED_INDEX: u64 = 256 << 20;
+/// Compressed it is not larger than plain.
+const MAX_PACKED_INDEX: u64 = MAX_INDEX as u64;
 
 /// What is at a place.
 pub(super) struct There {

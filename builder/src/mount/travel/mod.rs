@@ -40,6 +40,9 @@ pub(crate) enum TravelError {
     /// What came is not what it says, or cannot be.
     #[error("damaged cache mount: {0}")]
     Index(String),
+    /// A mount that no index can hold.
+    #[error("the cache mount has too many files to travel")]
+    Large,
     /// A pack.
     #[error("zstd: {source}")]
     Compress {
@@ -80,13 +83,24 @@ pub(crate) struct Moved {
     pub(crate) left_out: u64,
 }
 
+/// What an export did.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    /// What it took.
+    pub(crate) moved: Moved,
+    /// The mounts that are there now.
+    pub(crate) ids: Vec<String>,
+    /// Those that have too many files to travel.
+    pub(crate) too_large: Vec<String>,
+}
+
 /// Sends cache mounts, by their ids, to a place: of each what changed since the place has it. A mount that is not here, or
 /// that a RUN holds for itself, is passed over. Blocks; not to be called on the reactor.
 ///
 /// # Errors
 /// When the place or the disk fails; a mount is seen there whole or as it was before.
-pub(crate) fn export(store: &Store, ids: &[String], to: &dyn Backend) -> Result<Moved, TravelError> {
-    let mut sum = Moved::default();
+pub(crate) fn export(store: &Store, ids: &[String], to: &dyn Backend) -> Result<Sent, TravelError> {
+    let mut sent = Sent::default();
     for id in ids {
         let instance = store.layout().cache_mount(id).join("0");
         let lock = instance.with_extension("lock");
@@ -95,32 +109,40 @@ pub(crate) fn export(store: &Store, ids: &[String], to: &dyn Backend) -> Result<
         if !instance.is_dir() {
             continue;
         }
-        let moved = export::send(&instance, id, to)?;
+        let moved = match export::send(&instance, id, to) {
+            Err(TravelError::Large) => {
+                sent.too_large.push(id.clone());
+                continue;
+            }
+            other => other?,
+        };
+        sent.ids.push(id.clone());
+        let sum = &mut sent.moved;
         sum.bytes += moved.bytes;
         sum.read += moved.read;
         sum.files += moved.files;
         sum.left_out += moved.left_out;
     }
-    Ok(sum)
+    Ok(sent)
 }
 
 /// Brings a cache mount from the first of some places that has one younger than what is here; `instance` is the folder of its
-/// first instance, which nobody uses. With `owners`, files get theirs.
-///
-/// # Errors
-/// When a place or the disk fails, or what a place has is damaged; what was here stays then.
+/// first instance, which nobody uses. With `owners`, files get theirs. A place that fails, or whose mount is damaged, is told
+/// to `failed`, and the next one is asked; what was here stays then.
 pub(crate) fn import(
     store: &Store,
     id: &str,
     instance: &Path,
     owners: bool,
     from: &[Arc<dyn Backend>],
-) -> Result<Option<Moved>, TravelError> {
+    failed: &mut dyn FnMut(&dyn Backend, TravelError),
+) -> Option<Moved> {
     let target = import::Target { id, instance, room: store.room(), owners };
-    for place in from {
-        if let Some(moved) = import::bring(&target, place.as_ref())? {
-            return Ok(Some(moved));
+    from.iter().find_map(|place| match import::bring(&target, place.as_ref()) {
+        Ok(moved) => moved,
+        Err(error) => {
+            failed(place.as_ref(), error);
+            None
         }
-    }
-    Ok(None)
+    })
 }

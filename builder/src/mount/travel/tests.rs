@@ -82,13 +82,20 @@ impl World {
     fn export(&self) -> super::Moved {
         // Out of the tick in which a test wrote.
         std::thread::sleep(std::time::Duration::from_millis(25));
-        export(&self.here, &[ID.to_owned()], self.shelf.as_ref()).unwrap()
+        export(&self.here, &[ID.to_owned()], self.shelf.as_ref()).unwrap().moved
     }
 
     fn import(&self) -> Result<Option<super::Moved>, super::TravelError> {
         let from: Vec<Arc<dyn Backend>> = vec![self.shelf.clone()];
+        let (came, failed) = self.import_from(&from);
+        failed.into_iter().next().map_or(Ok(came), Err)
+    }
+
+    fn import_from(&self, from: &[Arc<dyn Backend>]) -> (Option<super::Moved>, Vec<super::TravelError>) {
         let root = rustix::process::geteuid().is_root();
-        import(&self.there, ID, &mount(&self.there), root, &from)
+        let mut failed = Vec::new();
+        let came = import(&self.there, ID, &mount(&self.there), root, from, &mut |_, error| failed.push(error));
+        (came, failed)
     }
 
     /// Makes what is there look used at that time.
@@ -201,7 +208,7 @@ fn only_what_changed_moves() {
     assert_eq!(fs::metadata(mount(&world.there).join("f100")).unwrap().ino(), inode, "taken over");
     // The other side goes on from there, and reads only what it changes.
     fs::write(mount(&world.there).join("f200"), "changed there").unwrap();
-    let back = export(&world.there, &[ID.to_owned()], world.shelf.as_ref()).unwrap();
+    let back = export(&world.there, &[ID.to_owned()], world.shelf.as_ref()).unwrap().moved;
     assert!(back.read <= 40_000 && back.bytes < 120_000, "{back:?}");
 }
 
@@ -322,4 +329,20 @@ fn a_mount_that_is_larger_than_the_limit_does_not_come() {
     world.there.room().set_limit(Some(4 << 20));
     assert!(world.import().unwrap_err().to_string().contains("limit"));
     assert!(!mount(&world.there).exists() && !mount(&world.there).with_extension("new").exists());
+}
+
+#[test]
+fn a_place_that_fails_does_not_end_the_search() {
+    let world = World::new();
+    fs::write(mount(&world.here).join("f"), "content").unwrap();
+    world.export();
+    let broken = World::new();
+    fs::write(mount(&broken.here).join("f"), "other").unwrap();
+    broken.export();
+    for bytes in broken.shelf.blobs.lock().unwrap().values_mut() {
+        bytes.reverse();
+    }
+    let (came, failed) = world.import_from(&[broken.shelf.clone(), world.shelf.clone()]);
+    assert!(came.is_some() && failed.len() == 1, "{failed:?}");
+    assert_eq!(fs::read_to_string(mount(&world.there).join("f")).unwrap(), "content");
 }
