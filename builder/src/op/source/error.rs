@@ -27,6 +27,9 @@ pub enum SourceError {
     /// An archive is damaged, or hostile.
     #[error("the archive: {0}")]
     Archive(#[from] layer::ReadError),
+    /// An archive that would fill the file system with names.
+    #[error("the archive: it has more than {0} entries")]
+    Entries(u64),
     /// An archive cannot be decompressed.
     #[error("the archive: {0}")]
     Compression(#[from] layer::CompressionError),

@@ -18,6 +18,11 @@ use super::SourceError;
 /// Bytes that say whether something is an archive: up to the magic of a tar header.
 pub const ENOUGH: usize = 262;
 
+/// More files and folders than a context has.
+const MAX_ENTRIES: u64 = 1_000_000;
+/// What each takes of the store's room besides its bytes.
+const INODE: u64 = 4096;
+
 /// Whether bytes begin an archive: a tar, or anything compressed.
 pub fn is_archive(start: &[u8]) -> bool {
     Compression::detect(start) != Compression::None || start.get(257..262) == Some(b"ustar")
@@ -47,9 +52,16 @@ fn entries(store: &Store, archive: Box<dyn Read + Send + '_>, root: &Root, tree:
     let (_, plain) = Compression::detecting(archive)?;
     let mut reader = TarReader::new(plain).whiteout_names(WhiteoutNames::Plain);
     let mut folders = Vec::new();
+    let mut left = MAX_ENTRIES;
     while let Some((entry, mut content)) = reader.next_entry()? {
         let path = path_of(&entry);
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.filter(|parent| !root.stat(parent).is_ok_and(|found| found.is_dir()));
+        // Folders that only paths tell of are made, too.
+        let inodes = 1 + parent.map_or(0, |parent| parent.components().count() as u64);
+        left = left.checked_sub(inodes).ok_or(SourceError::Entries(MAX_ENTRIES))?;
+        store.room().take(inodes * INODE)?;
+        if let Some(parent) = parent {
             root.mkdir_all(parent, 0o755)?;
         }
         let there = root.stat(path).is_ok_and(|found| found.is_dir());
@@ -117,5 +129,30 @@ impl Write for Charged<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_take_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path().join("store")).unwrap();
+        let mut tar = tar::Builder::new(Vec::new());
+        for number in 0..2000 {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(0);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("d{number}/f"), io::empty()).unwrap();
+        }
+        let bytes = tar.into_inner().unwrap();
+        let tree = unpack(&store, Box::new(bytes.as_slice())).unwrap();
+        assert!(tree.join("d1999/f").is_file());
+        let small = Store::open(dir.path().join("small")).unwrap();
+        small.room().set_limit(Some(4 << 20));
+        let said = unpack(&small, Box::new(bytes.as_slice())).unwrap_err().to_string();
+        assert!(said.contains("limit"), "{said}");
     }
 }
