@@ -7,7 +7,6 @@ use graph::{Copy, Op, Source};
 use oci::Digest;
 use store::{KeyLock, LayerId};
 
-use crate::Event;
 use crate::build::{Build, Failure, id, millis_now, vertex_error};
 use crate::cache::content::{Local, details, selections};
 use crate::cache::explain::{self, Step};
@@ -16,6 +15,7 @@ use crate::cache::record::Lookup;
 use crate::op::{exec, file, merge, source};
 use crate::solver::drive::Executor;
 use crate::solver::state::{Event as Answer, V};
+use crate::{Event, foreign};
 
 /// How often a build that waits for another process looks whether it may go on.
 const POLL: Duration = Duration::from_millis(15);
@@ -301,6 +301,9 @@ impl Build<'_> {
     fn execute(&self, v: V) -> Result<Option<LayerId>, Failure> {
         match self.vertex(v).op() {
             Op::Exec(operation) => {
+                if let Some(missing) = foreign::refused(self, v) {
+                    return Err(missing.into());
+                }
                 for input in self.inputs(v) {
                     self.bring(Some(v), self.chain(*input))?;
                 }

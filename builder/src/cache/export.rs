@@ -117,19 +117,19 @@ impl Document {
         for (v, chain) in &results {
             let key = *build.definitions.keyed[*v].key.digest();
             let layers = chain.0.iter().map(|id| numbered.of(build, id)).collect::<Result<Vec<_>, _>>()?;
-            let created = build.store.index().record(&key)?.map_or(build.now, |record| record.created);
+            let created = match build.store.index().record(&key)? {
+                Some(record) => record.created,
+                // What stands below a result that was found was not asked for.
+                None => build.records.caches().find(&key).map_or(build.now, |found| found.created()),
+            };
             records.push(Record { key, layers, created });
         }
         for (keyed, chain, created) in contents(build, &results)? {
             let layers = chain.0.iter().map(|id| numbered.of(build, id)).collect::<Result<Vec<_>, _>>()?;
             records.push(Record { key: *keyed.key.digest(), layers, created });
         }
-        let there: HashSet<DiffId> = numbered.numbers.keys().copied().collect();
-        for kept in build.records.caches().within(&there) {
-            let number = |diff_id: &Option<DiffId>| diff_id.and_then(|diff_id| numbered.numbers.get(&diff_id).copied());
-            let layers = kept.layers.iter().map(number).collect();
-            records.push(Record { key: kept.key, layers, created: kept.created });
-        }
+        let there: HashSet<Vec<Option<u32>>> = records.iter().map(|record| record.layers.clone()).collect();
+        records.extend(build.records.caches().beside(&there, |diff_id| numbered.numbers.get(diff_id).copied()));
         let count = records.len();
         let platform = &build.request.image().platform;
         let diff_ids = numbered.in_order();

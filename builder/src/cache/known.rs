@@ -1,5 +1,6 @@
 //! The caches of a build that were imported, and what is known to be wrong with them.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,9 +9,12 @@ use store::{Elsewhere, LayerId, Origin, Record, Store, Variant};
 
 use super::backend::Backend;
 use super::key::Chain;
-use super::portable::{Cache, CachedLayer};
+use super::portable::{self, Cache, CachedLayer};
 use crate::Request;
 use crate::request::{CacheDocument, CachePlace};
+
+/// Keys of one result that are carried over from one cache to another: of its content, and of its latest definitions.
+const MOST_BESIDE: usize = 4;
 
 /// One of them.
 struct Known {
@@ -125,28 +129,33 @@ impl Caches {
         self.distrusted.lock().unwrap_or_else(PoisonError::into_inner).contains(layer)
     }
 
-    /// Results whose layers are all among these: an export that is made of them keeps the keys, too.
-    pub(crate) fn within<'c>(&'c self, layers: &'c HashSet<DiffId>) -> impl Iterator<Item = Kept> + 'c {
-        self.list
-            .iter()
-            .flat_map(|known| known.cache.keys().filter_map(|key| known.cache.find(key).map(|found| (key, found))))
-            .filter(|(_, (chain, _))| chain.iter().flatten().all(|layer| layers.contains(&layer.diff_id)))
-            .map(|(key, (chain, created))| Kept {
-                key: *key,
-                layers: chain.iter().map(|layer| layer.map(|layer| layer.diff_id)).collect(),
-                created,
-            })
+    /// Results that have the layers of one of these, by their numbers: an export of those keeps their keys, too, which this
+    /// build did not ask for. Of each the newest few: definitions that nobody has any more must not stay for ever.
+    pub(crate) fn beside(
+        &self,
+        results: &HashSet<Vec<Option<u32>>>,
+        number: impl Fn(&DiffId) -> Option<u32>,
+    ) -> Vec<portable::Record> {
+        let distrusted = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let believed = |layer: &CachedLayer| !distrusted.contains(&layer.diff_id);
+        let numbered = |layer: Option<&CachedLayer>| match layer {
+            Some(layer) => number(&layer.diff_id).filter(|_| believed(layer)).map(Some),
+            None => Some(None),
+        };
+        let mut kept = Vec::new();
+        for known in &self.list {
+            for key in known.cache.keys() {
+                let Some((layers, created)) = known.cache.find(key) else { continue };
+                let Some(layers) = layers.into_iter().map(numbered).collect::<Option<Vec<_>>>() else { continue };
+                if layers.iter().any(Option::is_some) && results.contains(&layers) {
+                    kept.push(portable::Record { key: *key, layers, created });
+                }
+            }
+        }
+        kept.sort_by_cached_key(|one| (one.layers.clone(), Reverse(one.created), one.key.to_string()));
+        kept.dedup_by_key(|one| one.key);
+        kept.chunk_by(|a, b| a.layers == b.layers).flat_map(|same| same.iter().take(MOST_BESIDE)).cloned().collect()
     }
-}
-
-/// A result that is carried over from one cache to another.
-pub(crate) struct Kept {
-    /// Its key.
-    pub(crate) key: Digest,
-    /// Its layers.
-    pub(crate) layers: Vec<Option<DiffId>>,
-    /// When it was made.
-    pub(crate) created: i64,
 }
 
 fn origin(reference: &str) -> Option<Origin> {
