@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::registry::serve::Server;
 use crate::runner::Env;
 
 fn json(path: impl AsRef<Path>) -> Value {
@@ -234,4 +235,26 @@ fn a_killed_exporter_leaves_nothing() {
     }
     env.ok(&arguments);
     env.ok(&["load", "-i", "out/image.tar"]);
+}
+
+#[test]
+fn each_output_has_its_own_names_and_form() {
+    let Some(env) = Env::with_busybox() else { return fixtures::skip("names of outputs: there is no busybox") };
+    let server = Server::start(&env, &[]);
+    let [gz, zs] = ["gz", "zs"].map(|tag| format!("{}/two:{tag}", server.address));
+    let outputs = [
+        format!("type=registry,name={gz},compression=gzip"),
+        format!("type=registry,name={zs},compression=zstd,force-compression=true"),
+        "type=oci,dest=a,tar=false".to_owned(),
+        "type=oci,dest=b,tar=false,name=other:1".to_owned(),
+    ];
+    let mut flags = vec!["-t", "plain"];
+    flags.extend(outputs.iter().flat_map(|output| ["-o", output.as_str()]));
+    let said = env.build("FROM busybox\nRUN echo 1 >/f\n", &flags);
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(env.ok(&["manifest", "inspect", &gz]).contains("tar+gzip"));
+    assert!(env.ok(&["manifest", "inspect", &zs]).contains("tar+zstd"));
+    let index = |folder: &str| fs::read_to_string(env.work().join(folder).join("index.json")).unwrap();
+    assert!(index("a").contains("plain") && !index("a").contains("other"), "{}", index("a"));
+    assert!(index("b").contains("other") && !index("b").contains("plain"), "{}", index("b"));
 }

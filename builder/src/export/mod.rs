@@ -223,11 +223,9 @@ pub(crate) fn write(
     match output {
         Output::Image | Output::CacheOnly => Ok(()),
         Output::Oci { dress, .. } | Output::Docker { dress, .. } => {
-            let own = dress.iter().flat_map(|dress| &dress.names);
-            let mut names: Vec<&String> = build.request.tags.iter().chain(own).collect();
-            let mut seen = std::collections::BTreeSet::new();
-            names.retain(|name| seen.insert(*name));
-            let names: Result<Vec<Reference>, _> = names.into_iter().map(|tag| tag.parse()).collect();
+            // An output that is dressed has names of its own, or none.
+            let names = dress.as_ref().map_or(&build.request.tags, |dress| &dress.names);
+            let names: Result<Vec<Reference>, _> = names.iter().map(|tag| tag.parse()).collect();
             let digest = named.ok_or("the image was not made")?.digest;
             Ok(save(build.store, &[(names?, digest)], output)?)
         }

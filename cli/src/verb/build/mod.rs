@@ -158,8 +158,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     };
     let brought = resolver.brought();
     resolver = resolver.with_locked(args.locking.settled(&source)?);
-    let push = outputs.push.take().map(|(how, names)| Push::new(how, names, &setup));
-    let mut report = Report::new(&args, &source, outputs.naming.clone(), push);
+    let pushes = outputs.pushes.drain(..).map(|(how, names)| Push::new(how, names, &setup)).collect();
+    let mut report = Report::new(&args, &source, outputs.naming.clone(), pushes);
     let mut options = options::for_frontend(&args)?;
     options.ignored = context::ignored(&args, &source)?;
     let platforms = match args.platform.all_platforms {

@@ -39,7 +39,7 @@ pub(crate) struct Report {
     pub(crate) shown: usize,
     /// What the store names the image besides its tags.
     naming: Naming,
-    push: Option<Push>,
+    pushes: Vec<Push>,
     quiet: bool,
     iidfile: Option<PathBuf>,
     metadata_file: Option<PathBuf>,
@@ -80,12 +80,12 @@ impl Push {
 }
 
 impl Report {
-    pub(super) fn new(args: &Args, source: &Source, naming: Naming, push: Option<Push>) -> Self {
+    pub(super) fn new(args: &Args, source: &Source, naming: Naming, pushes: Vec<Push>) -> Self {
         Self {
             mode: if args.quiet || args.telling.logfile.is_some() { Mode::Quiet } else { args.progress.settle() },
             shown: 0,
             naming,
-            push,
+            pushes,
             quiet: args.quiet,
             iidfile: args.output.iidfile.clone(),
             metadata_file: args.output.metadata_file.clone(),
@@ -243,18 +243,17 @@ impl Report {
 
     fn conclude(&self, store: &Arc<Store>, built: &Built, probe: Option<&Probe>) -> Result<bool> {
         self.naming.apply(store, built)?;
-        let pushed = match (&self.push, built.manifest()) {
-            (Some(how), Some(manifest)) => {
-                let names = how.names.iter().filter_map(|name| familiar(name)).collect::<Vec<_>>();
-                let (setup, mode) = (how.setup.clone(), self.mode);
-                let job = push::Job::of_build(manifest.digest, &names, how.compress, how.untagged, setup, mode);
-                match push::send(&job, store, &wire::client(&how.setup)?, probe)? {
-                    Some(pushed) => pushed,
-                    None => return Ok(false),
-                }
+        let mut pushed = Vec::new();
+        for how in &self.pushes {
+            let Some(manifest) = built.manifest() else { break };
+            let names = how.names.iter().filter_map(|name| familiar(name)).collect::<Vec<_>>();
+            let (setup, mode) = (how.setup.clone(), self.mode);
+            let job = push::Job::of_build(manifest.digest, &names, how.compress, how.untagged, setup, mode);
+            match push::send(&job, store, &wire::client(&how.setup)?, probe)? {
+                Some(sent) => pushed.extend(sent),
+                None => return Ok(false),
             }
-            _ => Vec::new(),
-        };
+        }
         self.tell(built, &pushed)?;
         Ok(true)
     }
@@ -287,7 +286,7 @@ impl Report {
         for image in built.images.iter().filter(|_| built.index.is_some()) {
             ui::err(&format!("{}\n", style::dim(&format!("  {} {}", image.platform, image.manifest.digest))));
         }
-        let names = self.push.iter().flat_map(|push| &push.names);
+        let names = self.pushes.iter().flat_map(|push| &push.names);
         for (name, pushed) in names.zip(pushed) {
             ui::err(&format!("{} {name}@{}\n", style::good("pushed"), pushed.descriptor.digest));
         }
@@ -421,7 +420,7 @@ fn report_of(text: &str) -> Report {
         mode: Mode::Plain,
         shown: 0,
         naming: Naming::default(),
-        push: None,
+        pushes: Vec::new(),
         quiet: false,
         iidfile: None,
         metadata_file: None,

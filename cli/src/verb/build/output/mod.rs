@@ -92,8 +92,8 @@ pub(super) struct Outputs {
     pub(super) all: Vec<Output>,
     /// What the store names the image.
     pub(super) tags: Vec<String>,
-    /// How the image is pushed, if it is, and under which names.
-    pub(super) push: Option<(PushAs, Vec<String>)>,
+    /// How the image is pushed, if it is, and under which names: once for each output that pushes.
+    pub(super) pushes: Vec<(PushAs, Vec<String>)>,
     /// How the image is made.
     pub(super) exporting: Exporting,
     /// What the store names it besides.
@@ -108,7 +108,7 @@ impl OutputArgs {
         let mut found = Outputs {
             all: Vec::new(),
             tags: Vec::new(),
-            push: None,
+            pushes: Vec::new(),
             exporting: Exporting {
                 dress: common.clone(),
                 keep_times: self.rewrite_timestamp == Some(false),
@@ -118,7 +118,7 @@ impl OutputArgs {
             },
             naming: Naming { kept: true, list: self.manifest()?, ..Naming::default() },
         };
-        let mut push = self.push.then(PushAs::default);
+        let given = distinct(given.iter().map(|name| canonical(name)).collect::<Result<Vec<_>>>()?);
         let mut names = Vec::new();
         for written in &self.outputs {
             let parsed = parse::parse(written)?;
@@ -126,21 +126,23 @@ impl OutputArgs {
             let own = merged(&common, parsed.dress)?;
             let output = match parsed.output {
                 Output::Image => {
+                    if let Some(push) = parsed.push {
+                        found.pushes.push((push, if own.names.is_empty() { given.clone() } else { own.names.clone() }));
+                    }
                     names.extend(own.names);
                     found.exporting.dress.docker_types |= own.docker_types;
                     add(&mut found.exporting.dress.annotations, own.annotations);
-                    push = parsed.push.or(push);
                     let naming = parsed.naming;
                     found.naming = Naming { list: found.naming.list.take(), ..naming };
                     Output::Image
                 }
                 Output::Oci { dest, tar, compression, .. } => {
                     let compression = Compress { form: compression.form.or(default), ..compression };
-                    Output::Oci { dest, tar, compression, dress: Some(own) }
+                    Output::Oci { dest, tar, compression, dress: Some(named(own, &given)) }
                 }
                 Output::Docker { dest, tar, compression, .. } => {
                     let compression = Compress { form: compression.form.or(default), ..compression };
-                    Output::Docker { dest, tar, compression, dress: Some(own) }
+                    Output::Docker { dest, tar, compression, dress: Some(named(own, &given)) }
                 }
                 other => other,
             };
@@ -154,22 +156,19 @@ impl OutputArgs {
         check(&found.exporting.dress)?;
         one_stdout(&found.all)?;
         names.extend(given.iter().cloned());
-        let names = distinct(names.iter().map(|name| canonical(name)).collect::<Result<Vec<_>>>()?);
-        if let Some(push) = push {
+        let names = distinct(names);
+        if self.push && found.pushes.is_empty() {
+            found.pushes.push((PushAs::default(), names.clone()));
+        }
+        for (push, names) in &mut found.pushes {
             if names.is_empty() {
                 return Err(Error::usage("there is no name to push to").hint("add `-t REGISTRY/NAME:TAG`"));
             }
-            let compress = Compress { form: push.compress.form.or(default), ..push.compress };
-            found.push = Some((PushAs { compress, ..push }, names.clone()));
+            push.compress.form = push.compress.form.or(default);
         }
-        match found.naming.kept {
-            true => found.tags = names,
-            // The store is to have no name for it; archives have theirs all the same.
-            false => found.all.iter_mut().for_each(|output| {
-                if let Output::Oci { dress: Some(dress), .. } | Output::Docker { dress: Some(dress), .. } = output {
-                    dress.names = distinct(names.iter().chain(&dress.names).cloned().collect());
-                }
-            }),
+        // Where the store is to have no name for it, archives and registries have theirs all the same.
+        if found.naming.kept {
+            found.tags = names;
         }
         found.naming.kept &= found.all.contains(&Output::Image);
         Ok(found)
@@ -222,6 +221,12 @@ impl OutputArgs {
             run.labels.insert(IDENTITY.to_owned(), env!("CARGO_PKG_VERSION").to_owned());
         }
     }
+}
+
+/// An archive's names: its own, else those of the build.
+fn named(own: Dress, given: &[String]) -> Dress {
+    let names = if own.names.is_empty() { given.to_vec() } else { own.names };
+    Dress { names, ..own }
 }
 
 /// What an output says of itself, on top of what holds for all.
