@@ -33,6 +33,14 @@ pub(crate) enum MountError {
         /// Its name.
         id: String,
     },
+    /// A secret that must be there was to come from a variable that is not.
+    #[error("secret {id:?} is required, and the variable ${name} that `--secret` takes it from is not set")]
+    NoVariable {
+        /// Its name.
+        id: String,
+        /// The variable.
+        name: String,
+    },
     /// A secret that no variable can hold.
     #[error("secret {id:?} is no text, so ${name} cannot hold it: mount it as a file (`target=` instead of `env=`)")]
     NoText {

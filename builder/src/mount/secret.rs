@@ -16,7 +16,11 @@ pub(super) fn add(
     let MountKind::Secret { id, env, required, mode, uid, gid } = &wanted.kind else { return Ok(()) };
     let Some(secret) = build.request.options.running.secrets.get(id)? else {
         if *required {
-            return Err(MountError::NoSecret { id: id.clone() });
+            let id = id.clone();
+            return Err(match build.request.options.running.secrets.variable(&id) {
+                Some(name) => MountError::NoVariable { name: name.to_owned(), id },
+                None => MountError::NoSecret { id },
+            });
         }
         return Ok(());
     };

@@ -91,6 +91,15 @@ impl Secrets {
         Self { sources, known: Arc::default() }
     }
 
+    /// The variable that a secret was to come from.
+    pub(crate) fn variable(&self, id: &str) -> Option<&str> {
+        let source = self.sources.iter().rev().find(|source| source.id == id)?;
+        match &source.place {
+            SecretPlace::Variable(name) => Some(name),
+            SecretPlace::File(_) => None,
+        }
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()

@@ -67,6 +67,16 @@ fn layer(store: &Store, scratch: &Store, row: &LayerRow) -> Result<(), Failure> 
     if let Some(bytes) = store.toc(&row.id)? {
         scratch.put_toc(&row.id, false, |out| std::io::Write::write_all(out, bytes.as_slice()))?;
     }
+    // A pulled layer's tar is another program's: without its split, or where it came from, it would be told anew.
+    if let Some(mut split) = store.split(&row.id)? {
+        std::io::copy(&mut split, &mut scratch.create_split(&row.id)?)?;
+    }
+    for variant in store.index().variants(&diff_id)? {
+        for origin in store.index().origins(&variant.blob)? {
+            scratch.index().put_origins(&origin, &[variant.blob], unix_now())?;
+        }
+        scratch.index().put_variant(&diff_id, &variant)?;
+    }
     scratch.index().put_layer_with_diff_id(row, &diff_id)?;
     Ok(scratch.index().put_diff_id(&row.id, None, &diff_id, size)?)
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use oci::{Descriptor, Digest, Index, media_type};
@@ -148,7 +149,7 @@ impl Backend for Local {
 
     fn get_blob(&self, blob: &Blob, into: &mut dyn Write) -> Result<(), BackendError> {
         let (place, path) = (self.place(), self.blob(&blob.digest));
-        let mut file = match File::open(&path) {
+        let mut file = match open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(BackendError::Absent { place, what: format!("blob {}", blob.digest) });
             }
@@ -173,9 +174,16 @@ impl Backend for Local {
     }
 }
 
+/// Opens a file of the folder. Whoever made it may have put a pipe there, which would be waited for without end.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits();
+    let file = File::options().read(true).custom_flags(flags.cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a file")) }
+}
+
 /// A whole file, if it is there and no larger than `limit`.
 fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, BackendError> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other.map_err(BackendError::io("open", path))?,
     };

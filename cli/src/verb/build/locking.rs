@@ -36,7 +36,7 @@ impl LockingArgs {
         match Lockfile::read(&path)? {
             Some(file) => Ok(Locked::strict(file, path)),
             None => Err(Error::failed(format!("there is no lock file {}", path.display()))
-                .hint("`estiba lock` writes one, with the arguments of the build")),
+                .hint("`estiba lock CONTEXT` writes one, with the arguments of the build")),
         }
     }
 

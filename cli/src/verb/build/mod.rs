@@ -215,7 +215,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     match cached {
         Cached::Hit(built) => {
             report.notes(&notes);
-            report.hit(&request);
+            report.hit(&request)?;
             report.record_hit(&store, &request, &built)?;
             match report.needs_sandbox(&store, &built)? {
                 true => worker::execute(&worker::Plan { root, job: Job::Conclude { report, built } }),

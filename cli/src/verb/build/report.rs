@@ -130,12 +130,15 @@ impl Report {
     }
 
     /// Shows the steps of a build that found everything.
-    pub(super) fn hit(&self, request: &Request) {
-        let mut out = String::new();
+    pub(super) fn hit(&self, request: &Request) -> Result {
+        let (mut out, mut logged) = (String::new(), String::new());
         for edge in request.graph.reachable(&request.roots()) {
             let name = style::harmless(&request.graph.vertex(edge).meta().name);
             if name.starts_with(INTERNAL) {
                 continue;
+            }
+            if self.logfile.is_some() {
+                logged.push_str(&format!("CACHED {name}\n"));
             }
             match self.mode {
                 Mode::Tty => out.push_str(&format!(" {} {name}\n", style::dim("= cached"))),
@@ -144,6 +147,10 @@ impl Report {
             }
         }
         ui::err(&out);
+        match &self.logfile {
+            Some(path) => std::fs::write(path, logged).during(format!("--logfile {}", path.display())),
+            None => Ok(()),
+        }
     }
 
     /// Whether an event is for people who watch.
