@@ -122,12 +122,15 @@ fn a_push_says_it_of_what_is_pushed() {
     tree(&env);
     let server = crate::registry::serve::Server::start(&env, &[]);
     let name = format!("{}/team/app:1", server.address);
-    let said = env.build(DOCKERFILE, &["-t", &name, "--provenance", "--sbom", "--push", "--metadata-file=meta.json"]);
+    let said =
+        env.build(DOCKERFILE, &["-t", &name, "--provenance=mode=max", "--sbom", "--push", "--metadata-file=meta.json"]);
     assert_eq!(said.code, 0, "{said:#?}");
     let (stored, pushed) = digests(&env, &name);
     let there = statement(&env, "provenance", &format!("docker://{name}"));
     let subject = there["subject"][0]["digest"]["sha256"].as_str().unwrap();
     assert_ne!(format!("sha256:{subject}"), stored, "layers are compressed for a registry");
+    let layers = there["predicate"]["runDetails"]["metadata"]["buildkit_metadata"]["layers"].to_string();
+    assert!(layers.contains("tar+gzip") && !layers.contains("tar\""), "{layers}");
     let index: Value = serde_json::from_str(&env.ok(&["manifest", "inspect", &name])).unwrap();
     assert_eq!(index["manifests"][0]["digest"], format!("sha256:{subject}"));
     assert_eq!(index["manifests"][1]["annotations"]["vnd.docker.reference.digest"], format!("sha256:{subject}"));

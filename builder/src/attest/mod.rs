@@ -22,7 +22,7 @@ use crate::{Image, Request};
 pub use inventory::inventory_of;
 pub(crate) use layout::Attested;
 pub use read::{Attached, ReadError, attached, attached_at, statement, statement_at};
-pub(crate) use retarget::retargeted;
+pub(crate) use retarget::{Became, retargeted};
 
 /// The predicate of a statement that says how something was made.
 pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";

@@ -10,7 +10,8 @@ use store::{Blobs, Store};
 
 use super::bundle::Bundle;
 use super::{ExportError, form, image, images, layers};
-use crate::{Compress, Dress, Level, attest};
+use crate::attest::{self, Became};
+use crate::{Compress, Dress, Level};
 
 /// The annotation that names an image in a layout.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -41,7 +42,7 @@ pub(super) fn write(
     docker: bool,
     bundle: Bundle,
 ) -> Result<(), ExportError> {
-    let mut writing = Writing { store, how, bundle, written: BTreeSet::new() };
+    let mut writing = Writing { store, how, bundle, written: BTreeSet::new(), became: BTreeMap::new() };
     let mut descriptors = Vec::new();
     let mut docker_images = Vec::new();
     for (names, digest) in images {
@@ -84,6 +85,8 @@ struct Writing<'w> {
     bundle: Bundle,
     /// Members that are there.
     written: BTreeSet<String>,
+    /// What images are in it.
+    became: BTreeMap<Digest, Became>,
 }
 
 /// What went in: its descriptor, and the image that docker's own list shows.
@@ -95,8 +98,10 @@ impl<'w> Writing<'w> {
         let config: Raw<ImageConfig> = document(self.store, &manifest.value().config.digest)?;
         let layers = layers::prepare(self.store, manifest.value(), config.value(), self.how.compress)?;
         let platform = config.value().platform();
+        let own = manifest.digest();
         let (manifest, config) = with_layers(manifest, config, &layers)?;
         let manifest = self.dressed(manifest, &platform)?;
+        self.became.insert(own, Became { digest: manifest.digest(), layers: manifest.value().layers.clone() });
         for layer in &layers {
             self = self.layer(layer)?;
         }
@@ -119,9 +124,8 @@ impl<'w> Writing<'w> {
     /// An index with what it lists. Docker's list shows the image for this machine, or else the first one.
     fn index(mut self, index: Raw<Index>) -> Result<Written<'w>, ExportError> {
         let (mut children, mut shown) = (Vec::new(), Vec::new());
-        let mut became = BTreeMap::new();
         for child in &index.value().manifests {
-            let attested = attest::retargeted(self.store, child, &became)
+            let attested = attest::retargeted(self.store, child, &self.became)
                 .map_err(|source| ExportError::Attestation { digest: child.digest, source })?;
             if let Some(attested) = attested {
                 for (digest, bytes) in attested.documents() {
@@ -139,7 +143,8 @@ impl<'w> Writing<'w> {
                 (false, false) => self.artifact(parse(child.digest, bytes)?)?,
             };
             shown.extend(image.map(|image| (child.platform.clone().unwrap_or_else(Platform::host), image)));
-            became.insert(child.digest, descriptor.digest);
+            let became = || Became { digest: descriptor.digest, layers: Vec::new() };
+            self.became.entry(child.digest).or_insert_with(became);
             children.push(descriptor);
         }
         let index = images::with_children(index, &children).and_then(|index| match self.how.dress {

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use store::{Blobs, Store};
 
 use super::PushError;
+use crate::attest::Became;
 
 /// A manifest or configuration is kilobytes; past this it is something else.
 pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
@@ -38,6 +39,15 @@ struct Shape {
 }
 
 impl Document {
+    /// What an image is that became this.
+    pub(super) fn became(&self) -> Became {
+        let layers = match &self.content {
+            Content::Image(manifest) => manifest.layers.clone(),
+            Content::Index(_) => Vec::new(),
+        };
+        Became { digest: self.digest, layers }
+    }
+
     /// Reads a document; `known` is the media type by which somebody called it.
     pub(super) fn parse(digest: Digest, bytes: Bytes, known: Option<&str>) -> Result<Self, PushError> {
         let failed = |source| PushError::Document { digest, source };

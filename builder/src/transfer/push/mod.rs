@@ -22,7 +22,7 @@ use store::{Blobs as _, Lease, Origin, Store};
 use tokio::sync::Semaphore;
 
 use crate::Compress;
-use crate::attest::{self, Attested};
+use crate::attest::{self, Attested, Became};
 use crate::build::{millis_now, unix_now};
 use crate::export::encode::Formed;
 use crate::transfer::{Direction, Event, Item, ItemKind, Sink, Step};
@@ -98,7 +98,7 @@ pub async fn push(
         lease: Mutex::default(),
     };
     let top = pusher.top(image).await?;
-    let descriptor = pusher.tree(top, pusher.name()?, 0).await?;
+    let descriptor = pusher.tree(top, pusher.name()?, 0).await?.descriptor();
     pusher.remember()?;
     let moved = pusher.moved.load(Ordering::Relaxed);
     sink(Event::Finished { digest: descriptor.digest, moved, time: millis_now() });
@@ -173,8 +173,8 @@ impl Pusher<'_> {
         Document::fetched(places, child).await
     }
 
-    /// A document with all that it lists.
-    fn tree(&self, document: Document, name: Name, depth: usize) -> BoxFuture<'_, Result<Descriptor, PushError>> {
+    /// A document with all that it lists; gives it as it is in the repository.
+    fn tree(&self, document: Document, name: Name, depth: usize) -> BoxFuture<'_, Result<Document, PushError>> {
         Box::pin(async move {
             if depth > MAX_NESTING {
                 return Err(PushError::NotAnImage { digest: document.digest, problem: "an index of too many indexes" });
@@ -189,7 +189,7 @@ impl Pusher<'_> {
                 }
                 let number = self.announce(&[item(&planned)]);
                 (self.sink)(Event::Item { number, step: Step::Exists });
-                return Ok(planned.descriptor());
+                return Ok(planned);
             }
             self.hold(&document.digest)?;
             let ready = match &document.content {
@@ -207,7 +207,7 @@ impl Pusher<'_> {
                 }
             };
             self.put(&ready, &name).await?;
-            Ok(ready.descriptor())
+            Ok(ready)
         })
     }
 
@@ -229,13 +229,13 @@ impl Pusher<'_> {
                         continue;
                     }
                     let stored = Document::stored(self.store, &child.digest, Some(&child.media_type))?;
-                    let planned = match stored {
-                        Some(stored) => self.planned(&stored, depth + 1)?.map(|planned| planned.descriptor()),
-                        None => Some(child.clone()),
+                    let Some(stored) = stored else {
+                        children.push(child.clone());
+                        continue;
                     };
-                    let Some(planned) = planned else { return Ok(None) };
-                    became.insert(child.digest, planned.digest);
-                    children.push(planned);
+                    let Some(planned) = self.planned(&stored, depth + 1)? else { return Ok(None) };
+                    became.insert(child.digest, planned.became());
+                    children.push(planned.descriptor());
                 }
                 plan::with_children(document, &children).map(Some)
             }
@@ -333,14 +333,14 @@ impl Pusher<'_> {
                 None => self.child(child, &[document.digest]).await?,
             };
             let there = self.tree(found, name, depth + 1).await?;
-            became.insert(child.digest, there.digest);
-            children.push(there);
+            became.insert(child.digest, there.became());
+            children.push(there.descriptor());
         }
         Ok(children)
     }
 
     /// What an entry says of an image that goes out with another digest, said of that one.
-    fn retargeted(&self, entry: &Descriptor, became: &BTreeMap<Digest, Digest>) -> Result<Option<Attested>, PushError> {
+    fn retargeted(&self, entry: &Descriptor, became: &BTreeMap<Digest, Became>) -> Result<Option<Attested>, PushError> {
         attest::retargeted(self.store, entry, became)
             .map_err(|source| PushError::Attestation { digest: entry.digest, source })
     }
