@@ -59,7 +59,7 @@ impl Build<'_> {
                 return Ok(Answer::Found(v));
             }
             Op::Source(source @ (Source::Http(_) | Source::Git(_))) => {
-                self.lease.pin(&source::key(source).as_slice())?;
+                self.lease.pin(source::key(source).as_slice())?;
                 self.fetched(source)?;
                 self.done(v, Chain::default(), true);
                 self.emit(Event::Cached { vertex: id(v) });

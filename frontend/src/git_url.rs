@@ -334,9 +334,8 @@ mod tests {
             "git://h/r r",
             "git:///r",
         ] {
-            match GitUrl::parse_context(text) {
-                Some(Ok(url)) => panic!("{text}: {url:?}"),
-                Some(Err(_)) | None => {}
+            if let Some(Ok(url)) = GitUrl::parse_context(text) {
+                panic!("{text}: {url:?}");
             }
         }
     }

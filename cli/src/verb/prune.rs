@@ -120,6 +120,10 @@ fn confirmed(args: &Args) -> Result<bool> {
 
 /// The rows that keep images without a name.
 fn unnamed(store: &Store, options: &PruneOptions) -> Result<Vec<String>> {
+    // Who asks for one kind of thing, or one cache mount, asks for no image.
+    if !options.kinds.is_empty() || !options.mounts.is_empty() {
+        return Ok(Vec::new());
+    }
     let oldest = options
         .until
         .map_or(i64::MAX, |span| crate::duration::now() - i64::try_from(span.as_secs()).unwrap_or(i64::MAX));

@@ -68,7 +68,7 @@ fn a_newer_index_is_refused() {
     let connection = rusqlite::Connection::open(store.layout().index()).unwrap();
     connection.pragma_update(None, "user_version", 7).unwrap();
     let error = Store::open_existing(store.root()).unwrap_err().to_string();
-    assert!(error.contains("schema 7, this version knows 2"), "{error}");
+    assert!(error.contains("schema 7, this version knows 3"), "{error}");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn an_index_of_the_version_before_is_brought_up_to_date() {
     let root = store.root().to_owned();
     drop(store);
     let connection = rusqlite::Connection::open(root.join("index.sqlite")).unwrap();
-    connection.execute_batch("DROP TABLE origins; PRAGMA user_version = 1").unwrap();
+    connection.execute_batch("DROP TABLE origins; DROP TABLE writers; PRAGMA user_version = 1").unwrap();
     drop(connection);
     for _ in 0..2 {
         let store = Store::open_existing(&root).unwrap();

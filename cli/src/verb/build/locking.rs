@@ -135,10 +135,10 @@ fn lockfile(answers: BTreeMap<Wanted, Provided>) -> Lockfile {
                     images.push(LockedImage { name: reference, platform: platform.to_string(), digest: manifest });
                 }
             }
-            (Wanted::Git { url, reference, .. }, Provided::Git { commit }) => {
-                if !reference.as_deref().is_some_and(frontend::git_url::is_commit) {
-                    git.push(LockedGit { url: frontend::git_url::shown_url(&url), reference, commit });
-                }
+            (Wanted::Git { url, reference, .. }, Provided::Git { commit })
+                if !reference.as_deref().is_some_and(frontend::git_url::is_commit) =>
+            {
+                git.push(LockedGit { url: frontend::git_url::shown_url(&url), reference, commit });
             }
             (Wanted::Http { url, checksum: None, .. }, Provided::Http { digest }) => {
                 files.push(LockedFile { url: lockfile::file_name(&url), digest });
