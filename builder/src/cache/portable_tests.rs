@@ -39,7 +39,7 @@ fn lies_are_seen() {
     let lies: [(&str, Change); 9] = [
         ("fewer layers than facts", |manifest, _, _| drop(manifest.layers.pop())),
         ("fewer DiffIds", |_, config, _| config.rootfs.diff_ids.truncate(1)),
-        ("fewer facts", |_, _, field| drop(field.layers.pop())),
+        ("fewer facts", |_, _, field| field.layers.truncate(field.layers.len() - 1)),
         ("a layer that is not there", |_, _, field| field.records[0].layers[0] = Some(2)),
         ("a time before time", |_, _, field| field.records[0].created = -1),
         ("a time after time", |_, _, field| field.layers[0].created = i64::MAX),

@@ -161,7 +161,9 @@ mod tests {
         let (_dir, store, folder) = store(Some(64 << 20));
         let stopped = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stopped);
-        let watch = watch(&store, &[folder.clone()], &[], move || flag.store(true, Ordering::SeqCst)).unwrap().unwrap();
+        let watch = watch(&store, std::slice::from_ref(&folder), &[], move || flag.store(true, Ordering::SeqCst))
+            .unwrap()
+            .unwrap();
         for number in 0..1000 {
             std::fs::write(folder.join(number.to_string()), vec![1; 1 << 20]).unwrap();
             std::thread::sleep(Duration::from_millis(2));
@@ -177,7 +179,7 @@ mod tests {
     #[test]
     fn what_fits_is_charged_and_without_a_limit_nobody_watches() {
         let (_dir, store, folder) = store(Some(64 << 20));
-        let watch = watch(&store, &[folder.clone()], &[], || panic!("there is room")).unwrap().unwrap();
+        let watch = watch(&store, std::slice::from_ref(&folder), &[], || panic!("there is room")).unwrap().unwrap();
         let before = store.room().left().unwrap().unwrap();
         std::fs::write(folder.join("file"), vec![1; 20 << 20]).unwrap();
         watch.finish().unwrap();
