@@ -15,6 +15,7 @@ const MAY: &[(&str, &[&str])] = &[
     ("estiba-sbom", &["estiba-oci"]),
     ("estiba-store", &["estiba-oci", "estiba-sys"]),
     ("estiba-runtime", &["estiba-oci", "estiba-layer", "estiba-sys"]),
+    ("estiba-containers", &["estiba-oci", "estiba-runtime", "estiba-store", "estiba-sys"]),
     ("estiba-frontend", &["estiba-graph", "estiba-oci"]),
     (
         "estiba-builder",
@@ -35,6 +36,7 @@ const MAY: &[(&str, &[&str])] = &[
         "estiba",
         &[
             "estiba-builder",
+            "estiba-containers",
             "estiba-frontend",
             "estiba-graph",
             "estiba-layer",

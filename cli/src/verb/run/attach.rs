@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use sys::signal::{SignalSet, Signals};
 
-use super::{spec, start_error};
+use super::start_error;
 use crate::error::{Error, Result, While};
 
 const SIGINT: i32 = 2;
@@ -26,6 +26,9 @@ const FORWARDED: [i32; 13] = [1, SIGINT, 3, 6, 10, 12, 14, SIGTERM, 18, 24, 25, 
 
 /// Control-C so often, and the container is killed: process 1 may ignore it.
 const PATIENCE: u32 = 3;
+
+/// The size of a terminal that does not say its own.
+const FALLBACK_WINDOW: WindowSize = WindowSize { rows: 24, columns: 80 };
 
 /// How much typed input waits for a container that does not read.
 const MAX_PENDING: usize = 64 << 10;
@@ -44,7 +47,7 @@ pub(super) fn check(interactive: bool, tty: bool) -> Result {
 pub(super) fn window_size() -> WindowSize {
     match tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())) {
         Ok(size) if size.ws_row > 0 => WindowSize { rows: size.ws_row, columns: size.ws_col },
-        _ => spec::FALLBACK_WINDOW,
+        _ => FALLBACK_WINDOW,
     }
 }
 

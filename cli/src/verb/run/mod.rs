@@ -6,12 +6,14 @@
 mod attach;
 mod environment;
 pub(super) mod mounts;
-mod spec;
+mod options;
 
-use std::path::PathBuf;
-
+use containers::id::{ContainerId, check_name};
+use containers::launch::{self, Grounds};
 use oci::Platform;
 use runtime::{container, emulation};
+
+use options::Options;
 
 use crate::context::Context;
 use crate::error::{Error, Result, While, code};
@@ -42,63 +44,8 @@ pub(super) struct Args {
     /// The image, by name or id; and the command instead of the image's own
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "IMAGE [COMMAND]")]
     words: Vec<String>,
-    /// Remove the container when it ends: it is always so in this version
-    #[arg(long)]
-    rm: bool,
-    /// Pass standard input on
-    #[arg(short, long)]
-    interactive: bool,
-    /// Give it a terminal
-    #[arg(short, long)]
-    tty: bool,
-    /// Set a variable; without a value it comes from the environment
-    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
-    env: Vec<String>,
-    /// Set the variables of a file, one a line
-    #[arg(long, value_name = "FILE")]
-    env_file: Vec<PathBuf>,
-    /// Mount a folder or file of the host
-    #[arg(short, long = "volume", value_name = "HOST:INSIDE[:ro]")]
-    volumes: Vec<String>,
-    /// Mount: type=bind,src=PATH,dst=PATH[,ro] or type=tmpfs,dst=PATH[,tmpfs-size=SIZE][,tmpfs-mode=MODE]
-    #[arg(long = "mount", value_name = "MOUNT")]
-    mounts: Vec<String>,
-    /// Mount a folder in memory
-    #[arg(long, value_name = "PATH[:OPTIONS]")]
-    tmpfs: Vec<String>,
-    /// The working folder
-    #[arg(short, long, value_name = "DIR")]
-    workdir: Option<String>,
-    /// The user: name or number, with :group
-    #[arg(short, long, value_name = "USER[:GROUP]")]
-    user: Option<String>,
-    /// The program instead of the image's entry point
-    #[arg(long, value_name = "PROGRAM")]
-    entrypoint: Option<String>,
-    /// The container's name
-    #[arg(long, value_name = "NAME")]
-    name: Option<String>,
-    /// The container's host name
-    #[arg(short = 'h', long, value_name = "NAME")]
-    hostname: Option<String>,
-    /// Its network: host or none
-    #[arg(long, visible_alias = "net", value_name = "MODE", default_value = "host", hide_default_value = true)]
-    network: String,
-    /// Refuse writes outside of mounts
-    #[arg(long)]
-    read_only: bool,
-    /// Add a capability, or ALL
-    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
-    cap_add: Vec<String>,
-    /// Drop a capability, or ALL
-    #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]
-    cap_drop: Vec<String>,
-    /// seccomp=unconfined, seccomp=FILE, or no-new-privileges
-    #[arg(long, value_name = "OPTION")]
-    security_opt: Vec<String>,
-    /// Let process 1 be an init that reaps orphans and passes signals on
-    #[arg(long)]
-    init: bool,
+    #[command(flatten)]
+    options: Options,
     /// The platform, where the image has several
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
@@ -116,8 +63,6 @@ pub(super) struct Args {
     quiet: bool,
     #[command(flatten)]
     wire: WireArgs,
-    #[arg(long, hide = true)]
-    no_healthcheck: bool,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sig_proxy: Option<String>,
     /// Print help
@@ -136,10 +81,8 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     if name.starts_with('-') {
         return Err(unknown_option(name));
     }
-    if let Some(name) = &args.name {
-        check_name(name)?;
-    }
-    attach::check(args.interactive, args.tty)?;
+    let process = &args.options.process;
+    attach::check(process.interactive, process.tty)?;
     let store = match context.existing_store()? {
         Some(store) => store,
         None => context.store()?,
@@ -153,9 +96,21 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     };
     let image = wanted.get(&store)?;
     // What the arguments name is looked at before the namespaces change who we are.
-    let id = rootfs::container_id()?;
-    let wishes = spec::Wishes::new(args, command, &image.config.value().config, &id)?;
+    let id = ContainerId::random()?;
     let platform = image.config.value().platform();
+    let of = containers::config::Image {
+        name: name.clone(),
+        id: image.id(),
+        manifest: image.manifest.digest(),
+        platform: platform.clone(),
+    };
+    let called = match &args.options.life.name {
+        Some(name) => {
+            check_name(name).map(|()| name.clone()).map_err(|error| Error::usage(format!("--name: {error}")))?
+        }
+        None => id.short().to_owned(),
+    };
+    let config = args.options.settle(id.clone(), called, of, command, &image.config.value().config)?;
     let foreign = if emulation::is_native(&platform) { Vec::new() } else { vec![platform.clone()] };
     // What runs it stays as long as this does.
     let (probe, emulation) = sandbox::enter_for(store.layout(), &foreign)?;
@@ -165,11 +120,15 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     if !sandbox::can_run(&probe.rung) {
         return Err(sandbox::refused(&probe, "a container"));
     }
-    let rootfs =
-        rootfs::Prepared::new(&store, &image, &probe, &id).during(format!("prepare the file system of {name}"))?;
-    let mut spec = wishes.into_spec(rootfs.root_fs().clone(), &probe, &rootfs);
+    let rootfs = rootfs::Prepared::new(&store, &image, &probe, id.as_str())
+        .during(format!("prepare the file system of {name}"))?;
+    let grounds = Grounds { rootfs: rootfs.root_fs().clone(), owners: rootfs.owners(), probe: &probe };
+    let mut spec = launch::spec(&config, &grounds)?;
+    if spec.terminal.is_some() {
+        spec.terminal = Some(attach::window_size());
+    }
     spec.mounts.extend(interpreter.map(emulation::mount));
-    let finished = attach::run(&spec, args.interactive);
+    let finished = attach::run(&spec, process.interactive);
     // The tree goes before the answer: nothing of a container outlives its `run`.
     drop(rootfs);
     Ok(finished?.status.code())
@@ -197,18 +156,6 @@ fn unknown_option(word: &str) -> Error {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("`estiba run --help` lists what there is"),
     }
-}
-
-/// docker's rule for names.
-fn check_name(name: &str) -> Result {
-    let word = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-    let first = name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    if first && name.len() > 1 && name.bytes().all(word) {
-        return Ok(());
-    }
-    Err(Error::usage(format!(
-        "--name {name}: a name is letters, digits and `_.-`, at least two, the first a letter or digit"
-    )))
 }
 
 /// The error of a container that did not start, with what helps.

@@ -1,0 +1,70 @@
+//! The options of `run` and `create`, a group a file, and what each settles of a container.
+
+mod data;
+mod health;
+mod isolation;
+mod life;
+mod logging;
+mod network;
+mod notify;
+mod process;
+mod resources;
+
+use containers::config::{Config, Image, VERSION};
+use containers::id::ContainerId;
+use containers::time::Moment;
+use oci::ContainerConfig;
+
+use crate::error::Result;
+
+/// All options that say what a container is to be.
+#[derive(Debug, clap::Args)]
+pub(in crate::verb) struct Options {
+    #[command(flatten)]
+    pub(in crate::verb) life: life::Options,
+    #[command(flatten)]
+    pub(in crate::verb) process: process::Options,
+    #[command(flatten)]
+    data: data::Options,
+    #[command(flatten)]
+    network: network::Options,
+    #[command(flatten)]
+    resources: resources::Options,
+    #[command(flatten)]
+    isolation: isolation::Options,
+    #[command(flatten)]
+    health: health::Options,
+    #[command(flatten)]
+    logging: logging::Options,
+    #[command(flatten)]
+    notify: notify::Options,
+}
+
+impl Options {
+    /// Settles the options against the image.
+    pub(in crate::verb) fn settle(
+        &self,
+        id: ContainerId,
+        name: String,
+        image: Image,
+        command: &[String],
+        defaults: &ContainerConfig,
+    ) -> Result<Config> {
+        Ok(Config {
+            version: VERSION,
+            life: self.life.settle(defaults)?,
+            process: self.process.settle(&id, command, defaults)?,
+            data: self.data.settle(defaults)?,
+            network: self.network.settle()?,
+            resources: self.resources.settle()?,
+            isolation: self.isolation.settle()?,
+            health: self.health.settle(defaults)?,
+            logging: self.logging.settle()?,
+            notify: self.notify.settle()?,
+            created: Moment::now(),
+            id,
+            name,
+            image,
+        })
+    }
+}

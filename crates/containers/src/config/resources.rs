@@ -1,0 +1,17 @@
+//! How much a container may take.
+
+use serde::{Deserialize, Serialize};
+
+/// How much a container may take.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Resources {
+    /// Limits by control groups.
+    pub limits: runtime::cgroup::Limits,
+    /// Where its group is made.
+    pub parent: Option<String>,
+    /// Limits of processes.
+    pub rlimits: Vec<runtime::container::Rlimit>,
+    /// The kernel's preference to kill it first.
+    pub oom_score_adj: Option<i32>,
+}

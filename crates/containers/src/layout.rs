@@ -1,0 +1,102 @@
+//! Every path of containers, volumes and networks on disk.
+
+use std::path::{Path, PathBuf};
+
+use crate::ContainerId;
+
+/// The folders:
+///
+/// ```text
+/// <store>/containers/<id>/         a container; made as .<id>, renamed when it is whole, renamed back before it goes
+///             config.json          what was asked (synced, replaced by rename: rename, update)
+///             state.json           what happens (replaced by rename by the supervisor, by others only under its lock)
+///             lock                 held by the supervisor
+///             control.sock         where the supervisor listens
+///             log, log.1 …         what it said
+///             hosts resolv.conf hostname   files of ours that are mounted inside
+/// <store>/containers/names/<name>  a symbolic link to the id: whoever makes it has the name
+/// <store>/containers/events.jsonl  what happened, a line each
+/// <store>/pins/<id>                what a container needs of the store, so that a collector leaves it alone
+/// <store>/snapshots/<id>/          its file tree's changes
+/// <store>/volumes/<name>/          volume.json, lock, _data
+/// <store>/networks/<name>.json     networks of users
+/// ```
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+/// One container's paths.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a store. Touches nothing.
+    pub fn new(store: &store::Layout) -> Self {
+        Self { root: store.root().to_path_buf() }
+    }
+
+    /// The folder of all containers.
+    pub fn containers(&self) -> PathBuf {
+        self.root.join("containers")
+    }
+
+    /// One container's folder.
+    pub fn container(&self, id: &ContainerId) -> Folder {
+        Folder { path: self.containers().join(id.as_str()) }
+    }
+
+    /// The folder of names.
+    pub fn names(&self) -> PathBuf {
+        self.containers().join("names")
+    }
+
+    /// The journal of what happened.
+    pub fn events(&self) -> PathBuf {
+        self.containers().join("events.jsonl")
+    }
+
+    /// The folder of volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
+    /// The folder of networks.
+    pub fn networks(&self) -> PathBuf {
+        self.root.join("networks")
+    }
+}
+
+impl Folder {
+    /// Itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was asked.
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.json")
+    }
+
+    /// What happens.
+    pub fn state(&self) -> PathBuf {
+        self.path.join("state.json")
+    }
+
+    /// The supervisor's lock.
+    pub fn lock(&self) -> PathBuf {
+        self.path.join("lock")
+    }
+
+    /// The supervisor's socket. Longer than an address may be: bound and reached by `/proc/self/fd/<folder>/control.sock`.
+    pub fn control(&self) -> PathBuf {
+        self.path.join("control.sock")
+    }
+
+    /// What it said; older parts have a number behind it.
+    pub fn log(&self) -> PathBuf {
+        self.path.join("log")
+    }
+}

@@ -1,0 +1,3 @@
+//! The process that watches over one container.
+
+pub mod protocol;

@@ -1,0 +1,74 @@
+//! What is said on a supervisor's socket: packets of JSON, descriptors beside them, one request a connection unless said otherwise.
+
+use serde::{Deserialize, Serialize};
+
+/// What a command asks of a supervisor.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// End the container: its stop signal, then SIGKILL. Answered when it has ended.
+    Stop {
+        /// Another signal than its own.
+        signal: Option<i32>,
+        /// Another time than its own, in seconds; negative: never kill it.
+        timeout: Option<i64>,
+    },
+    /// Send its first process a signal.
+    Kill {
+        /// Which.
+        signal: i32,
+    },
+    /// Freeze it.
+    Pause,
+    /// Thaw it.
+    Unpause,
+    /// Read `config.json` again: it was renamed, or its limits were changed.
+    Reload,
+    /// Join its streams: the connection goes on with frames of [`Stream`].
+    Attach {
+        /// Whether what comes is its standard input.
+        stdin: bool,
+        /// Whether its output is wanted.
+        output: bool,
+        /// The size of the terminal of who attaches.
+        size: Option<runtime::container::WindowSize>,
+    },
+    /// Answered when it has ended (and, where it is to be removed, when it is).
+    Wait,
+}
+
+/// What a supervisor answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// It is done.
+    Done,
+    /// It is not; why.
+    Failed(String),
+    /// The container ended, with this code.
+    Ended(i32),
+}
+
+/// What a frame of an attached connection carries: one packet is this byte, then the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stream {
+    /// Standard input, or what is typed; without bytes: it is closed.
+    Stdin = 0,
+    /// Standard output, or the terminal's.
+    Stdout = 1,
+    /// Standard error.
+    Stderr = 2,
+    /// JSON: [`Control`] from who attaches, [`Reply::Ended`] from the supervisor.
+    Control = 3,
+}
+
+/// What who attaches says besides input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Control {
+    /// The terminal has another size.
+    Resize(runtime::container::WindowSize),
+    /// Pass a signal on.
+    Signal(i32),
+}

@@ -1,0 +1,31 @@
+//! Moments.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds since 1970, UTC. Zero is never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Never: what did not happen yet.
+    pub const NEVER: Self = Self(0);
+
+    /// This moment, by the machine's clock.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether it is [`Moment::NEVER`].
+    pub fn is_never(self) -> bool {
+        self == Self::NEVER
+    }
+
+    /// As the standard library has it.
+    pub fn system(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.0)
+    }
+}
