@@ -56,8 +56,11 @@ pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, S
         map_one_id(&becoming, &user)?;
     }
     install_filters(&becoming, &report)?;
-    if spec.ids == Ids::Mapped {
-        change_ids(&user)?;
+    match spec.ids {
+        Ids::Mapped => change_ids(&user)?,
+        // The monitor answers, and shows them from now on.
+        Ids::Single if becoming.launch.monitored.is_some() => set_groups(&user)?,
+        Ids::Single => {}
     }
     die_with_parent()?;
     let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
@@ -225,11 +228,15 @@ fn install_filters(becoming: &Becoming<'_>, report: &OwnedFd) -> Result<(), Star
     Ok(())
 }
 
+fn set_groups(user: &User) -> Result<(), StartError> {
+    let groups: Vec<_> = user.groups.iter().copied().map(rustix::fs::Gid::from_raw).collect();
+    rustix::thread::set_thread_groups(&groups).map_err(|errno| StartError::setup("setgroups", errno))
+}
+
 fn change_ids(user: &User) -> Result<(), StartError> {
-    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+    use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
     let group = rustix::fs::Gid::from_raw;
-    let groups: Vec<_> = user.groups.iter().copied().map(group).collect();
-    set_thread_groups(&groups).map_err(|errno| StartError::setup("setgroups", errno))?;
+    set_groups(user)?;
     let failed = |what: &str, id: u32| {
         let what = format!("{what} {id}");
         move |errno| match errno {

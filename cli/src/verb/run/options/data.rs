@@ -9,6 +9,7 @@ use crate::verb::run::mounts;
 
 /// Its files.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {
     /// Mount a folder or file of the host
     #[arg(short, long = "volume", value_name = "HOST:INSIDE[:ro]")]

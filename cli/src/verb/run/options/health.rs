@@ -7,6 +7,7 @@ use crate::error::Result;
 
 /// How its health is asked.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {
     #[arg(long, hide = true)]
     no_healthcheck: bool,

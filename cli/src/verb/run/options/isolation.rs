@@ -7,6 +7,7 @@ use crate::error::Result;
 
 /// What it may do.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {
     /// Add a capability, or ALL
     #[arg(long, value_name = "CAPABILITY", value_delimiter = ',')]

@@ -7,6 +7,7 @@ use crate::error::Result;
 
 /// How it begins, ends and begins again.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {
     /// Remove the container when it ends
     #[arg(long)]

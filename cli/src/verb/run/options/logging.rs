@@ -6,6 +6,7 @@ use crate::error::Result;
 
 /// Where what it says goes.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {}
 
 impl Options {

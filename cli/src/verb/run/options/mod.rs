@@ -19,6 +19,7 @@ use crate::error::Result;
 
 /// All options that say what a container is to be.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {
     #[command(flatten)]
     pub(in crate::verb) life: life::Options,

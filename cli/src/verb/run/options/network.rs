@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 
 /// Its network.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {
     /// Its network: host or none
     #[arg(long, visible_alias = "net", value_name = "MODE", default_value = "host", hide_default_value = true)]

@@ -6,6 +6,7 @@ use crate::error::Result;
 
 /// What the service manager hears.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {}
 
 impl Options {

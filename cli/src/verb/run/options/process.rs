@@ -11,6 +11,7 @@ use crate::verb::run::environment::Environment;
 
 /// The program.
 #[derive(Debug, Default, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {
     /// Pass standard input on
     #[arg(short, long)]

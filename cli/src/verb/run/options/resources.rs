@@ -6,6 +6,7 @@ use crate::error::Result;
 
 /// How much it may take.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub(in crate::verb) struct Options {}
 
 impl Options {
