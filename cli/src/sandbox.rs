@@ -1,6 +1,7 @@
 //! Which rung of the privilege ladder this machine has, remembered; and the step onto it.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use oci::Platform;
@@ -98,6 +99,19 @@ pub(crate) fn enter_for(layout: &store::Layout, platforms: &[Platform]) -> Resul
         }
     }
     let probe = enter(layout)?;
+    let emulation = plan.establish(&probe.rung);
+    Ok((probe, emulation))
+}
+
+/// Steps into the user namespace of a container or a keeper that runs, with what runs programs for these platforms. Only while
+/// this process has one thread.
+#[expect(dead_code, reason = "`run` joins once containers keep running")]
+pub(crate) fn join_for(layout: &store::Layout, platforms: &[Platform], pidfd: OwnedFd) -> Result<(Probe, Emulation)> {
+    let dir = layout.snapshots();
+    drop(fs::create_dir_all(&dir));
+    let plan = emulation::Plan::new(platforms, &dir);
+    let probe = probe(layout)?;
+    ladder::Entry::Join(pidfd).enter()?;
     let emulation = plan.establish(&probe.rung);
     Ok((probe, emulation))
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
@@ -32,7 +33,36 @@ fn as_told() {
         }
         0
     });
+    share(rung);
     assert_eq!(child.unwrap().wait().unwrap(), 0);
+}
+
+/// Who joins has the ids and the rights of who made the namespace, and mounts of its own.
+fn share(rung: Rung) {
+    let (mut entered, enter) = std::io::pipe().unwrap();
+    let owner = sys::fork::child(move || {
+        ladder::enter(&rung).unwrap();
+        (&enter).write_all(b"y").unwrap();
+        loop {
+            std::thread::park();
+        }
+    });
+    let owner = owner.unwrap();
+    entered.read_exact(&mut [0]).unwrap();
+    let pid = rustix::process::Pid::from_raw(owner.pid().cast_signed()).unwrap();
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+    let entry = ladder::Entry::Join(pidfd.unwrap());
+    let theirs = fs::read_link(format!("/proc/{}/ns/user", owner.pid())).unwrap();
+    let guest = sys::fork::child(move || {
+        entry.enter().unwrap();
+        assert_eq!(fs::read_link("/proc/self/ns/user").unwrap(), theirs);
+        assert_eq!(fs::metadata("/proc/self").unwrap().uid(), 0);
+        rustix::mount::mount_bind("/tmp", "/mnt").unwrap();
+        0
+    });
+    assert_eq!(guest.unwrap().wait().unwrap(), 0);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    owner.wait().unwrap();
 }
 
 fn probe_as(user: &User, wrap: &[&str]) -> (Probe, tempfile::TempDir) {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -72,6 +73,17 @@ pub fn unshare(which: Namespaces) -> Result<()> {
     // SAFETY: only CLONE_FILES could invalidate what others hold, and a single thread has no others.
     let done = unsafe { rustix::thread::unshare_unsafe(which) };
     done.map_err(|errno| Error::new("unshare", "", errno))
+}
+
+/// Namespaces that [`join`] enters.
+pub use rustix::thread::ThreadNameSpaceType as Joined;
+
+/// Enters namespaces of the process that `pidfd` is of, all at once.
+///
+/// Of a user namespace only a process with one thread can become part; a pid namespace is that of children to come.
+pub fn join(pidfd: impl AsFd, which: Joined) -> Result<()> {
+    let done = rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), which);
+    done.map_err(|errno| Error::new("setns", "", errno))
 }
 
 /// How many threads this process has.

@@ -1,8 +1,10 @@
 //! Stepping onto a rung.
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use sys::ns::{self, IdKind, IdMap, IdRange, Namespaces};
 
@@ -34,6 +36,9 @@ pub enum EnterError {
         /// The call.
         source: sys::Error,
     },
+    /// The process whose namespaces were to be shared has ended, or belongs to another user.
+    #[error("cannot join the namespaces of a running container: {0}")]
+    Join(sys::Error),
     /// newuidmap or newgidmap is not installed.
     #[error("{0} is not installed")]
     NoHelper(&'static str),
@@ -92,9 +97,54 @@ pub fn enter(rung: &Rung) -> Result<(), EnterError> {
         }
         Rung::Chroot | Rung::Unprivileged => return Ok(()),
     }
+    private_mounts().map_err(failed(Step::Mounts))
+}
+
+fn private_mounts() -> sys::Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    let done = rustix::mount::mount_change("/", private);
-    done.map_err(|errno| failed(Step::Mounts)(sys::Error::new("mount", "/", errno)))
+    rustix::mount::mount_change("/", private).map_err(|errno| sys::Error::new("mount", "/", errno))
+}
+
+/// Which user namespace a process steps into before it starts a container. Its mount namespace is its own in any case.
+#[derive(Debug)]
+pub enum Entry {
+    /// One of its own, on this rung.
+    Own(Rung),
+    /// That of another process of the same user, which got there by the same rung: the supervisor of a container whose network,
+    /// processes or messages are to be shared, or the keeper of the user's networks.
+    Join(OwnedFd),
+}
+
+impl Entry {
+    /// Steps in, as root there, with private mount propagation.
+    ///
+    /// # Errors
+    /// [`EnterError`]. Only a process that never had a second thread may.
+    pub fn enter(&self) -> Result<(), EnterError> {
+        match self {
+            Self::Own(rung) => enter(rung),
+            Self::Join(pidfd) => join(pidfd),
+        }
+    }
+}
+
+fn join(pidfd: &OwnedFd) -> Result<(), EnterError> {
+    let threads = ns::thread_count().unwrap_or(1);
+    if threads > 1 {
+        return Err(EnterError::Threads { rung: "shared", threads });
+    }
+    match ns::join(pidfd, ns::Joined::USER) {
+        // With one thread that means: it is ours already. Root's supervisors make none.
+        Err(error) if error.errno() == Errno::INVAL => {}
+        Err(error) => return Err(EnterError::Join(error)),
+        Ok(()) => {
+            // Where there is one id only, there are no groups to let go of.
+            let _ = rustix::thread::set_thread_groups(&[]);
+            ns::become_ids(0, 0).map_err(EnterError::Join)?;
+        }
+    }
+    ns::unshare(Namespaces::NEWNS).map_err(EnterError::Join)?;
+    private_mounts().map_err(EnterError::Join)
 }
 
 fn own_ids() -> (u32, u32) {

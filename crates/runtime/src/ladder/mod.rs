@@ -19,7 +19,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 pub use sys::ns::IdRange;
 
-pub use enter::{EnterError, enter};
+pub use enter::{EnterError, Entry, enter};
 
 /// How much of a sandbox the kernel and the machine's set-up grant, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
