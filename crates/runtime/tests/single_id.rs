@@ -165,7 +165,7 @@ fn open_files_show_their_owner() {
     let flags = rustix::process::PidfdGetfdFlags::empty();
     let listener = rustix::process::pidfd_getfd(&pidfd, i32::from_ne_bytes(bytes), flags).unwrap();
     let first = caller.pid();
-    let monitor = sys::fork::child(move || single_id::monitor(listener, first, table)).unwrap();
+    let monitor = sys::fork::child(move || single_id::monitor(listener, first, table, vec![0])).unwrap();
     go.write_all(b"g").unwrap();
     assert_eq!(caller.wait().unwrap(), 0);
     assert_eq!(monitor.wait().unwrap(), 0);

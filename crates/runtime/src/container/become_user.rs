@@ -55,12 +55,9 @@ pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, S
     if spec.ids == Ids::Single && (user.uid, user.gid) != (0, 0) {
         map_one_id(&becoming, &user)?;
     }
-    install_filters(&becoming, &report)?;
-    match spec.ids {
-        Ids::Mapped => change_ids(&user)?,
-        // The monitor answers, and shows them from now on.
-        Ids::Single if becoming.launch.monitored.is_some() => set_groups(&user)?,
-        Ids::Single => {}
+    install_filters(&becoming, &user, &report)?;
+    if spec.ids == Ids::Mapped {
+        change_ids(&user)?;
     }
     die_with_parent()?;
     let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
@@ -212,10 +209,10 @@ fn set_dumpable(how: DumpableBehavior) -> Result<(), StartError> {
 }
 
 /// Both filters go on while we still may: without no_new_privs that takes CAP_SYS_ADMIN, which changing ids gives up.
-fn install_filters(becoming: &Becoming<'_>, report: &OwnedFd) -> Result<(), StartError> {
+fn install_filters(becoming: &Becoming<'_>, user: &User, report: &OwnedFd) -> Result<(), StartError> {
     if let Some(program) = &becoming.launch.monitored {
         let listener = sys::notify::install(program)?;
-        Report::Listener.send(report, &[listener.as_fd()])?;
+        Report::Listener { groups: user.groups.clone() }.send(report, &[listener.as_fd()])?;
     }
     if let Some(program) = &becoming.launch.filter {
         match sys::seccomp::install(program) {
@@ -228,15 +225,11 @@ fn install_filters(becoming: &Becoming<'_>, report: &OwnedFd) -> Result<(), Star
     Ok(())
 }
 
-fn set_groups(user: &User) -> Result<(), StartError> {
-    let groups: Vec<_> = user.groups.iter().copied().map(rustix::fs::Gid::from_raw).collect();
-    rustix::thread::set_thread_groups(&groups).map_err(|errno| StartError::setup("setgroups", errno))
-}
-
 fn change_ids(user: &User) -> Result<(), StartError> {
-    use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
+    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
     let group = rustix::fs::Gid::from_raw;
-    set_groups(user)?;
+    let groups: Vec<_> = user.groups.iter().copied().map(group).collect();
+    set_thread_groups(&groups).map_err(|errno| StartError::setup("setgroups", errno))?;
     let failed = |what: &str, id: u32| {
         let what = format!("{what} {id}");
         move |errno| match errno {

@@ -14,7 +14,10 @@ pub(super) enum Report {
     /// The other end of the terminal comes with this.
     Terminal,
     /// The end at which the filter's questions arrive comes with this.
-    Listener,
+    Listener {
+        /// The groups that the program's user is in.
+        groups: Vec<u32>,
+    },
     /// All is prepared; this file is about to be executed.
     Ready {
         /// Its path inside.

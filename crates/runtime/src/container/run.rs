@@ -192,7 +192,7 @@ impl Starting {
         let report = serde_json::from_slice(&bytes).map_err(|error| StartError::Invalid(error.to_string()))?;
         match report {
             Report::Terminal => self.terminal = fds.pop(),
-            Report::Listener => self.start_monitor(fds.pop())?,
+            Report::Listener { groups } => self.start_monitor(fds.pop(), groups)?,
             Report::Ready { program, stubs } => {
                 self.program = Some(program);
                 self.cleanup.stubs = stubs;
@@ -218,7 +218,7 @@ impl Starting {
         Ok(Running { pid: self.pid, pidfd, terminal, monitor, cleanup: Some(cleanup) })
     }
 
-    fn start_monitor(&mut self, listener: Option<OwnedFd>) -> Result<(), StartError> {
+    fn start_monitor(&mut self, listener: Option<OwnedFd>, groups: Vec<u32>) -> Result<(), StartError> {
         let (Some(listener), Some(table)) = (listener, self.monitor_table.take()) else {
             return Err(StartError::Invalid("a listener that nobody asked for".to_owned()));
         };
@@ -226,7 +226,7 @@ impl Starting {
         self.monitor = Some(sys::fork::child(move || {
             // What the container's end depends on must not be held open by who watches it.
             let _ = sys::exec::close_inherited(3, &[listener.as_raw_fd()]);
-            crate::single_id::monitor(listener, pid, table)
+            crate::single_id::monitor(listener, pid, table, groups)
         })?);
         Ok(())
     }

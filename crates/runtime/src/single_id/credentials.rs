@@ -51,9 +51,10 @@ impl Ids {
 }
 
 impl Credentials {
-    /// Root's, in no group but its own.
-    pub(super) fn root() -> Self {
-        let (user, group, groups) = (Ids::all(0), Ids::all(0), vec![0]);
+    /// Root's, in these groups, which the kernel would keep sorted.
+    pub(super) fn root(mut groups: Vec<u32>) -> Self {
+        groups.sort_unstable();
+        let (user, group) = (Ids::all(0), Ids::all(0));
         Self { user, group, groups, keeps_capabilities: false, kept_capabilities: false }
     }
 
@@ -217,7 +218,7 @@ mod tests {
     /// What apt does before it fetches, and what it then checks.
     #[test]
     fn apt_drops_its_privileges() {
-        let mut apt = Credentials::root();
+        let mut apt = Credentials::root(vec![0]);
         apt.set_groups(vec![65_534]).unwrap();
         apt.set_three(Kind::Group, [65_534; 3]).unwrap();
         apt.set_three(Kind::User, [42; 3]).unwrap();
@@ -235,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_saved_id_is_a_way_back() {
-        let mut daemon = Credentials::root();
+        let mut daemon = Credentials::root(vec![0]);
         daemon.set_three(Kind::User, [KEEP, 33, KEEP]).unwrap();
         assert!(!daemon.is_privileged());
         assert_eq!(daemon.user.fs, 33);
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn setreuid_keeps_the_saved_id_only_when_it_goes_back_to_the_real_one() {
-        let mut one = Credentials::root();
+        let mut one = Credentials::root(vec![0]);
         one.set_three(Kind::User, [5, 6, 7]).unwrap();
         one.set_real_effective(Kind::User, KEEP, 5).unwrap();
         assert_eq!(three(&one), [5, 5, 7]);
@@ -261,7 +262,7 @@ mod tests {
 
     #[test]
     fn executing_a_set_user_id_file_gives_its_owner() {
-        let mut user = Credentials::root();
+        let mut user = Credentials::root(vec![0]);
         user.set_three(Kind::User, [1000; 3]).unwrap();
         user.execute(None, None);
         assert_eq!(three(&user), [1000, 1000, 1000]);
@@ -274,7 +275,7 @@ mod tests {
     /// What setpriv does: the user first, the group with the capabilities it kept.
     #[test]
     fn capabilities_kept_outlive_the_user_until_something_is_executed() {
-        let mut one = Credentials::root();
+        let mut one = Credentials::root(vec![0]);
         one.keeps_capabilities = true;
         one.set_three(Kind::User, [33; 3]).unwrap();
         one.set_three(Kind::Group, [33; 3]).unwrap();
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn bad_ids_and_file_system_ids() {
-        let mut one = Credentials::root();
+        let mut one = Credentials::root(vec![0]);
         assert_eq!(one.set(Kind::User, KEEP), Err(Errno::INVAL));
         assert_eq!(one.set_groups(vec![1, KEEP]), Err(Errno::INVAL));
         assert_eq!(one.set_fs(Kind::User, 9), 0);
@@ -298,7 +299,7 @@ mod tests {
 
     #[test]
     fn only_root_gives_files_away() {
-        let mut one = Credentials::root();
+        let mut one = Credentials::root(vec![0]);
         assert!(one.may_chown((0, 0), (33, 33)));
         one.set_groups(vec![4, 5]).unwrap();
         one.set(Kind::Group, 33).unwrap();

@@ -24,8 +24,8 @@ const FAILED: u8 = 1;
 ///
 /// `listener` is what [`sys::notify::install`] gave for [`super::filter`], `first` the container's first process, and
 /// `table` the table of owners beside its tree ([`crate::snapshot::ActiveSnapshot::owners`]). To be called in a process of
-/// its own, in the user namespace of [`crate::ladder::Rung::SingleId`].
-pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf) -> u8 {
+/// its own, in the user namespace of [`crate::ladder::Rung::SingleId`]. `groups` are those that its user is in.
+pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf, groups: Vec<u32>) -> u8 {
     let user = mapped_user(first);
     let changed = changed_beside(&table);
     let listener = Listener::new(listener);
@@ -34,7 +34,7 @@ pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf) -> u8 {
         // Nobody may be left waiting: closing the listener fails all calls with ENOSYS.
         Err(_) => return FAILED,
     };
-    let mut monitor = Monitor { listener, processes: Processes::new(), recorder, native: user != Owner::ROOT };
+    let mut monitor = Monitor { listener, processes: Processes::new(groups), recorder, native: user != Owner::ROOT };
     let served = monitor.serve();
     let recorded = monitor.recorder.finish().and_then(|()| match table.parent() {
         _ if user == Owner::ROOT => Ok(()),

@@ -34,9 +34,9 @@ struct Identity {
 }
 
 impl Processes {
-    /// All of them root.
-    pub(super) fn new() -> Self {
-        Self { identities: vec![Identity { credentials: Credentials::root(), program: None }] }
+    /// All of them root, in these groups.
+    pub(super) fn new(groups: Vec<u32>) -> Self {
+        Self { identities: vec![Identity { credentials: Credentials::root(groups), program: None }] }
     }
 
     /// Who the process of a thread is. ESRCH where it has ended.
@@ -134,7 +134,7 @@ mod tests {
     fn a_process_is_what_it_was_made_and_so_are_its_children() {
         let child = sys::fork::child(|| {
             let own = std::process::id();
-            let mut processes = Processes::new();
+            let mut processes = Processes::new(vec![0]);
             processes.change(own, |who| who.set(Kind::User, 7)).unwrap();
             assert_eq!(processes.change(own, |who| who.set(Kind::User, 0)), Err(Errno::PERM));
             let grandchild = sys::fork::child(move || {
