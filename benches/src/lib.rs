@@ -3,6 +3,7 @@
 //! Every figure is a median of runs that alternate between the tools, so that a machine that slows down
 //! slows all of them. `benches/README.md` says how to run this and what bounds each figure.
 
+mod containers;
 mod content;
 mod measure;
 mod registry;
@@ -12,6 +13,7 @@ mod tool;
 mod transfer;
 mod workload;
 
+pub use containers::sink;
 pub use measure::{Sample, drop_page_cache, helper, median};
 pub use report::Report;
 pub use tool::{Bed, Tool};

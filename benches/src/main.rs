@@ -41,6 +41,9 @@ fn main() -> ExitCode {
     if let Some(code) = benches::helper() {
         return code;
     }
+    if let Some(code) = benches::sink() {
+        return code;
+    }
     let Some(arguments) = arguments() else {
         return fail(USAGE);
     };

@@ -16,6 +16,14 @@ pub enum Tool {
     Buildah,
     /// A bare sandbox: the floor of `run`.
     Bwrap,
+    /// The daemonless engine that Debian ships, with runc, which knows every cgroup layout.
+    Podman,
+    /// The engine with a daemon, which the bed starts.
+    Docker,
+    /// The quickest of the runtimes, without control groups.
+    Crun,
+    /// The network of rootless containers, with nothing else.
+    Pasta,
     /// Debian's tar: the floor of unpacking.
     Tar,
     /// The commands of a build on the host, without any container: the floor of a build.
@@ -30,6 +38,10 @@ impl Tool {
             Tool::Estiba => "estiba",
             Tool::Buildah => "buildah",
             Tool::Bwrap => "bwrap",
+            Tool::Podman => "podman",
+            Tool::Docker => "docker",
+            Tool::Crun => "crun",
+            Tool::Pasta => "pasta",
             Tool::Tar => "tar x",
             Tool::Bare => "bare",
         }
@@ -73,6 +85,10 @@ impl Bed {
             Tool::Estiba | Tool::Bare | Tool::Tar => true,
             Tool::Buildah => self.buildah,
             Tool::Bwrap => self.bwrap,
+            Tool::Podman | Tool::Docker | Tool::Crun | Tool::Pasta => {
+                let there = |name| Command::new(name).arg("--version").output().is_ok();
+                there(tool.name()) && (tool != Tool::Docker || there("dockerd"))
+            }
         }
     }
 
@@ -119,7 +135,26 @@ impl Bed {
                 command.arg("--root").arg(self.dir.join("buildah-store")).arg("--runroot").arg(runroot);
                 command
             }
+            Tool::Podman => {
+                let mut command = Command::new("podman");
+                let runroot = self.dir.join("podman-run");
+                command.arg("--root").arg(self.dir.join("podman-store")).arg("--runroot").arg(runroot);
+                command.args(["--runtime", "runc", "--cgroup-manager", "cgroupfs"]);
+                command
+            }
+            Tool::Docker => {
+                let mut command = Command::new("docker");
+                command.arg("--host").arg(self.docker_host());
+                command
+            }
+            Tool::Crun => {
+                let mut command = Command::new("crun");
+                // It does not know this host's layout of them everywhere.
+                command.arg("--cgroup-manager=disabled");
+                command
+            }
             Tool::Bwrap => Command::new("bwrap"),
+            Tool::Pasta => Command::new("pasta"),
             Tool::Tar => Command::new("tar"),
             Tool::Bare => Command::new(&self.busybox),
         }
@@ -135,9 +170,11 @@ impl Bed {
                 // crun does not know this host's cgroup layout everywhere; buildah's own isolation works in all.
                 command.args(["--isolation", "chroot"]);
             }
-            Tool::Estiba | Tool::Bwrap | Tool::Bare | Tool::Tar => {
+            Tool::Estiba => {
                 command.args(["build", "--progress=plain"]);
             }
+            // Nobody else builds.
+            _ => return Command::new("false"),
         }
         if fresh {
             command.arg("--no-cache");
@@ -165,16 +202,40 @@ impl Bed {
                 clear.args(["rmi", "--all", "--force"]);
                 let _ = clear.output();
                 remove(&self.dir.join("buildah-store"))?;
-                let mut pull = self.command(tool);
-                pull.args(["pull", "-q"]).arg(format!("oci:{}:latest", layout.display()));
-                let id = pull.output()?;
-                let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
-                let mut name = self.command(tool);
-                name.args(["tag", &id, "localhost/busybox:latest"]);
-                self.run(&name)
+                self.named_busybox(tool, &["pull", "-q", &format!("oci:{}:latest", layout.display())])
             }
-            Tool::Bwrap | Tool::Bare | Tool::Tar => Ok(()),
+            Tool::Podman => {
+                let mut clear = self.command(tool);
+                clear.args(["rmi", "--all", "--force"]);
+                let _ = clear.output();
+                self.named_busybox(tool, &["pull", "-q", &format!("oci:{}:latest", layout.display())])
+            }
+            Tool::Docker => {
+                let archive = self.dir.join("busybox.tar");
+                let mut save = self.command(Tool::Estiba);
+                save.args(["save", "-o"]).arg(&archive).arg("busybox");
+                self.run(&save)?;
+                let mut load = self.command(tool);
+                load.args(["load", "-i"]).arg(&archive);
+                self.run(&load)
+            }
+            Tool::Bwrap | Tool::Crun | Tool::Pasta | Tool::Bare | Tool::Tar => Ok(()),
         }
+    }
+
+    /// Where the daemon of docker listens.
+    #[must_use]
+    pub fn docker_host(&self) -> String {
+        format!("unix://{}", self.dir.join("docker/sock").display())
+    }
+
+    /// Pulls with `arguments`, which print an id, and calls that busybox.
+    fn named_busybox(&self, tool: Tool, arguments: &[&str]) -> io::Result<()> {
+        let id = self.command(tool).args(arguments).output()?;
+        let id = String::from_utf8_lossy(&id.stdout).trim().to_owned();
+        let mut name = self.command(tool);
+        name.args(["tag", &id, "localhost/busybox:latest"]);
+        self.run(&name)
     }
 
     /// Runs without measuring.

@@ -54,7 +54,14 @@ impl<'b> Registry<'b> {
                 command.args(["--quiet", "--tls-verify=false", "--compression-format", form, "bench"]);
                 command.arg(format!("docker://{}", self.name(repository)));
             }
-            Tool::Estiba | Tool::Bwrap | Tool::Bare | Tool::Tar => {
+            Tool::Estiba
+            | Tool::Bwrap
+            | Tool::Podman
+            | Tool::Docker
+            | Tool::Crun
+            | Tool::Pasta
+            | Tool::Bare
+            | Tool::Tar => {
                 command.args(["--progress=plain", "--compression", form, "bench"]).arg(self.name(repository));
             }
         }
@@ -66,7 +73,14 @@ impl<'b> Registry<'b> {
         command.arg("pull");
         match tool {
             Tool::Buildah => command.args(["--quiet", "--tls-verify=false"]),
-            Tool::Estiba | Tool::Bwrap | Tool::Bare | Tool::Tar => command.arg("--progress=plain"),
+            Tool::Estiba
+            | Tool::Bwrap
+            | Tool::Podman
+            | Tool::Docker
+            | Tool::Crun
+            | Tool::Pasta
+            | Tool::Bare
+            | Tool::Tar => command.arg("--progress=plain"),
         };
         command.arg(self.name(repository));
         command
@@ -181,7 +195,14 @@ pub(crate) fn many_files(bed: &Bed, report: &mut Report, rounds: usize) -> io::R
                 extract.arg("-xf").arg(&tar).arg("-C").arg(&tree);
                 extract
             }
-            Tool::Estiba | Tool::Buildah | Tool::Bwrap | Tool::Bare => registry.pull(tool, pusher.name()),
+            Tool::Estiba
+            | Tool::Buildah
+            | Tool::Bwrap
+            | Tool::Podman
+            | Tool::Docker
+            | Tool::Crun
+            | Tool::Pasta
+            | Tool::Bare => registry.pull(tool, pusher.name()),
         };
         let tools = [Tool::Estiba, Tool::Buildah, Tool::Tar];
         let row = format!("W7 pull and unpack 50,000 files, pushed by {}", pusher.name());

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::containers;
 use crate::content;
 use crate::measure::{Sample, drop_page_cache};
 use crate::registry;
@@ -40,7 +41,7 @@ pub const WORKLOADS: &[Workload] = &[
         about: "an image of 983 MB to a registry and back: gzip, zstd, once more, into an empty store",
         run: transfer::large_image,
     },
-    Workload { name: "W6", about: "run --rm busybox true", run: run_true },
+    Workload { name: "W6", about: "run --rm busybox true", run: containers::run_true },
     Workload { name: "W7", about: "pull and unpack 50,000 files", run: transfer::many_files },
     Workload {
         name: "W8",
@@ -48,6 +49,11 @@ pub const WORKLOADS: &[Workload] = &[
         run: registry::run,
     },
     Workload { name: "W9", about: "a cache of 200 layers in a registry, nothing to build", run: remote_cache::import },
+    Workload { name: "W10", about: "a private network, beside pasta's own start", run: containers::private_network },
+    Workload { name: "W11", about: "exec", run: containers::exec },
+    Workload { name: "W12", about: "200 containers started; a list of 1,000", run: containers::many },
+    Workload { name: "W14", about: "a log", run: containers::talk },
+    Workload { name: "W15", about: "a published port, beside pasta's own", run: containers::port },
 ];
 
 /// Takes `rounds` samples of each tool by turns: A B A B. `before` readies one run and is not measured.
@@ -191,7 +197,7 @@ fn stages(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
             shells.args(["sh", "-c", &format!("{}wait", one.repeat(4))]);
             shells
         }
-        Tool::Estiba | Tool::Buildah | Tool::Bwrap | Tool::Tar => bed.build(tool, &context, true),
+        other => bed.build(other, &context, true),
     };
     let tools = [Tool::Estiba, Tool::Buildah, Tool::Bare];
     report.row("W4 four stages side by side", &by_turns(bed, &tools, rounds, |_, _| Ok(()), command)?)?;
@@ -203,31 +209,4 @@ fn stages(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
     };
     let tools = [Tool::Estiba, Tool::Bare];
     report.row("W4 in full", &by_turns(bed, &tools, rounds, |_, _| Ok(()), command)?)
-}
-
-fn run_true(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
-    bed.reset(Tool::Estiba)?;
-    let command = |tool| {
-        let mut command = bed.command(tool);
-        match tool {
-            Tool::Bwrap => {
-                command.args([
-                    "--unshare-user",
-                    "--unshare-pid",
-                    "--unshare-ipc",
-                    "--unshare-uts",
-                    "--die-with-parent",
-                ]);
-                command.arg("--bind").arg(bed.rootfs()).arg("/");
-                command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"]);
-            }
-            Tool::Estiba | Tool::Buildah | Tool::Bare | Tool::Tar => {
-                command.args(["run", "--rm", "--network=host", "busybox", "true"]);
-            }
-        }
-        command
-    };
-    bed.run(&command(Tool::Estiba))?;
-    let samples = by_turns(bed, &[Tool::Estiba, Tool::Bwrap], rounds * 10, |_, _| Ok(()), command)?;
-    report.row("W6 run --rm busybox true", &samples)
 }

@@ -1,0 +1,330 @@
+//! W6 and W10 to W15: containers that are run, entered, listed, many, talkative, and reached from outside.
+
+mod peers;
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::measure::Sample;
+use crate::report::Report;
+use crate::tool::{Bed, Tool};
+use crate::workload::by_turns;
+use peers::Peers;
+
+/// The folders of the host that a program of the host needs in a container.
+const HOST_LIBRARIES: [&str; 3] = ["/usr", "/lib", "/lib64"];
+
+fn nothing(_: Tool, _: u64) -> io::Result<()> {
+    Ok(())
+}
+
+/// Output that is one word: an id, a port.
+fn said(command: &mut Command) -> io::Result<String> {
+    let output = command.stdin(Stdio::null()).output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn remove_all(bed: &Bed, tool: Tool) -> io::Result<()> {
+    let ids = said(bed.command(tool).args(["ps", "-a", "-q"]))?;
+    if ids.is_empty() {
+        return Ok(());
+    }
+    said(bed.command(tool).args(["rm", "-f"]).args(ids.split_whitespace())).map(drop)
+}
+
+/// W6: `run --rm busybox true` without a network of its own.
+pub(crate) fn run_true(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    bed.reset(Tool::Estiba)?;
+    let peers = Peers::ready(bed)?;
+    for network in ["host", "none"] {
+        let command = |tool| match tool {
+            Tool::Bwrap => bwrap(bed, network),
+            Tool::Crun => peers::crun(bed, peers.bundle()),
+            other => {
+                let mut command = bed.command(other);
+                command.args(["run", "--rm", &format!("--network={network}"), "busybox", "true"]);
+                command
+            }
+        };
+        bed.run(&command(Tool::Estiba))?;
+        let quick = peers.of(&[Tool::Estiba, Tool::Bwrap, Tool::Crun]);
+        let samples = by_turns(bed, &quick, rounds * 10, nothing, command)?;
+        report.row(&format!("W6 run --rm --network={network} busybox true"), &samples)?;
+        let engines = peers.of(&[Tool::Estiba, Tool::Podman, Tool::Docker]);
+        let samples = by_turns(bed, &engines, rounds * 2, nothing, command)?;
+        report.row(&format!("W6 the same beside engines, {network}"), &samples)?;
+    }
+    Ok(())
+}
+
+fn bwrap(bed: &Bed, network: &str) -> Command {
+    let mut command = bed.command(Tool::Bwrap);
+    command.args(["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent"]);
+    if network == "none" {
+        command.arg("--unshare-net");
+    }
+    command.arg("--bind").arg(bed.rootfs()).arg("/");
+    command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"]);
+    command
+}
+
+/// W10: a private network, beside the start of pasta with nothing in it.
+pub(crate) fn private_network(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    if !bed.has(Tool::Pasta) {
+        return Ok(());
+    }
+    bed.reset(Tool::Estiba)?;
+    let command = |tool| {
+        let mut command = bed.command(tool);
+        match tool {
+            Tool::Pasta => command.args(["--config-net", "--", "true"]),
+            _ => command.args(["run", "--rm", "--network=pasta", "busybox", "true"]),
+        };
+        command
+    };
+    bed.run(&command(Tool::Estiba))?;
+    let samples = by_turns(bed, &[Tool::Estiba, Tool::Pasta], rounds * 5, nothing, command)?;
+    report.row("W10 run --rm --network=pasta busybox true", &samples)?;
+    let default = |tool| {
+        let mut command = bed.command(tool);
+        command.args(["run", "--rm", "busybox", "true"]);
+        command
+    };
+    let samples = by_turns(bed, &[Tool::Estiba], rounds * 5, nothing, default)?;
+    report.row("W10 run --rm busybox true, the default network", &samples)
+}
+
+/// W11: `exec` into a container that runs.
+pub(crate) fn exec(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    bed.reset(Tool::Estiba)?;
+    let peers = Peers::ready(bed)?;
+    let engines = peers.of(&[Tool::Estiba, Tool::Podman, Tool::Docker]);
+    for tool in &engines {
+        let run = ["run", "-d", "--name=entered", "--network=none", "busybox", "sleep", "1000"];
+        said(bed.command(*tool).args(run))?;
+    }
+    let command = |tool| {
+        let mut command = bed.command(tool);
+        command.args(["exec", "entered", "true"]);
+        command
+    };
+    let ours = by_turns(bed, &[Tool::Estiba], rounds * 10, nothing, command)?;
+    report.row("W11 exec true", &ours)?;
+    report.row("W11 the same beside engines", &by_turns(bed, &engines, rounds * 2, nothing, command)?)?;
+    for tool in &engines {
+        remove_all(bed, *tool)?;
+    }
+    Ok(())
+}
+
+/// How many containers are many.
+const MANY: usize = 200;
+/// How many are listed.
+const LISTED: usize = 1000;
+
+/// W12: 200 containers started by two shells, and what each one's supervisor holds. W13: a list of 1,000.
+pub(crate) fn many(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    bed.reset(Tool::Estiba)?;
+    let mut samples = Vec::new();
+    for _ in 0..rounds.div_ceil(3) {
+        samples.push(started(bed, MANY)?);
+        let memory = supervisors(bed)?;
+        report.count("W12 resident KiB of a supervisor, the largest", memory.0, 1)?;
+        report.count("W12 of it its own (not shared with others of its kind)", memory.1, 1)?;
+        remove_all(bed, Tool::Estiba)?;
+    }
+    report.row(&format!("W12 {MANY} containers started"), &[(Tool::Estiba, samples)])?;
+    for _ in 0..LISTED {
+        said(bed.command(Tool::Estiba).args(["create", "--network=none", "busybox", "true"]))?;
+    }
+    let list = |tool| {
+        let mut command = bed.command(tool);
+        command.args(["ps", "-a"]);
+        command
+    };
+    let samples = by_turns(bed, &[Tool::Estiba], rounds * 5, nothing, list)?;
+    report.row(&format!("W13 ps -a of {LISTED} containers"), &samples)?;
+    remove_all(bed, Tool::Estiba)
+}
+
+/// Starts so many, from as many shells as there are processors here.
+fn started(bed: &Bed, count: usize) -> io::Result<Sample> {
+    let run = bed.command(Tool::Estiba);
+    let store = run.get_envs().find_map(|(name, value)| (name == "ESTIBA_ROOT").then_some(value?)).unwrap_or_default();
+    let line = format!(
+        "seq {count} | xargs -P 2 -I% {} run -d --network=none --name=many% busybox sleep 1000",
+        bed.estiba().display()
+    );
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &line]).env("ESTIBA_ROOT", store);
+    bed.measure(&shell)
+}
+
+/// The largest resident size among supervisors, and of the private part of it, in KiB.
+fn supervisors(bed: &Bed) -> io::Result<(f64, f64)> {
+    let (mut resident, mut own) = (0.0f64, 0.0f64);
+    let ids = said(bed.command(Tool::Estiba).args(["ps", "-q", "--no-trunc"]))?;
+    for id in ids.split_whitespace() {
+        let pid = said(bed.command(Tool::Estiba).args(["inspect", "--format", "{{.State.Pid}}", id]))?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).map(str::trim).unwrap_or_default();
+        let rollup = fs::read_to_string(format!("/proc/{parent}/smaps_rollup"))?;
+        let field = |name: &str| -> f64 {
+            let line = rollup.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or_default()
+        };
+        resident = resident.max(field("Rss:"));
+        own = own.max(field("Private_Clean:") + field("Private_Dirty:"));
+    }
+    Ok((resident, own))
+}
+
+/// Bytes of a talkative container.
+const TALK: u64 = 2 << 30;
+/// Bytes for peers, which take longer.
+const LITTLE_TALK: u64 = 128 << 20;
+
+/// W14: what a container says goes into its log.
+pub(crate) fn talk(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    bed.reset(Tool::Estiba)?;
+    let peers = Peers::ready(bed)?;
+    let talk = |tool: Tool, bytes: u64| {
+        let mut command = bed.command(tool);
+        let line = format!("yes {} | head -c {bytes}", "x".repeat(99));
+        command.args(["run", "-d", "--name=talks", "--network=none"]);
+        if tool == Tool::Estiba {
+            command.args(["--log-opt", "max-size=4g"]);
+        }
+        command.args(["busybox", "sh", "-c", &line]);
+        command
+    };
+    let measured = |tool: Tool, bytes: u64| -> io::Result<Sample> {
+        remove_all(bed, tool)?;
+        let start = Instant::now();
+        said(&mut talk(tool, bytes))?;
+        said(bed.command(tool).args(["wait", "talks"]))?;
+        Ok(Sample { seconds: start.elapsed().as_secs_f64(), peak: 0.0 })
+    };
+    let mut ours = Vec::new();
+    for _ in 0..rounds.div_ceil(2) {
+        ours.push(measured(Tool::Estiba, TALK)?);
+    }
+    report.row("W14 a log of 2 GiB in lines of 100 bytes, written by `yes | head`", &[(Tool::Estiba, ours)])?;
+    let mut beside = Vec::new();
+    for tool in peers.of(&[Tool::Estiba, Tool::Podman, Tool::Docker]) {
+        beside.push((tool, vec![measured(tool, LITTLE_TALK)?]));
+        remove_all(bed, tool)?;
+    }
+    report.row("W14 a log of 128 MiB", &beside)
+}
+
+/// Bytes through a published port.
+const THROUGH: u64 = 4 << 30;
+
+/// The benchmark's own side inside a container: takes connections on a port and forgets what comes. `None` where this process
+/// is not that.
+#[must_use]
+pub fn sink() -> Option<std::process::ExitCode> {
+    let mut words = std::env::args().skip(1);
+    if words.next()? != "--sink" {
+        return None;
+    }
+    let mut run = || -> io::Result<()> {
+        let port: u16 = words.next().and_then(|word| word.parse().ok()).ok_or(io::ErrorKind::InvalidInput)?;
+        let listener = TcpListener::bind(("0.0.0.0", port))?;
+        let mut buffer = vec![0; 1 << 20];
+        for stream in listener.incoming() {
+            let mut stream = stream?;
+            while stream.read(&mut buffer)? > 0 {}
+            // Tells that all of it came.
+            stream.write_all(b".")?;
+        }
+        Ok(())
+    };
+    Some(if run().is_ok() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE })
+}
+
+/// W15: 4 GiB into a published port, beside pasta's own forwarding.
+pub(crate) fn port(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
+    if !bed.has(Tool::Pasta) {
+        return Ok(());
+    }
+    bed.reset(Tool::Estiba)?;
+    let program = std::env::current_exe()?;
+    let mut samples: Vec<(Tool, Vec<Sample>)> = vec![(Tool::Estiba, Vec::new()), (Tool::Pasta, Vec::new())];
+    for _ in 0..rounds.div_ceil(2) {
+        for (tool, taken) in &mut samples {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let mut served = Served::start(bed, *tool, port, &program)?;
+            taken.push(through(port)?);
+            served.end(bed)?;
+        }
+    }
+    report.row("W15 4 GiB into a published port", &samples)
+}
+
+/// A container that serves, or pasta with the program in it.
+enum Served {
+    Container,
+    Program(Child),
+}
+
+impl Served {
+    fn start(bed: &Bed, tool: Tool, port: u16, program: &Path) -> io::Result<Self> {
+        let mut command = bed.command(tool);
+        if tool == Tool::Pasta {
+            command.args(["--config-net", "-t", &port.to_string(), "--"]).arg(program);
+            command.args(["--sink", &port.to_string()]);
+            return Ok(Self::Program(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?));
+        }
+        command.args(["run", "-d", "--name=served", "-p", &format!("127.0.0.1:{port}:{port}")]);
+        for library in HOST_LIBRARIES.iter().filter(|library| Path::new(library).exists()) {
+            command.arg("-v").arg(format!("{library}:{library}:ro"));
+        }
+        command.arg("-v").arg(format!("{}:/bench:ro", program.display()));
+        said(command.args(["busybox", "/bench", "--sink", &port.to_string()]))?;
+        Ok(Self::Container)
+    }
+
+    fn end(&mut self, bed: &Bed) -> io::Result<()> {
+        match self {
+            Self::Container => remove_all(bed, Tool::Estiba),
+            Self::Program(child) => {
+                child.kill()?;
+                child.wait().map(drop)
+            }
+        }
+    }
+}
+
+/// Sends, once the port answers; the clock runs while bytes do.
+fn through(port: u16) -> io::Result<Sample> {
+    let block = vec![0x5a; 1 << 20];
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let attempt = || -> io::Result<Sample> {
+            let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+            // A forwarder may take the connection before anybody listens behind it.
+            stream.write_all(&block[..1])?;
+            std::thread::sleep(Duration::from_millis(50));
+            let start = Instant::now();
+            for _ in 0..THROUGH >> 20 {
+                stream.write_all(&block)?;
+            }
+            stream.shutdown(std::net::Shutdown::Write)?;
+            stream.read_exact(&mut [0])?;
+            Ok(Sample { seconds: start.elapsed().as_secs_f64(), peak: 0.0 })
+        };
+        match attempt() {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
+            other => return other,
+        }
+    }
+}
