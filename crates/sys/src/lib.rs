@@ -17,6 +17,7 @@ pub mod mark;
 pub mod memfd;
 pub mod mount;
 pub mod netif;
+pub mod netlink;
 pub mod notify;
 pub mod ns;
 pub mod reflink;
