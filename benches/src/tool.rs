@@ -147,17 +147,24 @@ impl Bed {
                 command.arg("--host").arg(self.docker_host());
                 command
             }
-            Tool::Crun => {
-                let mut command = Command::new("crun");
-                // It does not know this host's layout of them everywhere.
-                command.arg("--cgroup-manager=disabled");
-                command
-            }
+            Tool::Crun => Command::new("crun"),
             Tool::Bwrap => Command::new("bwrap"),
             Tool::Pasta => Command::new("pasta"),
             Tool::Tar => Command::new("tar"),
             Tool::Bare => Command::new(&self.busybox),
         }
+    }
+
+    /// A verb that makes a container.
+    #[must_use]
+    pub fn container(&self, tool: Tool, verb: &str) -> Command {
+        let mut command = self.command(tool);
+        command.arg(verb);
+        if tool == Tool::Podman {
+            // It raises these where it may not.
+            command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=10000:10000"]);
+        }
+        command
     }
 
     /// A build of `context`, with the tool's cache in use unless `fresh`.

@@ -46,10 +46,10 @@ pub(crate) fn run_true(bed: &Bed, report: &mut Report, rounds: usize) -> io::Res
     for network in ["host", "none"] {
         let command = |tool| match tool {
             Tool::Bwrap => bwrap(bed, network),
-            Tool::Crun => peers::crun(bed, peers.bundle()),
+            Tool::Crun => peers.crun(bed),
             other => {
-                let mut command = bed.command(other);
-                command.args(["run", "--rm", &format!("--network={network}"), "busybox", "true"]);
+                let mut command = bed.container(other, "run");
+                command.args(["--rm", &format!("--network={network}"), "busybox", "true"]);
                 command
             }
         };
@@ -107,8 +107,8 @@ pub(crate) fn exec(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<
     let peers = Peers::ready(bed)?;
     let engines = peers.of(&[Tool::Estiba, Tool::Podman, Tool::Docker]);
     for tool in &engines {
-        let run = ["run", "-d", "--name=entered", "--network=none", "busybox", "sleep", "1000"];
-        said(bed.command(*tool).args(run))?;
+        let run = ["-d", "--name=entered", "--network=none", "busybox", "sleep", "1000"];
+        said(bed.container(*tool, "run").args(run))?;
     }
     let command = |tool| {
         let mut command = bed.command(tool);
@@ -196,9 +196,9 @@ pub(crate) fn talk(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<
     bed.reset(Tool::Estiba)?;
     let peers = Peers::ready(bed)?;
     let talk = |tool: Tool, bytes: u64| {
-        let mut command = bed.command(tool);
+        let mut command = bed.container(tool, "run");
         let line = format!("yes {} | head -c {bytes}", "x".repeat(99));
-        command.args(["run", "-d", "--name=talks", "--network=none"]);
+        command.args(["-d", "--name=talks", "--network=none"]);
         if tool == Tool::Estiba {
             command.args(["--log-opt", "max-size=4g"]);
         }

@@ -1,7 +1,7 @@
 //! Who else runs containers: podman, docker and crun, each with a store or a bundle of its own on the bed.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The peers that this machine has, ready to run busybox. Dropping it ends the daemon.
 pub(super) struct Peers {
     daemon: Option<Child>,
+    /// Holds a mount namespace in which crun finds a layout of control groups that it takes.
+    grounds: Option<Child>,
     tools: Vec<Tool>,
     bundle: PathBuf,
 }
@@ -21,7 +23,7 @@ pub(super) struct Peers {
 impl Peers {
     /// Readies those that can be had. One that cannot be made to work is left out: its column stays empty.
     pub(super) fn ready(bed: &Bed) -> io::Result<Self> {
-        let mut peers = Self { daemon: None, tools: vec![Tool::Estiba], bundle: bed.context("crun") };
+        let mut peers = Self { daemon: None, grounds: None, tools: vec![Tool::Estiba], bundle: bed.context("crun") };
         if bed.has(Tool::Bwrap) {
             peers.tools.push(Tool::Bwrap);
         }
@@ -42,13 +44,30 @@ impl Peers {
         wanted.iter().copied().filter(|tool| self.tools.contains(tool)).collect()
     }
 
-    /// The folder that crun runs.
-    pub(super) fn bundle(&self) -> &PathBuf {
-        &self.bundle
+    /// One `true` in crun.
+    pub(super) fn crun(&self, bed: &Bed) -> Command {
+        let mut command = Command::new("nsenter");
+        let grounds = self.grounds.as_ref().map_or(0, Child::id);
+        command.arg(format!("--mount=/proc/{grounds}/ns/mnt")).arg("crun").args(["--cgroup-manager=disabled"]);
+        command.arg("--root").arg(bed.context("crun-state")).args(["run", "--bundle"]).arg(&self.bundle);
+        command.arg(format!("estiba-bench-{}", std::process::id()));
+        command
+    }
+
+    /// crun refuses what it calls a hybrid layout, with control groups switched off too.
+    fn make_grounds(&mut self) -> io::Result<()> {
+        let line = "umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup && echo ready && exec sleep 100000";
+        let mut shell = Command::new("unshare");
+        let shell = shell.args(["--mount", "sh", "-c", line]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut shell = shell.stderr(Stdio::null()).spawn()?;
+        let mut ready = [0; 1];
+        let read = shell.stdout.take().map(|mut out| out.read_exact(&mut ready));
+        self.grounds = Some(shell);
+        read.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
     }
 
     /// crun's own defaults, with the host's network, no terminal, and `true`.
-    fn make_bundle(&self, bed: &Bed) -> io::Result<()> {
+    fn make_bundle(&mut self, bed: &Bed) -> io::Result<()> {
         fs::create_dir_all(&self.bundle)?;
         let path = self.bundle.join("config.json");
         if path.exists() {
@@ -66,7 +85,8 @@ impl Peers {
             namespaces.retain(|namespace| namespace["type"] != "network" && namespace["type"] != "cgroup");
         }
         fs::write(&path, config.to_string())?;
-        bed.run(&crun(bed, &self.bundle))
+        self.make_grounds()?;
+        bed.run(&self.crun(bed))
     }
 
     fn start_daemon(&mut self, bed: &Bed) -> io::Result<()> {
@@ -91,6 +111,10 @@ impl Peers {
 
 impl Drop for Peers {
     fn drop(&mut self) {
+        if let Some(grounds) = &mut self.grounds {
+            let _ = grounds.kill();
+            let _ = grounds.wait();
+        }
         if let Some(daemon) = &mut self.daemon {
             // It ends its containers and unmounts what it mounted.
             let _ = Command::new("kill").arg(daemon.id().to_string()).status();
@@ -99,15 +123,8 @@ impl Drop for Peers {
     }
 }
 
-/// One `true` in crun.
-pub(super) fn crun(bed: &Bed, bundle: &PathBuf) -> Command {
-    let mut command = bed.command(Tool::Crun);
-    command.args(["run", "--bundle"]).arg(bundle).arg(format!("estiba-bench-{}", std::process::id()));
-    command
-}
-
 fn works(bed: &Bed, tool: Tool) -> bool {
-    let mut command = bed.command(tool);
-    command.args(["run", "--rm", "--network=none", "busybox", "true"]);
+    let mut command = bed.container(tool, "run");
+    command.args(["--rm", "--network=none", "busybox", "true"]);
     bed.run(&command).is_ok()
 }
