@@ -73,6 +73,16 @@ pub fn fork(namespaces: Namespaces) -> Result<Forked> {
     }
 }
 
+/// Forks once more, in a process that was forked itself and started no thread since.
+///
+/// Unlike [`fork`] it asks no `/proc`: that of a container one has joined is what the container made of it.
+pub fn fork_again() -> Result<Forked> {
+    match clone3(0) {
+        Err(error) if error.errno() == Errno::NOSYS => clone_legacy(0),
+        other => other,
+    }
+}
+
 /// How many threads the caller has; 1 where `/proc` doesn't say.
 pub fn threads() -> u64 {
     match std::fs::metadata("/proc/self/task") {

@@ -20,6 +20,7 @@ pub mod netif;
 pub mod netlink;
 pub mod notify;
 pub mod ns;
+pub mod process;
 pub mod reflink;
 pub mod root;
 pub mod seccomp;

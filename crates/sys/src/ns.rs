@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -85,6 +85,27 @@ pub fn join(pidfd: impl AsFd, which: Joined) -> Result<()> {
     let done = rustix::thread::move_into_thread_name_spaces(pidfd.as_fd(), which);
     done.map_err(|errno| Error::new("setns", "", errno))
 }
+
+/// Joins the user namespace of this descriptor.
+pub fn join_users(namespace: impl AsFd) -> Result<()> {
+    let kind = Some(rustix::thread::LinkNameSpaceType::User);
+    rustix::thread::move_into_link_name_space(namespace.as_fd(), kind)
+        .map_err(|errno| Error::new("setns user", "", errno))
+}
+
+/// The user namespace that a namespace (by a descriptor of `/proc/<pid>/ns/…`) belongs to.
+pub fn owner(namespace: impl AsFd) -> Result<OwnedFd> {
+    // SAFETY: the call takes no argument; a descriptor of something else is refused.
+    let fd = unsafe { libc::ioctl(namespace.as_fd().as_raw_fd(), NS_GET_USERNS) };
+    if fd < 0 {
+        return Err(Error::last("ioctl NS_GET_USERNS", ""));
+    }
+    // SAFETY: the kernel has just opened it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `_IO(0xb7, 1)` of linux/nsfs.h.
+const NS_GET_USERNS: libc::Ioctl = 0xb701;
 
 /// How many threads this process has.
 pub fn thread_count() -> Result<usize> {

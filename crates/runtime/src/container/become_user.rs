@@ -44,7 +44,7 @@ pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, S
     let user = User::resolve(becoming.root, &spec.user, &spec.extra_groups)?;
     let report = sys::exec::raise(&becoming.launch.report, 10)?;
     place_stdio(&mut becoming, &user, &report)?;
-    enter_directory(becoming.root, &spec.cwd, &user)?;
+    enter_directory(becoming.root, &spec.cwd, &user, becoming.launch.guest)?;
     rustix::process::umask(Mode::from_raw_mode(0o022));
     let env = environment(spec, &user);
     let caps = if spec.privileged { CapSet::ALL } else { spec.caps };
@@ -59,7 +59,9 @@ pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, S
     if spec.ids == Ids::Mapped {
         change_ids(&user)?;
     }
-    die_with_parent()?;
+    if !becoming.launch.guest {
+        die_with_parent()?;
+    }
     let path = env.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let first = spec.args.first().map(String::as_str).unwrap_or_default();
     let found = program::find(first, path)?;
@@ -112,16 +114,16 @@ fn null_of_caller() -> Result<OwnedFd, StartError> {
         .map_err(|errno| StartError::setup("open /dev/null", errno))
 }
 
-/// Goes to the working directory, made where absent. Links are followed within the root, but for those of `/proc` that
+/// Goes to the working directory; where it is absent, it is made, but not by a `guest`. Links are followed within the root, but for those of `/proc` that
 /// lead to what a descriptor has open (CVE-2024-21626).
-fn enter_directory(root: &Root, cwd: &str, user: &User) -> Result<(), StartError> {
+fn enter_directory(root: &Root, cwd: &str, user: &User, guest: bool) -> Result<(), StartError> {
     let cwd = if cwd.is_empty() { "/" } else { cwd };
     if !cwd.starts_with('/') {
         return Err(StartError::Invalid(format!("the working directory {cwd:?} is not absolute")));
     }
     let named = |error: sys::Error| StartError::from(error.at(format!("working directory {cwd}")));
     let dir = match root.open_dir(cwd) {
-        Err(error) if error.is_not_found() => {
+        Err(error) if error.is_not_found() && !guest => {
             root.mkdir_all(cwd, 0o755).map_err(named)?;
             // As docker does: what it makes for the user is the user's. Where the id isn't mapped it stays root's.
             let _ = root.chown(cwd, user.uid, user.gid);

@@ -94,12 +94,12 @@ fn fork_under_reaper(launch: &Launch<'_>) -> Result<(), StartError> {
     }
 }
 
-fn proc_of_caller() -> Option<OwnedFd> {
+pub(super) fn proc_of_caller() -> Option<OwnedFd> {
     rustix::fs::open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 /// Refusals are no reason not to start: lowering it needs a capability that root itself may lack.
-fn write_oom_score(proc: &OwnedFd, adjustment: i32) {
+pub(super) fn write_oom_score(proc: &OwnedFd, adjustment: i32) {
     let opened = rustix::fs::openat(proc, "self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
     if let Ok(fd) = opened {
         let _ = File::from(fd).write_all(adjustment.to_string().as_bytes());

@@ -9,6 +9,7 @@ pub mod caps;
 mod device;
 mod error;
 mod inside;
+pub mod join;
 mod kernel_fs;
 pub mod limit;
 mod program;

@@ -11,6 +11,11 @@ use crate::channel;
 /// One message. The trampoline adds its own kind: four bytes, the errno of a failed exec. Then the socket closes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
+    /// Of who joins: the process that will be the program comes with this.
+    Joined {
+        /// Its number, as seen from outside.
+        pid: i32,
+    },
     /// The other end of the terminal comes with this.
     Terminal,
     /// The end at which the filter's questions arrive comes with this.

@@ -91,10 +91,12 @@ pub(super) struct Launch<'a> {
     pub(super) trampoline: &'static Trampoline,
     /// By which it enters its control groups.
     pub(super) doors: Vec<OwnedFd>,
+    /// Whether it joins a container that is there: it does not end with who started it, and makes nothing of its own.
+    pub(super) guest: bool,
 }
 
 /// One for all containers of a process.
-fn trampoline() -> Result<&'static Trampoline, StartError> {
+pub(super) fn trampoline() -> Result<&'static Trampoline, StartError> {
     static TRAMPOLINE: OnceLock<Trampoline> = OnceLock::new();
     match TRAMPOLINE.get() {
         Some(trampoline) => Ok(trampoline),
@@ -156,7 +158,17 @@ impl Starting {
         match fork(spec).inspect_err(|_| group.remove())? {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
-                inside::start(Launch { spec, stdio, files, report: theirs, filter, monitored, trampoline, doors })
+                inside::start(Launch {
+                    spec,
+                    stdio,
+                    files,
+                    report: theirs,
+                    filter,
+                    monitored,
+                    trampoline,
+                    doors,
+                    guest: false,
+                })
             }
             Forked::Parent { pid, pidfd } => Ok(Self {
                 pid,
@@ -191,6 +203,7 @@ impl Starting {
         }
         let report = serde_json::from_slice(&bytes).map_err(|error| StartError::Invalid(error.to_string()))?;
         match report {
+            Report::Joined { .. } => return Err(StartError::Invalid("nobody was asked to join".to_owned())),
             Report::Terminal => self.terminal = fds.pop(),
             Report::Listener { groups } => self.start_monitor(fds.pop(), groups)?,
             Report::Ready { program, stubs } => {

@@ -27,3 +27,4 @@ mod target;
 pub(crate) use adopt::adopt_new;
 pub use filter::filter;
 pub use monitor::monitor;
+pub(crate) use monitor::monitor_guest;

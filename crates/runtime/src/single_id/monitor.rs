@@ -26,8 +26,17 @@ const FAILED: u8 = 1;
 /// `table` the table of owners beside its tree ([`crate::snapshot::ActiveSnapshot::owners`]). To be called in a process of
 /// its own, in the user namespace of [`crate::ladder::Rung::SingleId`]. `groups` are those that its user is in.
 pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf, groups: Vec<u32>) -> u8 {
+    watch(listener, first, &table, groups, true)
+}
+
+/// The same for a process that joined a container: what is new there is not its alone.
+pub(crate) fn monitor_guest(listener: OwnedFd, first: u32, table: &Path, groups: Vec<u32>) -> u8 {
+    watch(listener, first, table, groups, false)
+}
+
+fn watch(listener: OwnedFd, first: u32, table: &Path, groups: Vec<u32>, adopts: bool) -> u8 {
     let user = mapped_user(first);
-    let changed = changed_beside(&table);
+    let changed = changed_beside(table);
     let listener = Listener::new(listener);
     let recorder = match Recorder::new(&changed) {
         Ok(recorder) => recorder,
@@ -37,7 +46,7 @@ pub fn monitor(listener: OwnedFd, first: u32, table: PathBuf, groups: Vec<u32>) 
     let mut monitor = Monitor { listener, processes: Processes::new(groups), recorder, native: user != Owner::ROOT };
     let served = monitor.serve();
     let recorded = monitor.recorder.finish().and_then(|()| match table.parent() {
-        _ if user == Owner::ROOT => Ok(()),
+        _ if user == Owner::ROOT || !adopts => Ok(()),
         Some(folder) if changed.file_name().is_some_and(|name| name == MERGED) => adopt_later(folder, user),
         _ => adopt(&changed, user),
     });

@@ -16,10 +16,10 @@ pub(crate) struct Bench {
     runs: AtomicUsize,
 }
 
-/// The example that runs containers; `cargo test` builds it beside the tests.
-fn helper() -> PathBuf {
+/// An example that runs containers; `cargo test` builds it beside the tests.
+fn example(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
-    let helper = own.parent().and_then(Path::parent).unwrap().join("examples/sandbox_run");
+    let helper = own.parent().and_then(Path::parent).unwrap().join("examples").join(name);
     assert!(helper.exists(), "{} is missing: build the examples too", helper.display());
     helper
 }
@@ -48,8 +48,8 @@ impl Bench {
         std::fs::create_dir(&lower).unwrap();
         fixtures::write_rootfs(&busybox, &lower).unwrap();
         let helper = match &user {
-            Some(user) => user.install(&helper(), dir.path()).unwrap(),
-            None => helper(),
+            Some(user) => user.install(&example("sandbox_run"), dir.path()).unwrap(),
+            None => example("sandbox_run"),
         };
         if let Some(user) = &user {
             let owner = format!("{}:{}", user.uid, user.gid);
@@ -87,12 +87,25 @@ impl Bench {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let file = self.dir.path().join(format!("spec{run}.json"));
         std::fs::write(&file, serde_json::to_vec(spec).unwrap()).unwrap();
-        let mut command = match &self.user {
-            Some(user) => user.command(&self.helper),
-            None => Command::new(&self.helper),
-        };
+        let mut command = self.as_user(&self.helper);
         command.arg(file).args(modes);
         command
+    }
+
+    /// A program, as who runs the containers.
+    pub(crate) fn as_user(&self, program: &Path) -> Command {
+        match &self.user {
+            Some(user) => user.command(program),
+            None => Command::new(program),
+        }
+    }
+
+    /// The example that joins containers, where that one may execute it.
+    pub(crate) fn joiner(&self) -> PathBuf {
+        match &self.user {
+            Some(user) => user.install(&example("sandbox_join"), self.dir.path()).unwrap(),
+            None => example("sandbox_join"),
+        }
     }
 
     /// Overlay mounts a work directory once only, when it was told never to sync.
@@ -120,7 +133,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn of(output: &Output) -> Self {
+    pub(crate) fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
         Self { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
     }

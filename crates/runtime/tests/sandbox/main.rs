@@ -5,6 +5,7 @@
 mod attacks;
 mod confinement;
 mod harness;
+mod join;
 mod lifecycle;
 mod rungs;
 mod spawner;
