@@ -10,6 +10,7 @@ mod duration;
 mod error;
 mod image;
 mod keyed;
+mod limit;
 mod lockfile;
 mod near;
 mod page;

@@ -23,7 +23,7 @@ pub use logging::Logging;
 pub use network::{Endpoint, Link, Mode as NetworkMode, Network};
 pub use notify::{Notify, Ready};
 pub use process::Process;
-pub use resources::Resources;
+pub use resources::{Groups, Resources};
 
 use crate::id::ContainerId;
 use crate::time::Moment;

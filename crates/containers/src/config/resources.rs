@@ -10,8 +10,23 @@ pub struct Resources {
     pub limits: runtime::cgroup::Limits,
     /// Where its group is made.
     pub parent: Option<String>,
+    /// Whether it gets one.
+    pub groups: Groups,
     /// Limits of processes.
     pub rlimits: Vec<runtime::container::Rlimit>,
     /// The kernel's preference to kill it first.
     pub oom_score_adj: Option<i32>,
+}
+
+/// `--cgroups`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Groups {
+    /// Where one is to be had.
+    #[default]
+    Enabled,
+    /// Never.
+    Disabled,
+    /// Within the group that its supervisor is started in: a unit's.
+    Split,
 }

@@ -5,7 +5,7 @@ mod data;
 mod isolation;
 mod network;
 mod process;
-mod resources;
+pub mod resources;
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::limits::Version;
+use super::settings::Version;
 
 /// One hierarchy as this process sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::limits::{Controller, Limits, Version};
+use super::limits::Limits;
 use super::mounts::{self, Hierarchy};
+use super::settings::{Controller, Version};
+use super::systemd::SystemdError;
+use super::unified;
 
 /// Our folder among the groups.
-const OURS: &str = "estiba";
-/// Where we go ourselves, when the group that we are in is to have others in it.
-const LEAF: &str = "estiba-build";
+pub(super) const OURS: &str = "estiba";
 
 /// Where groups of containers can be made, and what limits each gets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,34 @@ pub struct Place {
     /// A folder a controller; one for all of them in the newer version.
     pub(super) folders: Vec<(Controller, PathBuf)>,
     pub(super) limits: Limits,
+    /// What the group is called; `None` where any name serves.
+    pub(super) name: Option<String>,
+}
+
+/// What a container's group is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Its limits.
+    pub limits: &'a Limits,
+    /// Where: a path from the root of all groups, or a slice of the service manager's (`x.slice`).
+    pub parent: Option<&'a str>,
+    /// What it is called; no other container has the name.
+    pub name: &'a str,
+    /// Whether it is made in the group that we are in, whatever else there is.
+    pub split: bool,
+    /// Whether the service manager is worth being asked, which takes some milliseconds.
+    pub ask: bool,
+}
+
+/// A place, and what could not be had there.
+#[derive(Debug)]
+pub struct Found {
+    /// The place.
+    pub place: Place,
+    /// Controllers that limits need and that are not ours there: these limits do not hold.
+    pub lost: Vec<&'static str>,
+    /// Why, where the kernel or the service manager said so.
+    pub why: Option<NoPlace>,
 }
 
 /// Why there is no place.
@@ -28,6 +57,9 @@ pub enum NoPlace {
     /// The kernel, or whoever mounted its files, does not have it.
     #[error("this machine has no control groups for {0}")]
     NoController(&'static str),
+    /// There are none at all.
+    #[error("no control groups are mounted here")]
+    NotMounted,
     /// A group is not ours.
     #[error("{call} {path}: {why}")]
     Refused {
@@ -38,6 +70,9 @@ pub enum NoPlace {
         /// The kernel's word.
         why: io::Error,
     },
+    /// The older version has no groups for ordinary users.
+    #[error("control groups are of version 1 here, in which only root makes groups ({0})")]
+    Older(Box<NoPlace>),
     /// The group that we are in has others' processes, so that none can be made in it.
     #[error("{path} holds {others} processes besides ours")]
     Crowded {
@@ -46,12 +81,35 @@ pub enum NoPlace {
         /// How many.
         others: usize,
     },
+    /// Neither ourselves nor by the service manager.
+    #[error("{own}; {asked}")]
+    Asked {
+        /// Why not ourselves.
+        own: Box<NoPlace>,
+        /// What the service manager said.
+        asked: SystemdError,
+    },
 }
 
 impl NoPlace {
-    fn refused(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+    pub(super) fn refused(call: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_path_buf();
         move |why| Self::Refused { call, path, why }
+    }
+
+    /// How there would be a place.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::NoController(_) => "the kernel needs it, and its command line may switch it off (cgroup_disable=)",
+            Self::NotMounted => "mount them: `mount -t cgroup2 none /sys/fs/cgroup`",
+            Self::Older(_) => "boot with `systemd.unified_cgroup_hierarchy=1`, or run as root",
+            Self::Crowded { .. } => "run under `systemd-run --user --scope -p Delegate=yes`",
+            Self::Refused { .. } => {
+                "log in by PAM, or let root run `loginctl enable-linger USER`, so that a service manager of yours makes \
+                 them; or let root hand a group over: `chown -R USER /sys/fs/cgroup/GROUP`, with your shell in it"
+            }
+            Self::Asked { asked, .. } => asked.remedy(),
+        }
     }
 }
 
@@ -63,53 +121,115 @@ impl Place {
     pub fn find(parent: Option<&str>, limits: &Limits) -> Result<Self, NoPlace> {
         let wanted = limits.controllers();
         let all = mounts::hierarchies();
-        let unified = all.iter().find(|found| found.version == Version::Two && has_all(found, &wanted));
-        let (version, folders) = match unified {
+        let has_all = |found: &&Hierarchy| found.version == Version::Two && unified::has_all(found, &wanted);
+        let (version, folders): (_, Vec<(Controller, PathBuf)>) = match all.iter().find(has_all) {
             Some(hierarchy) => {
-                let folder = unified_folder(hierarchy, parent, &wanted)?;
+                let folder = unified::folder(hierarchy, parent);
+                std::fs::create_dir_all(&folder).map_err(NoPlace::refused("mkdir", &folder))?;
+                unified::hand_down_all(hierarchy, &folder, &wanted)?;
                 let controllers = if wanted.is_empty() { vec![Controller::Pids] } else { wanted };
                 (Version::Two, controllers.into_iter().map(|controller| (controller, folder.clone())).collect())
             }
-            None => (Version::One, older_folders(&all, parent, &wanted)?),
-        };
-        for (_, folder) in &folders {
-            // Both are needed later, and then it is too late to go on without.
-            for path in [folder.clone(), folder.join("cgroup.procs")] {
-                let refused = |errno: rustix::io::Errno| NoPlace::refused("write", &path)(errno.into());
-                rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).map_err(refused)?;
+            None => {
+                let one = |controller| older_folder(&all, parent, controller);
+                (Version::One, wanted.into_iter().map(one).collect::<Result<_, _>>()?)
             }
+        };
+        check_writable(&folders)?;
+        Ok(Self { version, folders, limits: limits.clone(), name: None })
+    }
+
+    /// Whether it is of the newer version.
+    pub fn is_newer(&self) -> bool {
+        self.version == Version::Two
+    }
+
+    /// Finds the place of a container that lives by itself. To be called by the process that starts it and stays with it:
+    /// that process may be moved into another group.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn of_container(wanted: &Wanted<'_>) -> Result<Found, NoPlace> {
+        let all = mounts::hierarchies();
+        match all.iter().find(|found| found.version == Version::Two && counts(found, &all)) {
+            Some(hierarchy) => unified::place(hierarchy, wanted),
+            None => older_place(&all, wanted),
         }
-        Ok(Self { version, folders, limits: limits.clone() })
+    }
+
+    /// What is left of a container's groups where nobody wrote down where they were: nothing is there when nothing is left.
+    pub fn leftovers(name: &str) -> super::Group {
+        let all = mounts::hierarchies();
+        let places = all.iter().flat_map(|found| [found.own.join(OURS), found.mount.join(OURS), found.own.clone()]);
+        let mut folders: Vec<PathBuf> = places.map(|place| place.join(name)).filter(|path| path.exists()).collect();
+        folders.sort();
+        folders.dedup();
+        super::Group::at(folders)
     }
 }
 
-fn words(path: &Path) -> Vec<String> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace().map(str::to_owned).collect()
+/// Whether the newer version is the one that counts: in a mix of both the older one has the controllers.
+fn counts(unified: &Hierarchy, all: &[Hierarchy]) -> bool {
+    let older = |name: &str| all.iter().any(|found| found.controllers.iter().any(|has| has == name));
+    !["memory", "pids", "cpu", "freezer"].into_iter().any(older) || unified::has_all(unified, &[Controller::Memory])
 }
 
-fn has_all(unified: &Hierarchy, wanted: &[Controller]) -> bool {
-    let has = words(&unified.mount.join("cgroup.controllers"));
-    wanted.iter().all(|wanted| has.iter().any(|name| name == wanted.name()))
+/// Both are needed later, and then it is too late to go on without.
+pub(super) fn check_writable(folders: &[(Controller, PathBuf)]) -> Result<(), NoPlace> {
+    for (_, folder) in folders {
+        for path in [folder.clone(), folder.join("cgroup.procs")] {
+            let refused = |errno: rustix::io::Errno| NoPlace::refused("write", &path)(errno.into());
+            rustix::fs::access(&path, rustix::fs::Access::WRITE_OK).map_err(refused)?;
+        }
+    }
+    Ok(())
 }
 
-/// The older version: a hierarchy for each controller, which takes groups beside processes.
-fn older_folders(
+/// What every container's group has in the older version, where there is it: to be counted, stopped, and bounded.
+const OLDER_WELCOME: [Controller; 5] =
+    [Controller::Memory, Controller::Cpu, Controller::Cpuacct, Controller::Pids, Controller::Freezer];
+
+/// The older version: a hierarchy for each controller.
+fn older_place(all: &[Hierarchy], wanted: &Wanted<'_>) -> Result<Found, NoPlace> {
+    let needed = wanted.limits.controllers();
+    let mut controllers = needed.clone();
+    controllers.extend(OLDER_WELCOME.into_iter().filter(|controller| !needed.contains(controller)));
+    let (mut folders, mut lost, mut why) = (Vec::new(), Vec::new(), None);
+    for controller in controllers {
+        let found = older_folder(all, wanted.parent, controller)
+            .and_then(|found| check_writable(std::slice::from_ref(&found)).map(|()| found));
+        match found {
+            Ok(found) => folders.push(found),
+            Err(error) => {
+                lost.extend(needed.contains(&controller).then(|| controller.name(Version::One)));
+                why = why.or(Some(error));
+            }
+        }
+    }
+    if folders.is_empty() {
+        let why = why.unwrap_or(NoPlace::NotMounted);
+        return Err(if all.is_empty() { NoPlace::NotMounted } else { NoPlace::Older(Box::new(why)) });
+    }
+    let name = Some(wanted.name.to_owned());
+    let place = Place { version: Version::One, folders, limits: wanted.limits.clone(), name };
+    Ok(Found { place, lost, why })
+}
+
+/// The hierarchy of the older version that has a controller takes groups beside processes.
+fn older_folder(
     all: &[Hierarchy],
     parent: Option<&str>,
-    wanted: &[Controller],
-) -> Result<Vec<(Controller, PathBuf)>, NoPlace> {
-    let one = |controller: &Controller| {
-        let is_it = |found: &&Hierarchy| found.controllers.iter().any(|name| name == controller.name());
-        let found = all.iter().find(is_it).ok_or(NoPlace::NoController(controller.name()))?;
-        let folder = parent.map_or_else(|| found.own.join(OURS), |parent| mounts::join(&found.mount, parent));
-        std::fs::create_dir_all(&folder).map_err(NoPlace::refused("mkdir", &folder))?;
-        if *controller == Controller::Cpuset {
-            inherit_cpuset(&found.mount, &folder)?;
-        }
-        Ok((*controller, folder))
-    };
-    wanted.iter().map(one).collect()
+    controller: Controller,
+) -> Result<(Controller, PathBuf), NoPlace> {
+    let name = controller.name(Version::One);
+    let is_it = |found: &&Hierarchy| found.controllers.iter().any(|has| has == name);
+    let found = all.iter().find(is_it).ok_or(NoPlace::NoController(name))?;
+    let folder = parent.map_or_else(|| found.own.join(OURS), |parent| mounts::join(&found.mount, parent));
+    std::fs::create_dir_all(&folder).map_err(NoPlace::refused("mkdir", &folder))?;
+    if controller == Controller::Cpuset {
+        inherit_cpuset(&found.mount, &folder)?;
+    }
+    Ok((controller, folder))
 }
 
 /// A new group of the older version has no processor until it is told which.
@@ -123,73 +243,6 @@ fn inherit_cpuset(mount: &Path, folder: &Path) -> Result<(), NoPlace> {
     Ok(())
 }
 
-/// The newer version: the controllers are handed down from the root to the folder.
-fn unified_folder(found: &Hierarchy, parent: Option<&str>, wanted: &[Controller]) -> Result<PathBuf, NoPlace> {
-    let folder = match parent {
-        Some(parent) => mounts::join(&found.mount, parent),
-        // Who owns all groups need not ask the one that he happens to be in.
-        None if is_writable(&found.mount.join("cgroup.subtree_control")) => found.mount.join(OURS),
-        None => found.own.clone(),
-    };
-    std::fs::create_dir_all(&folder).map_err(NoPlace::refused("mkdir", &folder))?;
-    let mut path = found.mount.clone();
-    hand_down(&path, found, wanted)?;
-    for part in folder.strip_prefix(&found.mount).unwrap_or(Path::new("")) {
-        path.push(part);
-        hand_down(&path, found, wanted)?;
-    }
-    Ok(folder)
-}
-
-fn is_writable(path: &Path) -> bool {
-    rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
-}
-
-fn hand_down(path: &Path, found: &Hierarchy, wanted: &[Controller]) -> Result<(), NoPlace> {
-    let control = path.join("cgroup.subtree_control");
-    let has = words(&control);
-    let lacking: Vec<String> = wanted
-        .iter()
-        .filter(|wanted| has.iter().all(|name| name != wanted.name()))
-        .map(|wanted| format!("+{}", wanted.name()))
-        .collect();
-    if lacking.is_empty() {
-        return Ok(());
-    }
-    let text = lacking.join(" ");
-    match std::fs::write(&control, &text) {
-        // A group with processes in it has no groups with controllers in it.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy && path == found.own => {
-            step_aside(path)?;
-            std::fs::write(&control, &text).map_err(NoPlace::refused("write", &control))
-        }
-        other => other.map_err(NoPlace::refused("write", &control)),
-    }
-}
-
-/// Moves us and our children into a group of our own, if nobody else is here.
-fn step_aside(path: &Path) -> Result<(), NoPlace> {
-    let own = std::process::id();
-    let processes: Vec<u32> = words(&path.join("cgroup.procs")).iter().filter_map(|word| word.parse().ok()).collect();
-    let others = processes.iter().filter(|pid| **pid != own && parent_of(**pid) != Some(own)).count();
-    if others > 0 {
-        return Err(NoPlace::Crowded { path: path.to_path_buf(), others });
-    }
-    let leaf = path.join(LEAF);
-    std::fs::create_dir_all(&leaf).map_err(NoPlace::refused("mkdir", &leaf))?;
-    let file = leaf.join("cgroup.procs");
-    for pid in processes {
-        std::fs::write(&file, pid.to_string()).map_err(NoPlace::refused("write", &file))?;
-    }
-    Ok(())
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, a parenthesis too.
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,8 +252,13 @@ mod tests {
         let limits = Limits { memory: Some(64 << 20), ..Limits::default() };
         match Place::find(None, &limits) {
             Ok(place) => assert_eq!(place.folders[0].0, Controller::Memory),
-            Err(error) => assert!(!error.to_string().is_empty()),
+            Err(error) => assert!(!error.to_string().is_empty() && !error.remedy().is_empty()),
         }
-        assert_eq!(parent_of(std::process::id()), Some(std::os::unix::process::parent_id()));
+        let wanted = Wanted { limits: &limits, parent: None, name: "a-test", split: false, ask: false };
+        match Place::of_container(&wanted) {
+            Ok(found) => assert_eq!(found.place.name.as_deref(), Some("a-test")),
+            Err(error) => assert!(!error.to_string().is_empty() && !error.remedy().is_empty()),
+        }
+        assert!(Place::leftovers("nobody-has-this-name").is_none());
     }
 }

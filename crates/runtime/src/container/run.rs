@@ -75,6 +75,8 @@ pub struct Finished {
     pub status: ExitStatus,
     /// What it used.
     pub usage: Usage,
+    /// How many of its processes the kernel killed because its group ran out of memory.
+    pub oom_kills: u64,
 }
 
 /// What the child is born with.
@@ -319,6 +321,12 @@ impl Running {
         self.pid
     }
 
+    /// Its control group.
+    pub fn group(&self) -> &Group {
+        static NONE: Group = Group::none();
+        self.cleanup.as_ref().map_or(&NONE, |cleanup| &cleanup.group)
+    }
+
     /// Our end of its terminal, once.
     pub fn terminal(&mut self) -> Option<OwnedFd> {
         self.terminal.take()
@@ -355,7 +363,9 @@ impl Running {
             // Its table is complete only when it has ended.
             monitor.wait()?;
         }
+        let mut oom_kills = 0;
         if let Some(cleanup) = cleanup {
+            oom_kills = cleanup.group.oom_kills();
             cleanup.group.remove();
             cleanup.stubs.remove(&cleanup.rootfs)?;
         }
@@ -366,6 +376,7 @@ impl Running {
                     How::Signalled(signal) => ExitStatus::Signal(signal),
                 },
                 usage: Usage { user: ended.user, system: ended.system, max_rss_kib: ended.max_rss_kib },
+                oom_kills,
             }),
             None => Err(StartError::setup("wait4", Errno::CHILD)),
         }

@@ -4,8 +4,8 @@ use builder::Cgroup;
 use runtime::cgroup::Limits;
 use runtime::container::{Rlimit, limit};
 
-use crate::duration::parse_size;
 use crate::error::{Error, Result};
+use crate::limit::{list, size, swap};
 
 /// Options about limits.
 #[derive(Debug, clap::Args)]
@@ -64,7 +64,7 @@ impl LimitArgs {
             cpu_quota: self.cpu_quota.and_then(|quota| u64::try_from(quota).ok()).filter(|quota| *quota > 0),
             cpuset_cpus: list("--cpuset-cpus", self.cpuset_cpus.as_deref())?,
             cpuset_mems: list("--cpuset-mems", self.cpuset_mems.as_deref())?,
-            pids: None,
+            ..Limits::default()
         };
         let parent = self.cgroup_parent.clone().filter(|parent| !parent.is_empty());
         if parent.as_deref().is_some_and(|parent| parent.split('/').any(|part| part == "..")) {
@@ -75,41 +75,6 @@ impl LimitArgs {
         }
         Ok(Some(Cgroup { parent, limits }))
     }
-}
-
-fn size(option: &str, written: Option<&str>) -> Result<Option<u64>> {
-    let parse = |text: &str| {
-        parse_size(text).ok_or_else(|| Error::usage(format!("{option} {text}: expected a size such as 512m")))
-    };
-    written.map(parse).transpose()
-}
-
-fn swap(written: Option<&str>, memory: Option<u64>) -> Result<Option<i64>> {
-    match written {
-        None | Some("0") => Ok(None),
-        Some("-1") => Ok(Some(-1)),
-        Some(text) => {
-            let total = size("--memory-swap", Some(text))?.unwrap_or_default();
-            match memory {
-                None => Err(Error::usage("--memory-swap needs --memory: it is the sum of memory and swap")),
-                Some(memory) if total < memory => {
-                    Err(Error::usage("--memory-swap is less than --memory, and is the sum of memory and swap"))
-                }
-                Some(_) => Ok(Some(i64::try_from(total).unwrap_or(i64::MAX))),
-            }
-        }
-    }
-}
-
-/// `0-2,4`.
-fn list(option: &str, written: Option<&str>) -> Result<Option<String>> {
-    let Some(text) = written.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let number = |text: &str| text.parse::<u32>().is_ok();
-    let is_range = |part: &str| part.split_once('-').map_or(number(part), |(from, to)| number(from) && number(to));
-    if !text.split(',').all(is_range) {
-        return Err(Error::usage(format!("{option} {text}: expected numbers and ranges, such as 0-2,4")));
-    }
-    Ok(Some(text.to_owned()))
 }
 
 fn rlimit(written: &str) -> Result<Rlimit> {
@@ -146,13 +111,5 @@ mod tests {
         for bad in ["nofile", "nofiles=1", "nofile=x", "nofile=2:1", "nofile=-1:5", "nofile="] {
             assert!(both(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn swap_counts_memory_in() {
-        assert_eq!(swap(Some("2m"), Some(1 << 20)).unwrap(), Some(2 << 20));
-        assert_eq!((swap(Some("-1"), None).unwrap(), swap(None, None).unwrap()), (Some(-1), None));
-        assert!(swap(Some("1m"), None).is_err() && swap(Some("1k"), Some(1 << 20)).is_err());
-        assert!(list("", Some("0-2,4")).is_ok() && list("", Some("a")).is_err() && list("", Some("1-")).is_err());
     }
 }
