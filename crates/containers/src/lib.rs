@@ -11,6 +11,7 @@ pub mod event;
 pub mod id;
 pub mod launch;
 pub mod layout;
+pub mod network;
 pub mod state;
 pub mod supervisor;
 pub mod time;

@@ -99,6 +99,30 @@ pub struct Probe {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Network {
-    /// Who carries it: `pasta`, `slirp4netns`, `builtin`, `bridge`.
+    /// Who carries it: `pasta`, `slirp4netns`, `bridge`; `None` where nobody has to.
     pub driver: Option<String>,
+    /// What is published, sorted.
+    pub ports: Vec<crate::network::ports::Published>,
+    /// Its places in networks; a private one has no name.
+    pub places: Vec<Place>,
+    /// What of that was asked and could not be had.
+    pub notes: Vec<String>,
+}
+
+/// A container's place in a network.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Place {
+    /// The network's name; empty for a private one.
+    pub network: String,
+    /// The interface inside.
+    pub interface: String,
+    /// Its addresses, with the length of their networks.
+    pub addresses: Vec<(std::net::IpAddr, u8)>,
+    /// Its way out.
+    pub gateways: Vec<std::net::IpAddr>,
+    /// Its hardware address.
+    pub mac: Option<crate::config::MacAddress>,
+    /// Its other names there.
+    pub aliases: Vec<String>,
 }

@@ -78,7 +78,7 @@ pub fn unshare(which: Namespaces) -> Result<()> {
 /// Namespaces that [`join`] enters.
 pub use rustix::thread::ThreadNameSpaceType as Joined;
 
-/// Enters namespaces of the process that `pidfd` is of, all at once.
+/// Enters namespaces of the process that `pidfd` is of, all at once; or the one that a file of `/proc/<pid>/ns` stands for.
 ///
 /// Of a user namespace only a process with one thread can become part; a pid namespace is that of children to come.
 pub fn join(pidfd: impl AsFd, which: Joined) -> Result<()> {

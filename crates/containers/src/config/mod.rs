@@ -20,7 +20,7 @@ pub use health::Health;
 pub use isolation::Isolation;
 pub use life::{Life, Restart, STOP_TIMEOUT};
 pub use logging::Logging;
-pub use network::{Endpoint, Link, Mode as NetworkMode, Network};
+pub use network::{BadMac, Carrier, Endpoint, Host, Link, MacAddress, Mode as NetworkMode, Network};
 pub use notify::{Notify, Ready};
 pub use process::Process;
 pub use resources::{Groups, Resources};

@@ -14,7 +14,7 @@ const MAX_HOST_FILE: u64 = 1 << 20;
 pub(super) fn apply(config: &Config, spec: &mut Spec) {
     spec.network = match config.network.mode {
         NetworkMode::Host => Network::Host,
-        NetworkMode::None | NetworkMode::Private | NetworkMode::Container(_) | NetworkMode::Networks(_) => {
+        NetworkMode::None | NetworkMode::Private(_) | NetworkMode::Container(_) | NetworkMode::Networks(_) => {
             Network::None
         }
     };
@@ -31,7 +31,7 @@ fn host_file(path: &str) -> Option<Vec<u8>> {
 fn hosts(network: Network, hostname: &str) -> Vec<u8> {
     let mut text = match network {
         Network::Host => host_file("/etc/hosts").unwrap_or_else(|| LOOPBACK_HOSTS.into()),
-        Network::None => LOOPBACK_HOSTS.into(),
+        Network::None | Network::Joined { .. } => LOOPBACK_HOSTS.into(),
     };
     if !text.ends_with(b"\n") {
         text.push(b'\n');

@@ -23,8 +23,10 @@ pub(super) fn enter(
     let RootFs::Dir(dir) = &spec.rootfs else {
         return Err(StartError::Invalid("layers can't be mounted where namespaces are refused".to_owned()));
     };
-    if spec.network == Network::None {
-        return Err(StartError::Invalid("no network is to be had where namespaces are refused".to_owned()));
+    if spec.network != Network::Host {
+        return Err(StartError::Invalid(
+            "only the host's network is to be had where namespaces are refused".to_owned(),
+        ));
     }
     let mut points = MountPoints::new(Root::open(dir)?, None);
     let filled = fill(&mut points, spec);

@@ -112,8 +112,11 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     let spec = launch.spec;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|errno| StartError::setup("make mounts private", errno))?;
-    if spec.network == Network::None {
-        sys::netif::loopback_up()?;
+    match (spec.network, &launch.network) {
+        (Network::None, _) => sys::netif::loopback_up()?,
+        // Before `/sys` is made: it shows the devices of the network that its maker is in.
+        (Network::Joined { .. }, Some(namespace)) => sys::ns::join(namespace, sys::ns::Joined::NETWORK)?,
+        (Network::Joined { .. } | Network::Host, _) => {}
     }
     let host_proc = host_proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
     let devices = Devices::new(spec.shm_size, spec.privileged)?;

@@ -91,6 +91,8 @@ pub(super) struct Launch<'a> {
     /// The monitor's filter, if there is to be a monitor.
     pub(super) monitored: Option<Vec<sys::notify::Instruction>>,
     pub(super) trampoline: &'static Trampoline,
+    /// The network namespace that it enters.
+    pub(super) network: Option<OwnedFd>,
     /// By which it enters its control groups.
     pub(super) doors: Vec<OwnedFd>,
     /// Whether it joins a container that is there: it does not end with who started it, and makes nothing of its own.
@@ -153,7 +155,7 @@ impl Starting {
         let filter = if spec.privileged { None } else { spec.seccomp.program(spec.caps)? };
         let trampoline = trampoline()?;
         // Here, not in the child: a copy of a mount can be made only in the mount namespace that has it.
-        let files = stdio.files.iter().map(|file| copy_mount(file).map(Some)).collect::<sys::Result<Vec<_>>>()?;
+        let (files, network) = gather(spec.network, stdio.files)?;
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
         let (ours, theirs) = channel::pair()?;
         let (group, doors) = spec.cgroup.as_ref().map(Group::make).transpose()?.unwrap_or_default();
@@ -168,6 +170,7 @@ impl Starting {
                     filter,
                     monitored,
                     trampoline,
+                    network,
                     doors,
                     guest: false,
                 })
@@ -285,7 +288,7 @@ fn fork(spec: &Spec) -> Result<Forked, StartError> {
         Isolation::Namespaces => {
             let always = Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS | Namespaces::CGROUP;
             match spec.network {
-                Network::Host => always,
+                Network::Host | Network::Joined { .. } => always,
                 Network::None => always | Namespaces::NET,
             }
         }
@@ -294,6 +297,27 @@ fn fork(spec: &Spec) -> Result<Forked, StartError> {
         // A kernel without control groups has no namespaces of them either.
         Err(error) if error.errno() == Errno::INVAL => Ok(sys::clone::fork(wanted.without(Namespaces::CGROUP))?),
         other => Ok(other?),
+    }
+}
+
+/// Detached mounts of the files, and the network namespace that is among them.
+fn gather(network: Network, files: Vec<OwnedFd>) -> Result<(Vec<Option<OwnedFd>>, Option<OwnedFd>), StartError> {
+    let Network::Joined { index } = network else {
+        let copies = files.iter().map(|file| copy_mount(file).map(Some)).collect::<sys::Result<Vec<_>>>()?;
+        return Ok((copies, None));
+    };
+    let (mut copies, mut namespace) = (Vec::with_capacity(files.len()), None);
+    for (at, file) in files.into_iter().enumerate() {
+        if at == index {
+            namespace = Some(file);
+            copies.push(None);
+        } else {
+            copies.push(Some(copy_mount(&file)?));
+        }
+    }
+    match namespace {
+        Some(namespace) => Ok((copies, Some(namespace))),
+        None => Err(StartError::Invalid(format!("no descriptor {index} for the network"))),
     }
 }
 

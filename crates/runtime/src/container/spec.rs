@@ -170,6 +170,12 @@ pub enum Network {
     Host,
     /// Loopback only.
     None,
+    /// One that is there already, made by the caller or another container's: its namespace is a descriptor, which is not
+    /// mounted anywhere. Whoever joins it must rule it: it belongs to the user namespace of the container, or to one inside.
+    Joined {
+        /// Index into [`super::Stdio::files`].
+        index: usize,
+    },
 }
 
 /// Which ids exist inside.

@@ -26,6 +26,6 @@ impl Options {
             }
             other => return Err(Error::usage(format!("--network {other}: expected host or none"))),
         };
-        Ok(Network { mode })
+        Ok(Network { mode, ..Network::default() })
     }
 }

@@ -73,7 +73,18 @@ impl Joining {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 let files = Vec::new();
-                let launch = Launch { spec, stdio, files, report, filter, monitored, trampoline, doors, guest: true };
+                let launch = Launch {
+                    spec,
+                    stdio,
+                    files,
+                    report,
+                    filter,
+                    monitored,
+                    trampoline,
+                    network: None,
+                    doors,
+                    guest: true,
+                };
                 inside::keep(launch, target, tell)
             }
             Forked::Parent { pid: keeper, .. } => Ok(Self {
