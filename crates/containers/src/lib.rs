@@ -12,6 +12,7 @@ pub mod id;
 pub mod launch;
 pub mod layout;
 pub mod network;
+pub mod log;
 pub mod state;
 pub mod supervisor;
 pub mod time;

@@ -28,4 +28,18 @@ impl Moment {
     pub fn system(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.0)
     }
+
+    /// As RFC 3339 has it, in UTC, with all nine digits: what sorts as text.
+    pub fn rfc3339(self) -> String {
+        match jiff::Timestamp::from_nanosecond(i128::from(self.0)) {
+            Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string(),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// A moment in RFC 3339; `None` where it is none, or before 1970.
+    pub fn parse_rfc3339(text: &str) -> Option<Self> {
+        let time: jiff::Timestamp = text.parse().ok()?;
+        u64::try_from(time.as_nanosecond()).ok().map(Self)
+    }
 }
