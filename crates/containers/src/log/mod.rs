@@ -6,8 +6,8 @@
 //!
 //! A file is opened by descriptor and never through a link ([`series`]): the folder is the user's, and what writes may be root.
 
-pub mod json;
 pub mod journald;
+pub mod json;
 pub mod reader;
 pub mod record;
 pub mod series;
@@ -15,7 +15,7 @@ pub mod settings;
 mod sink;
 mod tail;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::io;

@@ -67,7 +67,12 @@ impl Writer {
 
     /// Writes one record of so many bytes that are in a pipe, without looking at them. Gives how many left the pipe, also where
     /// the record could not be written.
-    pub(super) fn splice(&mut self, source: Source, pipe: BorrowedFd<'_>, length: usize) -> (usize, Result<(), LogError>) {
+    pub(super) fn splice(
+        &mut self,
+        source: Source,
+        pipe: BorrowedFd<'_>,
+        length: usize,
+    ) -> (usize, Result<(), LogError>) {
         let header = Header { time: Moment::now(), source, length };
         let before = self.make_room(header.size()).and_then(|()| {
             let start = self.at;
@@ -110,7 +115,11 @@ impl Writer {
 
     fn make_room(&mut self, size: usize) -> Result<(), LogError> {
         self.stay_in_place(true)?;
-        if self.at > FILE_HEADER as u64 && self.at + size as u64 > self.max_size { self.rotate_records() } else { Ok(()) }
+        if self.at > FILE_HEADER as u64 && self.at + size as u64 > self.max_size {
+            self.rotate_records()
+        } else {
+            Ok(())
+        }
     }
 
     /// Somebody emptied the file, or removed it, to have room again: then it begins anew.
