@@ -15,6 +15,7 @@ pub mod log;
 pub mod network;
 pub mod state;
 pub mod supervisor;
+pub mod systemd;
 pub mod time;
 
 pub use config::Config;

@@ -62,6 +62,18 @@ pub struct Config {
     pub logging: Logging,
     /// What the service manager hears and hands over.
     pub notify: Notify,
+    /// What was typed.
+    #[serde(default)]
+    pub made_by: MadeBy,
+}
+
+/// What was typed after `run` or `create`, so that a unit can do the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeBy {
+    /// The options.
+    pub options: Vec<String>,
+    /// The image, and the command.
+    pub words: Vec<String>,
 }
 
 /// The image of a container.

@@ -10,7 +10,7 @@ mod notify;
 mod process;
 mod resources;
 
-use containers::config::{Config, Image, VERSION};
+use containers::config::{Config, Image, MadeBy, VERSION};
 use containers::id::ContainerId;
 use containers::time::Moment;
 use oci::ContainerConfig;
@@ -62,6 +62,7 @@ impl Options {
             health: self.health.settle(defaults)?,
             logging: self.logging.settle()?,
             notify: self.notify.settle()?,
+            made_by: MadeBy::default(),
             created: Moment::now(),
             id,
             name,
