@@ -11,6 +11,7 @@ pub mod exec;
 pub mod fork;
 pub mod heap;
 pub mod inherit;
+pub mod landlock;
 pub mod lock;
 pub mod mapped;
 pub mod mark;

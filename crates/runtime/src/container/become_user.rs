@@ -11,18 +11,21 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::Root;
 use sys::exec::REPORT_FD;
 
+use super::boundary::Namespace;
 use super::caps::CapSet;
 use super::device::Attached;
 use super::error::StartError;
 use super::program::{self, DEFAULT_PATH};
 use super::report::Report;
 use super::run::Launch;
-use super::spec::{Ids, Isolation, Spec};
+use super::spec::{Ids, Isolation, Network, Spec};
 use super::stub::Stubs;
 use super::terminal::Terminal;
 use super::user::User;
 
 const CAP_KILL: u64 = 1 << 5;
+/// Which permissions files are made without where nobody says otherwise.
+const USUAL_UMASK: u32 = 0o022;
 /// More than any kernel has numbers for.
 const CAP_NUMBERS: u32 = 64;
 
@@ -44,20 +47,24 @@ pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, S
     let user = User::resolve(becoming.root, &spec.user, &spec.extra_groups)?;
     let report = sys::exec::raise(&becoming.launch.report, 10)?;
     place_stdio(&mut becoming, &user, &report)?;
-    enter_directory(becoming.root, &spec.cwd, &user, becoming.launch.guest)?;
-    rustix::process::umask(Mode::from_raw_mode(0o022));
+    enter_directory(becoming.root, spec, &user, becoming.launch.guest)?;
+    rustix::process::umask(Mode::from_raw_mode(spec.boundary.umask.unwrap_or(USUAL_UMASK)));
     let env = environment(spec, &user);
     let caps = if spec.privileged { CapSet::ALL } else { spec.caps };
+    super::labels::apply(spec, becoming.proc.as_ref())?;
     if spec.no_new_privs {
         rustix::thread::set_no_new_privs(true).map_err(|errno| StartError::setup("no_new_privs", errno))?;
     }
-    limit_capabilities(caps)?;
+    super::users::enter(&spec.boundary.users, &becoming.launch.shared, becoming.proc.as_ref())?;
     if spec.ids == Ids::Single && (user.uid, user.gid) != (0, 0) {
         map_one_id(&becoming, &user)?;
     }
+    // After that: who enters a user namespace has every capability in it.
+    limit_capabilities(caps)?;
+    raise_wall(&becoming)?;
     install_filters(&becoming, &user, &report)?;
     if spec.ids == Ids::Mapped {
-        change_ids(&user)?;
+        change_ids(&user, spec.boundary.keep_groups)?;
     }
     if !becoming.launch.guest {
         die_with_parent()?;
@@ -85,7 +92,8 @@ fn place_stdio(becoming: &mut Becoming<'_>, user: &User, report: &OwnedFd) -> Re
         Report::Terminal.send(report, &[terminal.outer.as_fd()])?;
         // As docker does: a program that reopens its terminal must be let to. Where the id isn't mapped, it isn't.
         if becoming.launch.spec.ids == Ids::Mapped {
-            let owner = Some(rustix::fs::Uid::from_raw(user.uid));
+            let (uid, _) = becoming.launch.spec.boundary.users.outside(user.uid, user.gid);
+            let owner = Some(rustix::fs::Uid::from_raw(uid));
             let _ = rustix::fs::fchown(&terminal.inner, owner, None);
         }
         rustix::process::ioctl_tiocsctty(&terminal.inner).map_err(|errno| StartError::setup("TIOCSCTTY", errno))?;
@@ -116,8 +124,8 @@ fn null_of_caller() -> Result<OwnedFd, StartError> {
 
 /// Goes to the working directory; where it is absent, it is made, but not by a `guest`. Links are followed within the root, but for those of `/proc` that
 /// lead to what a descriptor has open (CVE-2024-21626).
-fn enter_directory(root: &Root, cwd: &str, user: &User, guest: bool) -> Result<(), StartError> {
-    let cwd = if cwd.is_empty() { "/" } else { cwd };
+fn enter_directory(root: &Root, spec: &Spec, user: &User, guest: bool) -> Result<(), StartError> {
+    let cwd = if spec.cwd.is_empty() { "/" } else { spec.cwd.as_str() };
     if !cwd.starts_with('/') {
         return Err(StartError::Invalid(format!("the working directory {cwd:?} is not absolute")));
     }
@@ -126,7 +134,8 @@ fn enter_directory(root: &Root, cwd: &str, user: &User, guest: bool) -> Result<(
         Err(error) if error.is_not_found() && !guest => {
             root.mkdir_all(cwd, 0o755).map_err(named)?;
             // As docker does: what it makes for the user is the user's. Where the id isn't mapped it stays root's.
-            let _ = root.chown(cwd, user.uid, user.gid);
+            let (uid, gid) = spec.boundary.users.outside(user.uid, user.gid);
+            let _ = root.chown(cwd, uid, gid);
             root.open_dir(cwd).map_err(named)?
         }
         other => other.map_err(named)?,
@@ -227,11 +236,32 @@ fn install_filters(becoming: &Becoming<'_>, user: &User, report: &OwnedFd) -> Re
     Ok(())
 }
 
-fn change_ids(user: &User) -> Result<(), StartError> {
+/// Keeps the program from what it could reach beyond its namespaces, where it shares one.
+fn raise_wall(becoming: &Becoming<'_>) -> Result<(), StartError> {
+    let spec = becoming.launch.spec;
+    let bare = spec.isolation == Isolation::Chroot;
+    if !spec.boundary.landlock || spec.privileged {
+        return Ok(());
+    }
+    let wall = sys::landlock::Wall {
+        sockets: spec.network == Network::Host,
+        signals: bare || spec.boundary.namespaces.pid == Namespace::Host,
+        below: if bare { Some(becoming.root.as_fd()) } else { None },
+    };
+    match sys::landlock::raise(&wall) {
+        // Root of a container that gave it no CAP_SYS_ADMIN, as for the filter.
+        Err(error) if bare && error.errno() == Errno::PERM => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+fn change_ids(user: &User, keep_groups: bool) -> Result<(), StartError> {
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
     let group = rustix::fs::Gid::from_raw;
     let groups: Vec<_> = user.groups.iter().copied().map(group).collect();
-    set_thread_groups(&groups).map_err(|errno| StartError::setup("setgroups", errno))?;
+    if !keep_groups {
+        set_thread_groups(&groups).map_err(|errno| StartError::setup("setgroups", errno))?;
+    }
     let failed = |what: &str, id: u32| {
         let what = format!("{what} {id}");
         move |errno| match errno {

@@ -2,10 +2,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use sys::mount::{Attributes, Setting};
 
+use super::boundary::Device;
 use super::error::StartError;
 
 /// Name, major and minor number.
@@ -28,10 +29,10 @@ const TTY_GROUP: &str = "5";
 pub(super) struct Devices {
     tree: OwnedFd,
     terminals: OwnedFd,
-    shm: OwnedFd,
+    shm: Option<OwnedFd>,
     queues: Option<OwnedFd>,
     /// Copies of the host's nodes, where making our own is refused, as it is in every user namespace.
-    nodes: Vec<(&'static str, OwnedFd)>,
+    nodes: Vec<(String, OwnedFd)>,
     /// Whether nodes that are made later open as well.
     privileged: bool,
 }
@@ -39,14 +40,20 @@ pub(super) struct Devices {
 impl Devices {
     /// Makes them. Host nodes are taken from the `/dev` of the caller, who hasn't changed its root yet. Unless `privileged`,
     /// no node but these opens anything: whoever is root outside too could make one for each disk.
-    pub(super) fn new(shm_size: u64, privileged: bool) -> Result<Self, StartError> {
+    pub(super) fn new(shm: Shm, privileged: bool) -> Result<Self, StartError> {
         let quiet = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NOEXEC;
         let confined = quiet | Attributes::MOUNT_ATTR_NODEV;
         let memory = [Setting::Text("mode", "0755"), Setting::Text("size", "64m")];
         let tree = sys::mount::new("tmpfs", &memory, Attributes::MOUNT_ATTR_NOSUID)?;
-        let size = shm_size.to_string();
-        let shm = [Setting::Text("mode", "1777"), Setting::Text("size", &size)];
-        let shm = sys::mount::new("tmpfs", &shm, confined)?;
+        let shm = match shm {
+            Shm::None => None,
+            Shm::Shared(mount) => Some(mount),
+            Shm::Own(size) => {
+                let size = size.to_string();
+                let settings = [Setting::Text("mode", "1777"), Setting::Text("size", &size)];
+                Some(sys::mount::new("tmpfs", &settings, confined)?)
+            }
+        };
         // Some kernels are built without message queues.
         let queues = sys::mount::new("mqueue", &[], confined).ok();
         let mut devices = Self { tree, terminals: terminals(quiet)?, shm, queues, nodes: Vec::new(), privileged };
@@ -63,7 +70,7 @@ impl Devices {
                 Ok(()) => {}
                 Err(Errno::PERM) => {
                     file(self.tree.as_fd(), name).map_err(failed(name))?;
-                    self.nodes.push((name, sys::mount::copy(host_node(name, (major, minor))?, false)?));
+                    self.nodes.push((name.to_owned(), sys::mount::copy(host_node(name, (major, minor))?, false)?));
                 }
                 Err(errno) => return Err(failed(name)(errno)),
             }
@@ -77,6 +84,54 @@ impl Devices {
         Ok(())
     }
 
+    /// Adds devices of the host: nodes of our own with the same numbers, owners and permissions where we may make them, else the
+    /// host's own.
+    pub(super) fn add(&mut self, devices: &[Device]) -> Result<(), StartError> {
+        for device in devices {
+            let named = |errno| StartError::setup(format!("device {}", device.host.display()), errno);
+            let node = rustix::fs::open(&device.host, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(named)?;
+            let stat = rustix::fs::fstat(&node).map_err(named)?;
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
+                return Err(StartError::Invalid(format!("{} is not a device node", device.host.display())));
+            }
+            if NODES.iter().any(|(name, ..)| *name == device.name) {
+                continue;
+            }
+            self.make_dirs(&device.name).map_err(named)?;
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
+            match rustix::fs::mknodat(&self.tree, &device.name, kind, mode, stat.st_rdev) {
+                Ok(()) => {
+                    let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+                    rustix::fs::chownat(&self.tree, &device.name, Some(owner), Some(group), AtFlags::empty())
+                        .map_err(named)?;
+                    if !self.privileged {
+                        let own = open(self.tree.as_fd(), &device.name)?;
+                        self.nodes.push((device.name.clone(), sys::mount::copy(own, false)?));
+                    }
+                }
+                Err(Errno::PERM) => {
+                    file(self.tree.as_fd(), &device.name).map_err(named)?;
+                    self.nodes.push((device.name.clone(), copy_locked(&node)?));
+                }
+                // Given twice, or as docker's --privileged does beside a --device.
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(named(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn make_dirs(&self, name: &str) -> Result<(), Errno> {
+        for (at, _) in name.match_indices('/') {
+            match rustix::fs::mkdirat(&self.tree, &name[..at], Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+
     /// Attaches all of it over `dev`, a directory inside the container.
     pub(super) fn attach(mut self, dev: impl AsFd) -> Result<Attached, StartError> {
         sys::mount::attach(&self.tree, dev, "/dev")?;
@@ -84,8 +139,9 @@ impl Devices {
             self.confine()?;
         }
         let queues = self.queues.iter().map(|queues| ("mqueue", queues));
-        let others = [("pts", &self.terminals), ("shm", &self.shm)].into_iter().chain(queues);
-        for (name, mount) in others.chain(self.nodes.iter().map(|(name, node)| (*name, node))) {
+        let shm = self.shm.iter().map(|shm| ("shm", shm));
+        let others = [("pts", &self.terminals)].into_iter().chain(shm).chain(queues);
+        for (name, mount) in others.chain(self.nodes.iter().map(|(name, node)| (name.as_str(), node))) {
             let over = open(self.tree.as_fd(), name)?;
             sys::mount::attach(mount, over, format!("/dev/{name}"))?;
         }
@@ -98,12 +154,30 @@ impl Devices {
     /// do here: who is root outside could change their permissions for all.
     fn confine(&mut self) -> Result<(), StartError> {
         for (name, ..) in NODES {
-            if self.nodes.iter().all(|(known, _)| *known != name) {
-                self.nodes.push((name, sys::mount::copy(open(self.tree.as_fd(), name)?, false)?));
+            if self.nodes.iter().all(|(known, _)| known != name) {
+                self.nodes.push((name.to_owned(), sys::mount::copy(open(self.tree.as_fd(), name)?, false)?));
             }
         }
         Ok(sys::mount::restrict(&self.tree, Attributes::MOUNT_ATTR_NODEV, false)?)
     }
+}
+
+/// In a user namespace what is mounted there may be locked to its place: then it comes along.
+fn copy_locked(node: &OwnedFd) -> sys::Result<OwnedFd> {
+    match sys::mount::copy(node, false) {
+        Err(error) if error.errno() == Errno::INVAL => sys::mount::copy(node, true),
+        other => other,
+    }
+}
+
+/// What is to be at `/dev/shm`.
+pub(super) enum Shm {
+    /// Nothing.
+    None,
+    /// One of its own, of so many bytes.
+    Own(u64),
+    /// One that others have too.
+    Shared(OwnedFd),
 }
 
 /// `/dev` and `/dev/pts` where they are now.

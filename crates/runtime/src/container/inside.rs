@@ -16,14 +16,15 @@ use sys::mount::{Attributes, Setting};
 use sys::{OpenFlags, Root};
 
 use super::become_user::{self, Becoming};
-use super::device::{Attached, Devices};
+use super::boundary::Namespace;
+use super::device::{Attached, Devices, Shm};
 use super::error::StartError;
 use super::kernel_fs::{self, KernelFs};
 use super::report::Report;
 use super::run::Launch;
 use super::spec::{Ids, Isolation, Network, Source, Spec};
 use super::stub::{MountPoints, Stubs};
-use super::{limit, reaper, rootfs, terminal};
+use super::{limit, namespaces, reaper, rootfs, sysctl, terminal, users};
 use crate::snapshot::RootFs;
 
 /// Where the container is put together: every machine has this directory, and no store lives in it. It is covered by a
@@ -66,16 +67,11 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
         Isolation::Namespaces => enter_mounts(&mut launch, host_proc, stubs)?,
         Isolation::Chroot => super::bare::enter(spec, host_proc, stubs)?,
     };
-    if let Some(name) = spec.hostname.as_ref().filter(|_| spec.isolation == Isolation::Namespaces) {
-        match rustix::system::sethostname(name.as_bytes()) {
-            // The name space is our own: only a filter that a container around us has put there refuses, and the
-            // files that tell the name tell it anyhow.
-            Ok(()) | Err(Errno::PERM) => {}
-            Err(errno) => return Err(StartError::setup("sethostname", errno)),
-        }
+    if spec.isolation == Isolation::Namespaces && spec.boundary.namespaces.uts == Namespace::Own {
+        set_names(spec)?;
     }
     limit::apply(&spec.rlimits)?;
-    if spec.init {
+    if spec.init || spec.boundary.namespaces.pid != Namespace::Own {
         fork_under_reaper(&launch)?;
     }
     let terminal = match spec.terminal {
@@ -86,12 +82,31 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
     become_user::become_program(becoming)
 }
 
+fn set_names(spec: &Spec) -> Result<(), StartError> {
+    let tried = |name: &Option<String>, set: fn(&[u8]) -> Result<(), Errno>, what: &str| match name {
+        None => Ok(()),
+        Some(name) => match set(name.as_bytes()) {
+            // The name space is our own: only a filter that a container around us has put there refuses, and the
+            // files that tell the name tell it anyhow.
+            Ok(()) | Err(Errno::PERM) => Ok(()),
+            Err(errno) => Err(StartError::setup(what, errno)),
+        },
+    };
+    tried(&spec.hostname, rustix::system::sethostname, "sethostname")?;
+    tried(&spec.boundary.domainname, rustix::system::setdomainname, "setdomainname")
+}
+
 /// The program's process goes on; the first process stays behind, and only reaps.
 fn fork_under_reaper(launch: &Launch<'_>) -> Result<(), StartError> {
     match sys::clone::fork(sys::clone::Namespaces::NONE)? {
         Forked::Child => Ok(()),
-        Forked::Parent { pid, .. } => reaper::stay(pid, launch.spec.isolation),
+        Forked::Parent { pid, .. } => reaper::stay(pid, lives_among_others(launch.spec)),
     }
+}
+
+/// Whether the container's processes do not end with its first one by the kernel's doing.
+fn lives_among_others(spec: &Spec) -> bool {
+    spec.isolation == Isolation::Chroot || spec.boundary.namespaces.pid != Namespace::Own
 }
 
 pub(super) fn proc_of_caller() -> Option<OwnedFd> {
@@ -112,22 +127,31 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     let spec = launch.spec;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|errno| StartError::setup("make mounts private", errno))?;
-    match (spec.network, &launch.network) {
-        (Network::None, _) => sys::netif::loopback_up()?,
+    match spec.network {
+        Network::Host => {}
+        Network::None => sys::netif::loopback_up()?,
         // Before `/sys` is made: it shows the devices of the network that its maker is in.
-        (Network::Joined { .. }, Some(namespace)) => sys::ns::join(namespace, sys::ns::Joined::NETWORK)?,
-        (Network::Joined { .. } | Network::Host, _) => {}
+        Network::Joined { index } => sys::ns::join(launch.shared.get(index)?, sys::ns::Joined::NETWORK)?,
     }
     let host_proc = host_proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
-    let devices = Devices::new(spec.shm_size, spec.privileged)?;
-    let proc = kernel_fs::new_proc(&host_proc)?;
+    namespaces::join(spec, &launch.shared)?;
+    let shm = match launch.shm.take() {
+        _ if spec.boundary.no_shm => Shm::None,
+        Some(mount) => Shm::Shared(mount),
+        None => Shm::Own(spec.shm_size),
+    };
+    let mut devices = Devices::new(shm, spec.privileged)?;
+    devices.add(&spec.boundary.devices)?;
+    let proc = kernel_fs::new_proc(&host_proc, &spec.boundary.proc_options)?;
+    sysctl::apply(spec, &proc)?;
     let workshop = Workshop::open(spec.ids)?;
-    let kernel_fs = KernelFs::new(proc, workshop.empty()?, spec.privileged)?;
+    let kernel_fs = KernelFs::new(proc, workshop.empty()?, &spec.boundary.paths, spec.privileged)?;
     let upper = match &spec.rootfs {
         RootFs::Overlay { upper, .. } => Some(Root::open(upper)?),
         RootFs::View { .. } | RootFs::Dir(_) => None,
     };
     let root_mount = rootfs::mount(&spec.rootfs, &workshop.place("root")?)?;
+    users::give_tree(&spec.boundary.users, &spec.rootfs, &root_mount)?;
     if !spec.privileged {
         // Where root inside is root outside, a node that the image brings or a program makes would open the host's disks.
         sys::mount::restrict(&root_mount, Attributes::MOUNT_ATTR_NODEV, true)?;
@@ -171,14 +195,15 @@ fn attach_all(
     devices: Devices,
     gathered: &[Gathered],
 ) -> Result<(Attached, OwnedFd), StartError> {
-    let proc = kernel_fs.attach(points)?;
+    let entered = kernel_fs.attach(points)?;
     let dev = points.open("dev", true)?;
     let devices = devices.attach(dev)?;
     for mount in gathered {
         let over = points.open(&mount.target, mount.dir)?;
         sys::mount::attach(&mount.mount, over, &mount.target)?;
     }
-    Ok((devices, proc))
+    entered.hide(points.root())?;
+    Ok((devices, entered.proc))
 }
 
 /// A mount that is made and waits for its target.

@@ -5,28 +5,11 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use sys::mount::Attributes;
+use sys::mount::{Attributes, Setting};
 
+use super::boundary::Paths;
 use super::error::StartError;
 use super::stub::MountPoints;
-
-/// Under `/proc`: hidden, as docker hides them.
-const MASKED_PROC: [&str; 10] = [
-    "acpi",
-    "asound",
-    "interrupts",
-    "kcore",
-    "keys",
-    "latency_stats",
-    "sched_debug",
-    "scsi",
-    "timer_list",
-    "timer_stats",
-];
-/// Under `/proc`: readable only.
-const READONLY_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
-/// Under `/sys`: hidden.
-const MASKED_SYS: [&str; 2] = ["firmware", "devices/virtual/powercap"];
 
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
 
@@ -43,12 +26,15 @@ pub(super) struct KernelFs {
     cgroup: Option<OwnedFd>,
     /// Places to hide, and what hides each.
     masks: Vec<(OwnedFd, OwnedFd)>,
-    privileged: bool,
+    /// What hides a file and a folder of the image's, and which.
+    others: Option<(OwnedFd, OwnedFd, Vec<String>)>,
+    /// Places to protect.
+    readonly: Vec<String>,
 }
 
 impl KernelFs {
     /// Makes them around a [`new_proc`]; `empty` is a directory without entries.
-    pub(super) fn new(proc: OwnedFd, empty: impl AsFd, privileged: bool) -> Result<Self, StartError> {
+    pub(super) fn new(proc: OwnedFd, empty: impl AsFd, paths: &Paths, privileged: bool) -> Result<Self, StartError> {
         let readonly = confined() | Attributes::MOUNT_ATTR_RDONLY;
         let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == CGROUP2_MAGIC);
         let attributes = if privileged { confined() } else { readonly };
@@ -65,26 +51,40 @@ impl KernelFs {
             }
             other => other?,
         };
-        let mut kernel_fs = Self { proc, sys, cgroup, masks: Vec::new(), privileged };
+        let mut kernel_fs = Self { proc, sys, cgroup, masks: Vec::new(), others: None, readonly: Vec::new() };
         if !privileged {
-            kernel_fs.mask(empty)?;
+            kernel_fs.readonly.clone_from(&paths.readonly);
+            kernel_fs.mask(empty, &paths.masked)?;
         }
         Ok(kernel_fs)
     }
 
-    fn mask(&mut self, empty: impl AsFd) -> Result<(), StartError> {
+    fn mask(&mut self, empty: impl AsFd, masked: &[String]) -> Result<(), StartError> {
         let null = super::device::host_node("null", (1, 3))?;
-        let below_proc = MASKED_PROC.iter().map(|name| (&self.proc, *name));
-        for (within, name) in below_proc.chain(MASKED_SYS.iter().map(|name| (&self.sys, *name))) {
-            let Some((over, is_dir)) = find(within.as_fd(), name)? else { continue };
+        let mut others = Vec::new();
+        for path in masked {
+            let Some((within, name)) = self.within(path) else {
+                others.push(path.clone());
+                continue;
+            };
+            let Some((over, is_dir)) = find(within, name)? else { continue };
             let mask = if is_dir { empty_mount(&empty)? } else { sys::mount::copy(&null, false)? };
             self.masks.push((over, mask));
+        }
+        if !others.is_empty() {
+            self.others = Some((sys::mount::copy(&null, false)?, empty_mount(&empty)?, others));
         }
         Ok(())
     }
 
+    /// Which of ours a path is in, and where there.
+    fn within<'a>(&self, path: &'a str) -> Option<(BorrowedFd<'_>, &'a str)> {
+        let proc = path.strip_prefix("/proc/").map(|name| (self.proc.as_fd(), name));
+        proc.or_else(|| path.strip_prefix("/sys/").map(|name| (self.sys.as_fd(), name)))
+    }
+
     /// Attaches them inside, and hides and protects what docker does. Gives the new `/proc`.
-    pub(super) fn attach(self, points: &mut MountPoints) -> Result<OwnedFd, StartError> {
+    pub(super) fn attach(self, points: &mut MountPoints) -> Result<Entered, StartError> {
         for (name, mount) in [("proc", &self.proc), ("sys", &self.sys)] {
             refuse_link(points, name)?;
             let over = points.open(name, true)?;
@@ -98,18 +98,44 @@ impl KernelFs {
         for (over, mask) in &self.masks {
             sys::mount::attach(mask, over, "masked path")?;
         }
-        if !self.privileged {
-            for name in READONLY_PROC {
-                protect(self.proc.as_fd(), name)?;
+        for path in &self.readonly {
+            if let Some((within, name)) = self.within(path) {
+                protect(within, name)?;
             }
         }
-        Ok(self.proc)
+        Ok(Entered { proc: self.proc, others: self.others })
+    }
+}
+
+/// `/proc` inside, and what of the image is still to be hidden.
+pub(super) struct Entered {
+    pub(super) proc: OwnedFd,
+    others: Option<(OwnedFd, OwnedFd, Vec<String>)>,
+}
+
+impl Entered {
+    /// Hides what of the image and its mounts was asked to be hidden. Links are followed within the root.
+    pub(super) fn hide(&self, root: &sys::Root) -> Result<(), StartError> {
+        let Some((null, empty, paths)) = &self.others else { return Ok(()) };
+        for path in paths {
+            let over = match root.open_file(path, sys::OpenFlags::PATH | sys::OpenFlags::CLOEXEC) {
+                Err(error) if error.is_not_found() => continue,
+                other => other?,
+            };
+            let mask = if sys::stat::of(&over)?.is_dir() { empty } else { null };
+            sys::mount::attach(sys::mount::copy(mask, false)?, over, path)?;
+        }
+        Ok(())
     }
 }
 
 /// A `/proc` of the pid namespace that we are in; `host` is the caller's, with nothing of ours mounted on it yet.
-pub(super) fn new_proc(host: impl AsFd) -> Result<OwnedFd, StartError> {
-    match sys::mount::new("proc", &[], confined()) {
+pub(super) fn new_proc(host: impl AsFd, options: &[(String, String)]) -> Result<OwnedFd, StartError> {
+    let settings: Vec<_> = options.iter().map(|(name, value)| Setting::Text(name, value)).collect();
+    match sys::mount::new("proc", &settings, confined()) {
+        Err(error) if !options.is_empty() => {
+            Err(StartError::Invalid(format!("--security-opt proc-opts: /proc takes no such options here: {error}")))
+        }
         // Inside a container whose own /proc is masked, the kernel shows no new one unmasked; the old one serves.
         Err(error) if error.errno() == Errno::PERM => Ok(sys::mount::copy(host, true)?),
         other => Ok(other?),

@@ -5,13 +5,16 @@
 
 mod bare;
 mod become_user;
+mod boundary;
 pub mod caps;
 mod device;
 mod error;
 mod inside;
 pub mod join;
 mod kernel_fs;
+mod labels;
 pub mod limit;
+mod namespaces;
 mod program;
 mod reaper;
 mod report;
@@ -20,9 +23,12 @@ mod run;
 pub mod seccomp;
 mod spec;
 mod stub;
+mod sysctl;
 mod terminal;
 mod user;
+mod users;
 
+pub use boundary::{Boundary, Device, Namespace, Namespaces, Paths, Users};
 pub use caps::CapSet;
 pub use error::StartError;
 pub use run::{ExitStatus, Finished, Running, Stdio, Usage, run};

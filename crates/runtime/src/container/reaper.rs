@@ -4,7 +4,6 @@ use sys::clone::How;
 use sys::signal::{self, SignalSet};
 
 use super::error::StartError;
-use super::spec::Isolation;
 
 /// SIGCHLD, by whose number no constant of a safe crate goes.
 const SIGCHLD: i32 = 17;
@@ -14,17 +13,17 @@ const SIGKILL: i32 = 9;
 ///
 /// It never executes anything, so `/proc/1/exe` is our binary for as long as it lives: the process is not dumpable, and
 /// the kernel shows that link of such a process only to who has CAP_SYS_PTRACE where our binary was executed.
-pub(super) fn stay(child: i32, isolation: Isolation) -> ! {
-    let code = wait_for(child, isolation).unwrap_or(125);
+pub(super) fn stay(child: i32, among_others: bool) -> ! {
+    let code = wait_for(child, among_others).unwrap_or(125);
     sys::clone::exit(code)
 }
 
-fn wait_for(child: i32, isolation: Isolation) -> Result<u8, StartError> {
+fn wait_for(child: i32, among_others: bool) -> Result<u8, StartError> {
     let all = SignalSet::full();
     all.block()?;
     sys::exec::close_inherited(0, &[])?;
     super::become_user::keep_only_kill()?;
-    if isolation == Isolation::Chroot {
+    if among_others {
         // Without a pid namespace orphans come to us only if we ask for them.
         let own = Some(rustix::process::getpid());
         rustix::process::set_child_subreaper(own).map_err(|errno| StartError::setup("prctl", errno))?;
@@ -32,7 +31,7 @@ fn wait_for(child: i32, isolation: Isolation) -> Result<u8, StartError> {
     loop {
         let code = reap(child)?;
         if let Some(code) = code {
-            if isolation == Isolation::Chroot {
+            if among_others {
                 // A pid namespace ends with its first process; here we end what is left ourselves.
                 let _ = signal::send(-child, SIGKILL);
             }

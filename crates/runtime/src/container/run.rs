@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use sys::clone::{Forked, How, Namespaces};
+use sys::clone::{Forked, How};
 use sys::exec::Trampoline;
 
 use super::inside;
+use super::namespaces::{self, Shared};
 use super::program::exec_failed;
 use super::report::Report;
-use super::spec::{Isolation, Network};
+use super::spec::Network;
 use super::stub::Stubs;
 use super::{Spec, StartError};
 use crate::cgroup::Group;
@@ -91,8 +92,10 @@ pub(super) struct Launch<'a> {
     /// The monitor's filter, if there is to be a monitor.
     pub(super) monitored: Option<Vec<sys::notify::Instruction>>,
     pub(super) trampoline: &'static Trampoline,
-    /// The network namespace that it enters.
-    pub(super) network: Option<OwnedFd>,
+    /// Whose namespaces it shares.
+    pub(super) shared: Shared,
+    /// Their `/dev/shm`.
+    pub(super) shm: Option<OwnedFd>,
     /// By which it enters its control groups.
     pub(super) doors: Vec<OwnedFd>,
     /// Whether it joins a container that is there: it does not end with who started it, and makes nothing of its own.
@@ -155,11 +158,12 @@ impl Starting {
         let filter = if spec.privileged { None } else { spec.seccomp.program(spec.caps)? };
         let trampoline = trampoline()?;
         // Here, not in the child: a copy of a mount can be made only in the mount namespace that has it.
-        let (files, network) = gather(spec.network, stdio.files)?;
+        let (files, shared) = gather(spec, stdio.files)?;
+        let shm = namespaces::shm(spec, &shared)?;
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
         let (ours, theirs) = channel::pair()?;
         let (group, doors) = spec.cgroup.as_ref().map(Group::make).transpose()?.unwrap_or_default();
-        match fork(spec).inspect_err(|_| group.remove())? {
+        match namespaces::fork(spec, &shared).inspect_err(|_| group.remove())? {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 inside::start(Launch {
@@ -170,7 +174,8 @@ impl Starting {
                     filter,
                     monitored,
                     trampoline,
-                    network,
+                    shared,
+                    shm,
                     doors,
                     guest: false,
                 })
@@ -282,43 +287,20 @@ impl Drop for Starting {
 
 const SIGKILL: i32 = 9;
 
-fn fork(spec: &Spec) -> Result<Forked, StartError> {
-    let wanted = match spec.isolation {
-        Isolation::Chroot => Namespaces::NONE,
-        Isolation::Namespaces => {
-            let always = Namespaces::MOUNT | Namespaces::PID | Namespaces::IPC | Namespaces::UTS | Namespaces::CGROUP;
-            match spec.network {
-                Network::Host | Network::Joined { .. } => always,
-                Network::None => always | Namespaces::NET,
-            }
-        }
-    };
-    match sys::clone::fork(wanted) {
-        // A kernel without control groups has no namespaces of them either.
-        Err(error) if error.errno() == Errno::INVAL => Ok(sys::clone::fork(wanted.without(Namespaces::CGROUP))?),
-        other => Ok(other?),
-    }
-}
-
-/// Detached mounts of the files, and the network namespace that is among them.
-fn gather(network: Network, files: Vec<OwnedFd>) -> Result<(Vec<Option<OwnedFd>>, Option<OwnedFd>), StartError> {
-    let Network::Joined { index } = network else {
-        let copies = files.iter().map(|file| copy_mount(file).map(Some)).collect::<sys::Result<Vec<_>>>()?;
-        return Ok((copies, None));
-    };
-    let (mut copies, mut namespace) = (Vec::with_capacity(files.len()), None);
-    for (at, file) in files.into_iter().enumerate() {
-        if at == index {
-            namespace = Some(file);
+/// Detached mounts of the files, and the processes and the network that are among them.
+fn gather(spec: &Spec, files: Vec<OwnedFd>) -> Result<(Vec<Option<OwnedFd>>, Shared), StartError> {
+    let network = if let Network::Joined { index } = spec.network { Some(index) } else { None };
+    let processes: Vec<usize> = spec.boundary.processes().chain(network).collect();
+    let (mut copies, mut shared) = (Vec::with_capacity(files.len()), Shared::default());
+    for (index, file) in files.into_iter().enumerate() {
+        if processes.contains(&index) {
+            shared.add(index, file);
             copies.push(None);
         } else {
             copies.push(Some(copy_mount(&file)?));
         }
     }
-    match namespace {
-        Some(namespace) => Ok((copies, Some(namespace))),
-        None => Err(StartError::Invalid(format!("no descriptor {index} for the network"))),
-    }
+    Ok((copies, shared))
 }
 
 /// In a user namespace what is mounted below may be locked to its place: then it comes along.

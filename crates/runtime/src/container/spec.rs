@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::boundary::Boundary;
 use super::caps::CapSet;
 use super::seccomp::Seccomp;
 use crate::cgroup::Place;
@@ -67,6 +68,9 @@ pub struct Spec {
     pub folders: Vec<String>,
     /// How it is set apart from its surroundings.
     pub isolation: Isolation,
+    /// Where its walls stand elsewhere than usual.
+    #[serde(default)]
+    pub boundary: Boundary,
     /// On the single-id rung: the table in which a monitor keeps the owners that the kernel refused to record
     /// ([`crate::snapshot::ActiveSnapshot::owners`]).
     pub monitor: Option<PathBuf>,
@@ -102,6 +106,7 @@ impl Spec {
             ids: Ids::Mapped,
             folders: Vec::new(),
             isolation: Isolation::Namespaces,
+            boundary: Boundary::default(),
             monitor: None,
         }
     }

@@ -85,8 +85,6 @@ pub fn enter(rung: &Rung) -> Result<(), EnterError> {
         Rung::Root => ns::unshare(Namespaces::NEWNS).map_err(failed(Step::Unshare))?,
         Rung::SubordinateIds { uid, gid } => {
             subordinate(name, *uid, *gid)?;
-            let dropped = rustix::thread::set_thread_groups(&[]);
-            dropped.map_err(|errno| failed(Step::Ids)(sys::Error::new("setgroups", "", errno)))?;
             ns::become_ids(0, 0).map_err(failed(Step::Ids))?;
         }
         Rung::SingleId => {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test, and says where")]
 
 mod attacks;
+mod boundary;
 mod confinement;
 mod harness;
 mod join;

@@ -20,6 +20,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::clone::Forked;
 
+use super::namespaces::Shared;
 use super::program::exec_failed;
 use super::report::Report;
 use super::run::{ExitStatus, Launch, Progress, trampoline};
@@ -73,18 +74,11 @@ impl Joining {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 let files = Vec::new();
-                let launch = Launch {
-                    spec,
-                    stdio,
-                    files,
-                    report,
-                    filter,
-                    monitored,
-                    trampoline,
-                    network: None,
-                    doors,
-                    guest: true,
-                };
+                let host = target.pidfd().try_clone_to_owned();
+                let host = host.map_err(|error| sys::Error::from_io("dup", "", &error))?;
+                let (shared, shm, guest) = (Shared::guest(host), None, true);
+                let launch =
+                    Launch { spec, stdio, files, report, filter, monitored, trampoline, shared, shm, doors, guest };
                 inside::keep(launch, target, tell)
             }
             Forked::Parent { pid: keeper, .. } => Ok(Self {

@@ -1,0 +1,120 @@
+//! The namespaces that a container gets, shares, or leaves alone.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use sys::clone::{Forked, Namespaces as Flags};
+use sys::ns::Joined;
+
+use super::boundary::Namespace;
+use super::error::StartError;
+use super::spec::{Isolation, Network, Spec};
+use crate::channel::{self, Received};
+
+/// Processes whose namespaces are shared, and the network.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// By their place in [`super::Stdio::files`].
+    processes: Vec<(usize, OwnedFd)>,
+    /// The process whose container a guest enters.
+    pub(super) host: Option<OwnedFd>,
+}
+
+impl Shared {
+    pub(super) fn guest(host: OwnedFd) -> Self {
+        Self { processes: Vec::new(), host: Some(host) }
+    }
+
+    pub(super) fn add(&mut self, index: usize, process: OwnedFd) {
+        self.processes.push((index, process));
+    }
+
+    pub(super) fn get(&self, index: usize) -> Result<&OwnedFd, StartError> {
+        let found = self.processes.iter().find(|(at, _)| *at == index);
+        found.map(|(_, fd)| fd).ok_or_else(|| StartError::Invalid(format!("no descriptor {index} of what is shared")))
+    }
+}
+
+/// Clones the container's first process into what is its own, and into the processes that it shares.
+pub(super) fn fork(spec: &Spec, shared: &Shared) -> Result<Forked, StartError> {
+    let wanted = flags(spec);
+    let Namespace::Joined { index } = spec.boundary.namespaces.pid else { return clone(wanted) };
+    // A process never changes its own pid namespace: only that of its children.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = rustix::fs::open("/proc/self/ns/pid", flags, Mode::empty())
+        .map_err(|errno| StartError::setup("open /proc/self/ns/pid", errno))?;
+    sys::ns::join(shared.get(index)?, Joined::PROCESS_ID)?;
+    let forked = clone(wanted);
+    if !matches!(forked, Ok(Forked::Child)) {
+        let back = rustix::thread::move_into_link_name_space(own.as_fd(), None);
+        back.map_err(|errno| StartError::setup("setns", errno))?;
+    }
+    forked
+}
+
+fn flags(spec: &Spec) -> Flags {
+    if spec.isolation == Isolation::Chroot {
+        return Flags::NONE;
+    }
+    let of = &spec.boundary.namespaces;
+    let kinds = [(of.pid, Flags::PID), (of.ipc, Flags::IPC), (of.uts, Flags::UTS), (of.cgroup, Flags::CGROUP)];
+    let own = kinds.into_iter().filter(|(whose, _)| *whose == Namespace::Own).map(|(_, flag)| flag);
+    let network = if spec.network == Network::None { Flags::NET } else { Flags::NONE };
+    own.fold(Flags::MOUNT | network, |all, flag| all | flag)
+}
+
+fn clone(wanted: Flags) -> Result<Forked, StartError> {
+    match sys::clone::fork(wanted) {
+        // A kernel without control groups has no namespaces of them either.
+        Err(error) if error.errno() == Errno::INVAL => Ok(sys::clone::fork(wanted.without(Flags::CGROUP))?),
+        other => Ok(other?),
+    }
+}
+
+/// In the container's first process: enters what it shares besides processes and users.
+pub(super) fn join(spec: &Spec, shared: &Shared) -> Result<(), StartError> {
+    let of = &spec.boundary.namespaces;
+    let kinds = [
+        (of.ipc, Joined::INTER_PROCESS_COMMUNICATION),
+        (of.uts, Joined::HOST_NAME_AND_NIS_DOMAIN_NAME),
+        (of.cgroup, Joined::CONTROL_GROUP),
+    ];
+    for (whose, kind) in kinds {
+        if let Namespace::Joined { index } = whose {
+            sys::ns::join(shared.get(index)?, kind)?;
+        }
+    }
+    Ok(())
+}
+
+/// The `/dev/shm` of whom messages are shared with; `None` where it gets one of its own.
+pub(super) fn shm(spec: &Spec, shared: &Shared) -> Result<Option<OwnedFd>, StartError> {
+    match spec.boundary.namespaces.ipc {
+        Namespace::Own => Ok(None),
+        // A host without one has none to share.
+        Namespace::Host => Ok(sys::mount::copy_path(Path::new("/dev/shm"), true).ok()),
+        Namespace::Joined { index } => shm_of(shared.get(index)?).map(Some),
+    }
+}
+
+/// A mount can be copied only in the mount namespace that it is in: a child goes there, and hands the copy out.
+fn shm_of(process: &OwnedFd) -> Result<OwnedFd, StartError> {
+    let (ours, theirs) = channel::pair()?;
+    let process = process.try_clone().map_err(|error| sys::Error::from_io("dup", "", &error))?;
+    let child = sys::fork::child(move || {
+        let handed = sys::ns::join(&process, Joined::MOUNT)
+            .and_then(|()| sys::mount::copy_path(Path::new("/dev/shm"), false))
+            .and_then(|mount| channel::send(&theirs, b"shm", &[mount.as_fd()]));
+        u8::from(handed.is_err())
+    })?;
+    let received = channel::receive(&ours, true);
+    child.wait()?;
+    match received? {
+        Received::Packet(_, mut fds) if fds.len() == 1 => {
+            fds.pop().ok_or_else(|| StartError::setup("share /dev/shm", Errno::NOENT))
+        }
+        _ => Err(StartError::Invalid("the container whose messages are shared has no /dev/shm".to_owned())),
+    }
+}
