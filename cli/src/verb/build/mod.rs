@@ -22,6 +22,8 @@ mod running;
 mod telling;
 pub(crate) mod work;
 
+pub(in crate::verb) use running::rlimit;
+
 use std::sync::Arc;
 
 use builder::{Cached, Image, LocalContext, Request};

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use data::Data;
 pub use health::Health;
-pub use isolation::Isolation;
+pub use isolation::{Device, Isolation, Share, Users};
 pub use life::{Life, Restart, STOP_TIMEOUT};
 pub use logging::Logging;
 pub use network::{BadMac, Carrier, Endpoint, Host, Link, MacAddress, Mode as NetworkMode, Network};

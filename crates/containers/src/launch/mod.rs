@@ -6,6 +6,8 @@ mod isolation;
 mod network;
 mod process;
 pub mod resources;
+mod shared;
+mod users;
 
 use std::path::PathBuf;
 
@@ -21,7 +23,24 @@ pub enum LaunchError {
     /// A capability that there is not.
     #[error(transparent)]
     Capability(#[from] runtime::container::caps::UnknownCapability),
+    /// A device that can't be given.
+    #[error("--device {}: {why}", path.display())]
+    Device {
+        /// Where it is said to be.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// Users that can't be had.
+    #[error("--userns: {0}")]
+    Users(String),
+    /// A container whose namespaces are to be shared.
+    #[error("container {0} does not run: what is its own can be shared only while it does; start it first")]
+    NotRunning(String),
 }
+
+pub use shared::{Lender, share, surroundings};
+pub use users::{allot, pool};
 
 /// What a container stands on.
 #[derive(Debug, Clone)]
@@ -44,7 +63,7 @@ pub fn spec(config: &Config, grounds: &Grounds<'_>) -> Result<Spec, LaunchError>
     data::apply(config, &mut spec);
     network::apply(config, &mut spec);
     resources::apply(config, &mut spec);
-    isolation::apply(config, &mut spec)?;
+    isolation::apply(config, &grounds.probe.rung, &mut spec)?;
     match grounds.probe.rung {
         Rung::SingleId => {
             spec.ids = Ids::Single;

@@ -33,6 +33,9 @@ pub(super) fn apply(spec: &Spec, proc: &OwnedFd) -> Result<(), StartError> {
 
 fn write(proc: &OwnedFd, name: &str, value: &str) -> Result<(), Errno> {
     let path = format!("sys/{}", path(name));
+    if path.split('/').any(|part| part == "..") {
+        return Err(Errno::NOENT);
+    }
     let how = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat2(proc.as_fd(), path, flags, rustix::fs::Mode::empty(), how)?;

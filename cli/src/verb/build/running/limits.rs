@@ -77,7 +77,8 @@ impl LimitArgs {
     }
 }
 
-fn rlimit(written: &str) -> Result<Rlimit> {
+/// One `--ulimit`.
+pub(in crate::verb) fn rlimit(written: &str) -> Result<Rlimit> {
     let wrong = |why: &str| Error::usage(format!("--ulimit {written}: {why}"));
     let (name, values) = written.split_once('=').ok_or_else(|| wrong("expected NAME=SOFT[:HARD]"))?;
     if !limit::is_known(name) {

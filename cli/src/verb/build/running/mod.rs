@@ -5,6 +5,8 @@ mod names;
 mod rights;
 mod secrets;
 
+pub(in crate::verb) use limits::rlimit;
+
 use builder::ssh::Agents;
 use builder::{Running, Secrets};
 

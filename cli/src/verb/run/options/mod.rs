@@ -9,6 +9,7 @@ mod network;
 mod notify;
 mod process;
 mod resources;
+mod users;
 
 use containers::config::{Config, Image, MadeBy, VERSION};
 use containers::id::ContainerId;
@@ -51,7 +52,7 @@ impl Options {
         command: &[String],
         defaults: &ContainerConfig,
     ) -> Result<Config> {
-        Ok(Config {
+        let mut config = Config {
             version: VERSION,
             life: self.life.settle(defaults)?,
             process: self.process.settle(&id, command, defaults)?,
@@ -67,6 +68,8 @@ impl Options {
             id,
             name,
             image,
-        })
+        };
+        self.isolation.finish(&mut config)?;
+        Ok(config)
     }
 }
