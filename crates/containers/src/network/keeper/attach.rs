@@ -1,0 +1,220 @@
+//! Containers that come and go.
+
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use super::KeeperError;
+use super::place;
+use super::protocol::{Join, Joined};
+use super::serve::{Serving, open};
+use crate::ContainerId;
+use crate::config::Endpoint;
+use crate::network::bridge;
+use crate::network::definition::{Definition, NetworkError};
+use crate::network::lease::{Attachment, Leased, Leases};
+
+/// What a way out costs, so that the first network's is taken and another one's when that is gone.
+const METRIC: u32 = 100;
+/// The most networks that one container is in: its interfaces are found by their numbers.
+const ENDPOINTS: usize = 64;
+
+impl Serving {
+    /// Connects a container.
+    pub(super) fn join(&mut self, join: &Join, namespace: BorrowedFd<'_>) -> Result<Joined, KeeperError> {
+        if join.anew {
+            self.leave(&join.container, None)?;
+        }
+        let pidfd = open(join.supervisor).ok_or_else(|| KeeperError::Refused("its supervisor has ended".to_owned()))?;
+        let had = self.leases.of(&join.container).map_or(0, |attachment| attachment.endpoints.len());
+        if had + join.endpoints.len() > ENDPOINTS {
+            return Err(KeeperError::Refused(format!("a container is in {ENDPOINTS} networks at most")));
+        }
+        if had == 0 {
+            self.leases.attachments.retain(|attachment| attachment.container != join.container);
+            self.leases.attachments.push(Attachment {
+                container: join.container.clone(),
+                name: join.name.clone(),
+                hostname: join.hostname.clone(),
+                supervisor: join.supervisor,
+                servers: join.servers.clone(),
+                endpoints: Vec::new(),
+            });
+            self.watched.push((join.supervisor, pidfd));
+        }
+        let mut notes = Vec::new();
+        let connected =
+            join.endpoints.iter().try_for_each(|wanted| self.connect(&join.container, wanted, namespace, &mut notes));
+        if let Err(error) = connected {
+            // What was connected before this stays; what came with it goes.
+            let new: Vec<ContainerId> = self.leases.of(&join.container).map_or_else(Vec::new, |attachment| {
+                attachment.endpoints.iter().skip(had).map(|leased| leased.id.clone()).collect()
+            });
+            for network in new {
+                drop(self.leave(&join.container, Some(&network)));
+            }
+            if had == 0 {
+                drop(self.leave(&join.container, None));
+            }
+            return Err(error);
+        }
+        self.keep()?;
+        Ok(self.joined(&join.container, notes))
+    }
+
+    fn joined(&self, container: &ContainerId, notes: Vec<String>) -> Joined {
+        let endpoints = self.leases.of(container).map(|attachment| attachment.endpoints.clone()).unwrap_or_default();
+        let mut name_servers: Vec<IpAddr> =
+            endpoints.iter().flat_map(|leased| leased.gateways.iter().copied()).collect();
+        name_servers.retain(|gateway| self.dns.listens(*gateway));
+        Joined { endpoints, name_servers, driver: self.leases.driver.clone(), notes }
+    }
+
+    /// One network more.
+    fn connect(
+        &mut self,
+        container: &ContainerId,
+        wanted: &Endpoint,
+        namespace: BorrowedFd<'_>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), KeeperError> {
+        let network = self.networks.find(&wanted.network)?;
+        let Some(attachment) = self.leases.of(container) else { return Err(KeeperError::Child) };
+        if attachment.endpoints.iter().any(|leased| leased.id == network.id) {
+            let (name, network) = (&attachment.name, &network.name);
+            return Err(NetworkError::Invalid(format!("container {name} is in network {network} already")).into());
+        }
+        let mut inside = place::interfaces(namespace)?;
+        let taken = inside.links()?;
+        let free = |at: &usize| !taken.iter().any(|link| link.name == format!("eth{at}"));
+        let number = (0..).find(free).unwrap_or_default();
+        let (interface, port) = (format!("eth{number}"), format!("ve{}-{number}", &container.as_str()[..8]));
+        let leased = self.leases.lease(&network, wanted, interface, port)?;
+        self.plug(container, &network, leased, namespace, &mut inside, notes)
+    }
+
+    fn plug(
+        &mut self,
+        container: &ContainerId,
+        network: &Definition,
+        leased: Leased,
+        namespace: BorrowedFd<'_>,
+        inside: &mut sys::netlink::Socket,
+        notes: &mut Vec<String>,
+    ) -> Result<(), KeeperError> {
+        self.bring_up(network, notes)?;
+        let position = self.leases.of(container).map_or(0, |attachment| attachment.endpoints.len());
+        let metric = METRIC + u32::try_from(position).unwrap_or_default();
+        if let Err(error) = bridge::plug_in(&mut self.place.route, inside, namespace, network, &leased, metric) {
+            self.take_down_unused();
+            return Err(error.into());
+        }
+        let attachment = self.leases.attachments.iter_mut().find(|attachment| attachment.container == *container);
+        attachment.into_iter().for_each(|attachment| attachment.endpoints.push(leased.clone()));
+        Ok(())
+    }
+
+    /// A network's bridge, its name server, and a way out.
+    fn bring_up(&mut self, network: &Definition, notes: &mut Vec<String>) -> Result<(), KeeperError> {
+        if self.leases.within(&network.id).next().is_none() {
+            let made = bridge::set_up(&mut self.place.route, self.place.rules.as_mut(), network)?;
+            self.programs |= made.by_program;
+            notes.extend(made.note);
+        }
+        for subnet in network.subnets.iter().filter(|subnet| network.dns && !self.dns.listens(subnet.gateway)) {
+            let listens = self.place.name_server(subnet.gateway).and_then(|(datagrams, streams)| {
+                let listen = self.dns.listen(subnet.gateway, datagrams, streams);
+                listen.map_err(|error| sys::Error::from_io("listen", "", &error).into())
+            });
+            if let Err(error) = listens {
+                notes.push(format!("network {}: names do not resolve on {}: {error}", network.name, subnet.gateway));
+            }
+        }
+        if !network.internal
+            && let Err(why) = self.way_out()
+        {
+            notes.push(format!("network {} has no way out: {why}", network.name));
+        }
+        Ok(())
+    }
+
+    /// Disconnects a container, from all networks or one.
+    pub(super) fn leave(&mut self, container: &ContainerId, network: Option<&ContainerId>) -> Result<(), KeeperError> {
+        let Some(attachment) = self.leases.attachments.iter_mut().find(|one| one.container == *container) else {
+            return Ok(());
+        };
+        let (gone, left): (Vec<Leased>, Vec<Leased>) =
+            attachment.endpoints.drain(..).partition(|leased| network.is_none_or(|network| leased.id == *network));
+        attachment.endpoints = left;
+        let (supervisor, empty) = (attachment.supervisor, attachment.endpoints.is_empty());
+        for leased in gone {
+            self.place.route.remove_link(&leased.port)?;
+        }
+        if empty {
+            self.leases.attachments.retain(|attachment| attachment.container != *container);
+            self.watched.retain(|(watched, _)| *watched != supervisor);
+        }
+        self.take_down_unused();
+        self.keep()
+    }
+
+    /// Removes bridges that nobody is connected to.
+    pub(super) fn take_down_unused(&mut self) {
+        let Ok(links) = self.place.route.links() else { return };
+        // One that was removed by its user meanwhile is in no list any more, but here.
+        let networks = self.networks.list().unwrap_or_default();
+        for network in networks.iter().filter(|network| self.leases.within(&network.id).next().is_none()) {
+            let name = network.bridge();
+            if links.iter().any(|link| link.name == name) {
+                let rules = self.place.rules.as_mut();
+                // Where it cannot be removed now, the next one to come and go tries again.
+                drop(bridge::tear_down(&mut self.place.route, rules, &name, self.programs));
+            }
+            network.subnets.iter().for_each(|subnet| self.dns.close(subnet.gateway));
+        }
+    }
+
+    /// Takes over who is left of a keeper that was killed.
+    pub(super) fn adopt(&mut self, before: Leases) {
+        let mut old = before.attachments.clone();
+        self.leases = Leases { attachments: Vec::new(), ..before };
+        for attachment in old.drain(..) {
+            let Some(pidfd) = open(attachment.supervisor) else { continue };
+            let endpoints = attachment.endpoints.clone();
+            self.watched.push((attachment.supervisor, pidfd));
+            self.leases.attachments.push(Attachment { endpoints: Vec::new(), ..attachment.clone() });
+            for leased in endpoints {
+                // A container that cannot be connected again is not to keep others from it.
+                drop(self.connect_again(&attachment, leased));
+            }
+        }
+        self.take_down_unused();
+        drop(self.keep());
+    }
+
+    fn connect_again(&mut self, attachment: &Attachment, leased: Leased) -> Result<(), KeeperError> {
+        let network = self.networks.find(leased.id.as_str())?;
+        let namespace = self.namespace_of(&attachment.container)?;
+        let mut inside = place::interfaces(namespace.as_fd())?;
+        self.plug(&attachment.container, &network, leased, namespace.as_fd(), &mut inside, &mut Vec::new())
+    }
+
+    /// The network namespace of a container, by its first process.
+    fn namespace_of(&self, container: &ContainerId) -> Result<std::fs::File, KeeperError> {
+        let path = crate::layout::Layout::new(&store::Layout::new(&self.store)).container(container).state();
+        let bytes = std::fs::read(&path).map_err(|error| KeeperError::Io("read", path, error))?;
+        let state: crate::State = serde_json::from_slice(&bytes)?;
+        let init = state.init.filter(|init| super::serve::lives(*init)).ok_or(KeeperError::Child)?;
+        let path = std::path::PathBuf::from(format!("/proc/{}/ns/net", init.pid));
+        std::fs::File::open(&path).map_err(|error| KeeperError::Io("open", path, error))
+    }
+
+    /// Writes down who is where.
+    pub(super) fn keep(&mut self) -> Result<(), KeeperError> {
+        self.leases.helpers = self.helpers.iter().map(|(process, _)| *process).collect();
+        let (path, partial) = (self.files.leases(), self.files.folder.join(".leases-new"));
+        let write = || {
+            std::fs::write(&partial, serde_json::to_vec(&self.leases)?).and_then(|()| std::fs::rename(&partial, &path))
+        };
+        write().map_err(|error| KeeperError::Io("write", path.clone(), error))
+    }
+}
