@@ -11,10 +11,7 @@ pub mod event;
 pub mod id;
 pub mod launch;
 pub mod layout;
-<<<<<<< HEAD
 pub mod log;
-=======
->>>>>>> 3744373 (containers: networks of the user: definitions, addresses, bridges, a name server, and the keeper that has them)
 pub mod network;
 pub mod state;
 pub mod supervisor;

@@ -11,13 +11,13 @@ use rustix::net::{
 };
 
 /// The longest packet; what is longer goes by a file in memory.
-pub(crate) const PACKET_LIMIT: usize = 64 << 10;
+pub const PACKET_LIMIT: usize = 64 << 10;
 /// The most descriptors that the kernel takes in one packet (SCM_MAX_FD).
-pub(crate) const FDS_LIMIT: usize = 253;
+pub const FDS_LIMIT: usize = 253;
 
 /// What arrived.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub enum Received {
     /// A packet, with its descriptors.
     Packet(Vec<u8>, Vec<OwnedFd>),
     /// Nothing yet (only of a receive that doesn't block).
@@ -27,13 +27,19 @@ pub(crate) enum Received {
 }
 
 /// Two ends, closed on exec.
-pub(crate) fn pair() -> sys::Result<(OwnedFd, OwnedFd)> {
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn pair() -> sys::Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(|errno| sys::Error::new("socketpair", "", errno))
 }
 
 /// Sends one packet. A closed other side is an EPIPE, never a signal.
-pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> sys::Result<()> {
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> sys::Result<()> {
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_LIMIT))];
     let mut control = SendAncillaryBuffer::new(if fds.is_empty() { &mut [] } else { &mut space });
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -49,7 +55,10 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> s
 }
 
 /// Receives one packet; without `block`, only one that is there.
-pub(crate) fn receive(socket: impl AsFd, block: bool) -> sys::Result<Received> {
+///
+/// # Errors
+/// The kernel's refusal; a connection that was reset has ended.
+pub fn receive(socket: impl AsFd, block: bool) -> sys::Result<Received> {
     let mut bytes = vec![0; PACKET_LIMIT];
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_LIMIT))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -1,7 +1,7 @@
 //! File trees, snapshots, namespaces and the processes in them.
 
 pub mod cgroup;
-mod channel;
+pub mod channel;
 pub mod container;
 pub mod emulation;
 pub mod ladder;

@@ -15,6 +15,7 @@ use crate::time::Moment;
 pub(crate) fn config(driver: Option<&str>, options: &[(&str, &str)]) -> Config {
     let digest = oci::Digest::sha256(b"");
     Config {
+        made_by: Default::default(),
         version: VERSION,
         id: ContainerId::try_from("ab".repeat(32)).unwrap(),
         name: "web".into(),

@@ -120,7 +120,10 @@ impl Serving {
             self.programs |= made.by_program;
             notes.extend(made.note);
         }
-        for subnet in network.subnets.iter().filter(|subnet| network.dns && !self.dns.listens(subnet.gateway)) {
+        for subnet in &network.subnets {
+            if !network.dns || self.dns.listens(subnet.gateway) {
+                continue;
+            }
             let listens = self.place.name_server(subnet.gateway).and_then(|(datagrams, streams)| {
                 let listen = self.dns.listen(subnet.gateway, datagrams, streams);
                 listen.map_err(|error| sys::Error::from_io("listen", "", &error).into())

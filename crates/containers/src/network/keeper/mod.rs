@@ -125,3 +125,6 @@ pub fn entry(arguments: &[OsString]) -> Option<Plan> {
 pub fn main(plan: &Plan) -> u8 {
     begin::run(plan)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ContainerId;
 use crate::config::Endpoint;
-use crate::network::lease::{Leased, Leases};
+use crate::network::lease::Leased;
 use crate::state::ProcessId;
 
 /// What is asked of a keeper.
@@ -33,8 +33,6 @@ pub enum Request {
         /// The name.
         name: String,
     },
-    /// Who is where?
-    Leases,
 }
 
 /// A container that is to be connected.
@@ -77,8 +75,6 @@ pub enum Reply {
     Here(ProcessId),
     /// Connected.
     Joined(Joined),
-    /// All that is kept.
-    Leases(Box<Leases>),
     /// Done.
     Done,
     /// Not done; why.

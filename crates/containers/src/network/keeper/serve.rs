@@ -176,7 +176,6 @@ impl Serving {
                 known.into_iter().for_each(|attachment| attachment.name.clone_from(&name));
                 done(self.keep())
             }
-            Request::Leases => Reply::Leases(Box::new(self.leases.clone())),
         }
     }
 
