@@ -9,6 +9,7 @@ use crate::ContainerId;
 /// ```text
 /// <store>/containers/<id>/         a container; made as .<id>, renamed when it is whole, renamed back before it goes
 ///             config.json          what was asked (synced, replaced by rename: rename, update)
+///             tree.json            what its file tree is made of: written once
 ///             state.json           what happens (replaced by rename by the supervisor, by others only under its lock)
 ///             lock                 held by the supervisor
 ///             control.sock         where the supervisor listens
@@ -48,6 +49,11 @@ impl Layout {
         Folder { path: self.containers().join(id.as_str()) }
     }
 
+    /// Where a container's folder is while it is made or removed.
+    pub fn unfinished(&self, id: &ContainerId) -> Folder {
+        Folder { path: self.containers().join(format!(".{id}")) }
+    }
+
     /// The folder of names.
     pub fn names(&self) -> PathBuf {
         self.containers().join("names")
@@ -83,6 +89,11 @@ impl Folder {
     /// What happens.
     pub fn state(&self) -> PathBuf {
         self.path.join("state.json")
+    }
+
+    /// What its file tree is made of.
+    pub fn tree(&self) -> PathBuf {
+        self.path.join("tree.json")
     }
 
     /// The supervisor's lock.

@@ -5,20 +5,26 @@
 //! only as far as that lock says the same, and whoever finds otherwise sets it right ([`containers::Containers::list`]). There is no
 //! daemon: processes meet in these folders.
 
+pub mod client;
 pub mod config;
 pub mod containers;
+pub mod error;
 pub mod event;
 pub mod id;
 pub mod launch;
 pub mod layout;
 pub mod log;
 pub mod network;
+pub mod process;
+pub mod record;
+pub mod signal;
 pub mod state;
 pub mod supervisor;
 pub mod systemd;
 pub mod time;
 
 pub use config::Config;
-pub use containers::Containers;
+pub use containers::{Container, Containers};
+pub use error::{ContainersError, Result};
 pub use id::ContainerId;
 pub use state::{State, Status};

@@ -28,6 +28,7 @@ pub const VERSION: u32 = 1;
 ///        contexts/<key>/         what was fetched for builds: files of the web, checkouts, unpacked contexts
 ///        git/<hash of url>/      what repositories were fetched from
 ///        leases/<pid-random>     locked by a live process; lists what it uses
+///        pins/<name>             what lasts pins by name, as a lease does: a container's layers
 ///        locks/<key>             held by the one process that runs a cache key
 ///        used/<key>              when a build that found everything last did, and its keys
 ///        room/                   what is taken of the limit, while there is one
@@ -36,7 +37,7 @@ pub const VERSION: u32 = 1;
 ///        rung                    the remembered privilege probe
 /// ```
 ///
-/// Stores that an earlier version laid have no `splits`, `compressed`, `downloads`, `contexts` and `git`: whoever writes there makes them.
+/// Stores that an earlier version laid have no `splits`, `compressed`, `downloads`, `contexts`, `pins` and `git`: whoever writes there makes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
@@ -171,6 +172,11 @@ impl Layout {
     /// The folder of build logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
+    }
+
+    /// The folder of lasting pins.
+    pub fn pins(&self) -> PathBuf {
+        self.root.join("pins")
     }
 
     /// The folder of leases.

@@ -100,12 +100,73 @@ impl CollectLock {
     }
 }
 
-/// Reads the living leases and removes the dead ones.
-pub(crate) fn pins(folder: &Path) -> Result<Pins, (PathBuf, Failure)> {
-    let mut pins = Pins::default();
-    let listing = fs::read_dir(folder).map_err(|e| (folder.to_path_buf(), ("read directory", e)))?;
+/// Pins things for as long as a file of this name is there: what a container stands on. Replaces what the name pinned before.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn pin_lasting<T: std::fmt::Display>(layout: &Layout, name: &str, names: &[T]) -> crate::Result<()> {
+    let folder = layout.pins();
+    let fail = |path: &Path, call| {
+        let path = path.to_path_buf();
+        move |source| crate::Error::Io { call, path, source }
+    };
+    let collect = layout.collect_lock();
+    let _gate = lock_file(&collect, FlockOperation::LockShared).map_err(|(call, error)| fail(&collect, call)(error))?;
+    let lines = names.iter().fold(String::new(), |lines, name| lines + &format!("{name}\n"));
+    let partial = folder.join(format!(".{name}"));
+    let write = || fs::write(&partial, &lines);
+    match write() {
+        // Stores that an earlier version laid have no such folder.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(&folder).map_err(fail(&folder, "mkdir"))?;
+            write()
+        }
+        other => other,
+    }
+    .map_err(fail(&partial, "write"))?;
+    let path = folder.join(name);
+    fs::rename(&partial, &path).map_err(fail(&path, "rename"))
+}
+
+/// Gives up what [`pin_lasting`] pinned; fine where there is nothing.
+///
+/// # Errors
+/// When the file cannot be removed.
+pub fn unpin_lasting(layout: &Layout, name: &str) -> crate::Result<()> {
+    let path = layout.pins().join(name);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(crate::Error::Io { call: "unlink", path, source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads the lasting pins.
+pub(crate) fn lasting(folder: &Path, pins: &mut Pins) -> Result<(), (PathBuf, Failure)> {
+    let listing = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|e| (folder.to_path_buf(), ("read directory", e)))?,
+    };
     for entry in listing {
         let path = entry.map_err(|e| (folder.to_path_buf(), ("read directory", e)))?.path();
+        match fs::read_to_string(&path) {
+            Ok(text) => pins.names.extend(text.lines().map(str::to_owned)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err((path, ("read", error))),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the living leases and removes the dead ones, and reads the lasting pins.
+pub(crate) fn pins(layout: &Layout) -> Result<Pins, (PathBuf, Failure)> {
+    let mut pins = Pins::default();
+    lasting(&layout.pins(), &mut pins)?;
+    let folder = &layout.leases();
+    let listing = fs::read_dir(folder).map_err(|e| (folder.clone(), ("read directory", e)))?;
+    for entry in listing {
+        let path = entry.map_err(|e| (folder.clone(), ("read directory", e)))?.path();
         read_lease(&path, &mut pins).map_err(|failure| (path, failure))?;
     }
     Ok(pins)

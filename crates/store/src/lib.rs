@@ -29,6 +29,6 @@ pub use fetched::Fetching;
 pub use index::{BlobForm, Elsewhere, ImageRow, Index, LayerId, LayerRow, Origin, Record, TreeForm, Variant, boot_id};
 pub use key_lock::KeyLock;
 pub use layout::{Layout, VERSION, default_root};
-pub use lease::{CollectLock, Lease, Pins};
+pub use lease::{CollectLock, Lease, Pins, pin_lasting, unpin_lasting};
 pub use open::{Error, Result, Store};
 pub use room::{Collector, Meter, Room, RoomError};

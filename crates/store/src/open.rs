@@ -189,7 +189,7 @@ impl Store {
     /// # Errors
     /// When a lease cannot be read.
     pub fn pins(&self) -> Result<Pins> {
-        lease::pins(&self.layout.leases()).map_err(|(path, failure)| io_error(&path)(failure))
+        lease::pins(&self.layout).map_err(|(path, failure)| io_error(&path)(failure))
     }
 
     /// Starts a collection: waits for another one, holds pins off, and tells what live processes use.
@@ -200,7 +200,7 @@ impl Store {
     pub fn collect(&self) -> Result<(CollectLock, Pins)> {
         let path = self.layout.collect_lock();
         let lock = CollectLock::take(&self.layout).map_err(io_error(&path))?;
-        let pins = lease::pins(&self.layout.leases()).map_err(|(path, failure)| io_error(&path)(failure))?;
+        let pins = lease::pins(&self.layout).map_err(|(path, failure)| io_error(&path)(failure))?;
         Ok((lock, pins))
     }
 }

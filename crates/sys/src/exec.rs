@@ -208,6 +208,16 @@ fn push_u64(elf: &mut Vec<u8>, values: &[u64]) {
     values.iter().for_each(|value| elf.extend_from_slice(&value.to_ne_bytes()));
 }
 
+/// Executes this process's own program again, with these arguments; what is not closed on exec stays open, and blocked signals stay
+/// blocked. Returns only when that fails. The program is the one that runs, whatever its path leads to by now.
+pub fn again(arguments: &[CString]) -> Error {
+    let mut pointers: Vec<*const libc::c_char> = arguments.iter().map(|argument| argument.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    // SAFETY: both are NUL-terminated and live until the call returns, if it does.
+    unsafe { libc::execv(c"/proc/self/exe".as_ptr(), pointers.as_ptr()) };
+    Error::last("execve", "/proc/self/exe")
+}
+
 /// Puts `fd` at exactly `number`, open across exec; `number` may be taken, and may be `fd` itself.
 pub fn place(fd: impl AsFd, number: RawFd) -> Result<()> {
     let from = fd.as_fd().as_raw_fd();

@@ -37,6 +37,11 @@ pub fn child(work: impl FnOnce() -> u8) -> Result<Forked> {
 }
 
 impl Forked {
+    /// A child by its number, after this process executed itself again; `None` where that is no number of a process.
+    pub fn again(pid: u32) -> Option<Self> {
+        Pid::from_raw(i32::try_from(pid).ok()?).map(|pid| Self { pid })
+    }
+
     /// The child's process id.
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()

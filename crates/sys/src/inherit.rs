@@ -21,6 +21,15 @@ pub fn duplicate(number: RawFd) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
+/// The descriptor with this number, which this process left open for itself when it executed itself again; closed on exec from
+/// now on. Each number once: it is the owner's.
+pub fn take(number: RawFd) -> Result<OwnedFd> {
+    let taken = duplicate(number)?;
+    // SAFETY: the contract above: nobody else in this process has this number.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    Ok(taken)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,3 +1,75 @@
 //! The process that watches over one container.
+//!
+//! Who starts a container forks it ([`start()`]): it clones the container, tells its parent how that went, and stays. After a moment it
+//! executes itself again, to be small: the container remains its child. One thread, one `poll` ([`serve`]): the container's end,
+//! commands on its socket ([`connection`]), the streams of the container ([`streams`]), and what has a time.
+//!
+//! Who else wants something of a container that runs asks here ([`crate::client`]); only what needs no order (looking, executing
+//! something in it) goes by itself.
 
+mod begin;
+mod connection;
+mod end;
+mod handover;
+mod health;
+mod notify;
 pub mod protocol;
+mod restart;
+mod serve;
+mod start;
+mod stop;
+mod streams;
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use runtime::container::{Mount, Running};
+use runtime::ladder::Probe;
+use runtime::snapshot::KeptTree;
+use sys::lock::Lock;
+use sys::signal::Signals;
+
+pub(crate) use begin::address;
+pub use handover::{entry, resume};
+pub use start::{Attached, Start, start};
+pub use streams::Given;
+
+use crate::layout::Folder;
+use crate::{Config, Containers, State};
+use connection::Connections;
+use health::Health;
+use notify::Notify;
+use restart::Restarts;
+use stop::Stop;
+use streams::Streams;
+
+/// How long a container must have lived before its supervisor takes the trouble to become small.
+const SETTLED: Duration = Duration::from_millis(200);
+
+/// A supervisor at work.
+struct Supervisor {
+    containers: Containers,
+    folder: Folder,
+    config: Config,
+    tree: KeptTree,
+    probe: Probe,
+    /// What programs of another processor need besides what was asked.
+    interpreter: Option<Mount>,
+    /// Held open for as long as the container can be started again.
+    held: Vec<OwnedFd>,
+    state: State,
+    running: Option<Running>,
+    /// When its program started last.
+    since: Instant,
+    lock: Lock,
+    listener: OwnedFd,
+    signals: Signals,
+    connections: Connections,
+    streams: Streams,
+    health: Health,
+    notify: Notify,
+    stop: Option<Stop>,
+    restarts: Restarts,
+    /// When it is to execute itself again; `None` once it has, or where it cannot.
+    shrinks: Option<Instant>,
+}

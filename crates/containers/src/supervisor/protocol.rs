@@ -72,3 +72,60 @@ pub enum Control {
     /// Pass a signal on.
     Signal(i32),
 }
+
+/// The first packet to who started a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hello {
+    /// Its program runs.
+    Started {
+        /// The number of its first process.
+        pid: i32,
+    },
+    /// It does not.
+    Failed(StartFailure),
+}
+
+/// Why a container did not start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct StartFailure {
+    /// What went wrong.
+    pub message: String,
+    /// docker's exit code for it.
+    pub code: u8,
+}
+
+impl From<runtime::container::StartError> for StartFailure {
+    fn from(error: runtime::container::StartError) -> Self {
+        Self { message: error.to_string(), code: error.exit_code() }
+    }
+}
+
+impl StartFailure {
+    /// Something of ours could not be done.
+    pub fn ours(message: impl std::fmt::Display) -> Self {
+        Self { message: message.to_string(), code: 125 }
+    }
+}
+
+/// Sends a value as a packet.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(crate) fn send(socket: impl std::os::fd::AsFd, value: &impl Serialize) -> sys::Result<()> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| sys::Error::from_io("serialize", "", &std::io::Error::other(error)))?;
+    runtime::channel::send(socket, &bytes, &[])
+}
+
+/// Sends a value as a frame of an attached connection.
+///
+/// # Errors
+/// The kernel's refusal.
+pub(crate) fn send_control(socket: impl std::os::fd::AsFd, value: &impl Serialize) -> sys::Result<()> {
+    let mut bytes = vec![Stream::Control as u8];
+    serde_json::to_writer(&mut bytes, value)
+        .map_err(|error| sys::Error::from_io("serialize", "", &std::io::Error::other(error)))?;
+    runtime::channel::send(socket, &bytes, &[])
+}

@@ -31,7 +31,7 @@ mod users;
 pub use boundary::{Boundary, Device, Namespace, Namespaces, Paths, Users};
 pub use caps::CapSet;
 pub use error::StartError;
-pub use run::{ExitStatus, Finished, Running, Stdio, Usage, run};
+pub use run::{ExitStatus, Finished, Left, Running, Stdio, Usage, run};
 pub(crate) use run::{Progress, Starting, prepare};
 pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};

@@ -133,7 +133,7 @@ pub(crate) struct Starting {
     done: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Cleanup {
     rootfs: RootFs,
     stubs: Stubs,
@@ -354,6 +354,13 @@ impl Running {
         }
     }
 
+    /// Gives it out of hand without ending it, so that this process can execute itself again and [`Left::resume`] it. What its
+    /// terminal is comes beside.
+    pub fn leave(mut self) -> (Left, Option<OwnedFd>) {
+        let monitor = self.monitor.take().map(|monitor| monitor.pid());
+        (Left { pid: self.pid, monitor, cleanup: self.cleanup.take() }, self.terminal.take())
+    }
+
     /// Waits for the end and removes the mount points that were made for it.
     ///
     /// # Errors
@@ -386,6 +393,28 @@ impl Running {
             }),
             None => Err(StartError::setup("wait4", Errno::CHILD)),
         }
+    }
+}
+
+/// A running container between two programs of the one process that has it for a child.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Left {
+    pid: i32,
+    monitor: Option<u32>,
+    cleanup: Option<Cleanup>,
+}
+
+impl Left {
+    /// The container again. Only in the process that left it: its number is sure to be its own there.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn resume(self) -> Result<Running, StartError> {
+        let pid = rustix::process::Pid::from_raw(self.pid).ok_or_else(|| StartError::setup("pidfd_open", Errno::SRCH))?;
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .map_err(|errno| StartError::setup("pidfd_open", errno))?;
+        let monitor = self.monitor.and_then(sys::fork::Forked::again);
+        Ok(Running { pid: self.pid, pidfd, terminal: None, monitor, cleanup: self.cleanup })
     }
 }
 

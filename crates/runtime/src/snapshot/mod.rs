@@ -19,6 +19,7 @@ mod changes;
 pub mod conformance;
 mod copy;
 mod duplicate;
+mod kept;
 mod overlay;
 mod whiteout;
 
@@ -30,6 +31,7 @@ use sys::Root;
 
 pub use copy::CopySnapshotter;
 pub(crate) use copy::MERGED;
+pub use kept::{KeptTree, Tree};
 pub use overlay::OverlaySnapshotter;
 
 use crate::ladder::Overlay;
@@ -138,6 +140,12 @@ impl ActiveSnapshot {
     /// The table of owners that belongs beside its tree ([`crate::single_id::owner`]).
     pub fn owners(&self) -> PathBuf {
         self.folder.path.join(TABLE)
+    }
+
+    /// Leaves it as it is, to be mounted again and again: it is removed by [`Snapshotter::remove`] alone.
+    pub fn keep(mut self) -> RootFs {
+        self.folder.keep = true;
+        self.root_fs.clone()
     }
 
     /// Keeps what changed. Nothing may have the tree mounted any more.

@@ -9,7 +9,7 @@ use super::{ActiveSnapshot, FS, Folder, Kind, RootFs, SnapshotError, Snapshotter
 /// Overlayfs' scratch directory in a snapshot's folder.
 pub(super) const WORK: &str = "work";
 /// An empty tree to lie below a snapshot that has no parents.
-const NOTHING: &str = "nothing";
+pub(super) const NOTHING: &str = "nothing";
 
 /// Prepares overlay mounts.
 #[derive(Debug, Clone)]

@@ -1,0 +1,119 @@
+//! Finding containers: by name, by id, by the beginning of an id, and all.
+
+use std::fs;
+use std::io;
+
+use super::{Container, Containers};
+use crate::ContainerId;
+use crate::error::{ContainersError, Result, io_at};
+
+impl Containers {
+    /// The one container that is meant: by its id, its name, or the beginning of its id, as docker does.
+    ///
+    /// # Errors
+    /// [`ContainersError::NoSuch`], [`ContainersError::Ambiguous`]; what the system refuses.
+    pub fn find(&self, meant: &str) -> Result<Container> {
+        let id = self.find_id(meant)?;
+        match self.get(&id)? {
+            Some(container) => Ok(container),
+            None => Err(ContainersError::NoSuch(meant.to_owned())),
+        }
+    }
+
+    /// The id that is meant.
+    ///
+    /// # Errors
+    /// As [`Containers::find`].
+    pub fn find_id(&self, meant: &str) -> Result<ContainerId> {
+        let no_such = || ContainersError::NoSuch(meant.to_owned());
+        if let Ok(id) = ContainerId::try_from(meant.to_owned())
+            && self.layout.container(&id).path().is_dir()
+        {
+            return Ok(id);
+        }
+        // docker writes names with a slash before them.
+        let name = meant.strip_prefix('/').unwrap_or(meant);
+        if crate::id::check_name(name).is_ok()
+            && let Some(id) = self.holder(name)?
+            && self.layout.container(&id).path().is_dir()
+        {
+            return Ok(id);
+        }
+        if meant.is_empty() || !meant.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(no_such());
+        }
+        let mut found = self.ids()?.into_iter().filter(|id| id.as_str().starts_with(meant));
+        match (found.next(), found.next()) {
+            (Some(id), None) => Ok(id),
+            (Some(_), Some(_)) => Err(ContainersError::Ambiguous(meant.to_owned())),
+            (None, _) => Err(no_such()),
+        }
+    }
+
+    /// All containers as they are, the newest first.
+    ///
+    /// # Errors
+    /// What the system refuses; a container whose files cannot be read.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        let mut all = Vec::new();
+        for id in self.ids()? {
+            // One that is removed just now is none.
+            all.extend(self.get(&id)?);
+        }
+        all.sort_by(|a, b| (b.config.created, &b.config.id).cmp(&(a.config.created, &a.config.id)));
+        Ok(all)
+    }
+
+    /// A container as it is; `None` when there is none.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn get(&self, id: &ContainerId) -> Result<Option<Container>> {
+        let folder = self.layout.container(id);
+        let read = || {
+            let (config, state) = (folder.read_config()?, folder.read_state()?);
+            Ok(Container { folder: folder.clone(), config, state })
+        };
+        match read() {
+            Ok(container) => self.reconciled(container),
+            Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The ids of all containers.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        let path = self.layout.containers();
+        let listing = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(io_at("read directory", &path))?,
+        };
+        let mut ids = Vec::new();
+        for entry in listing {
+            let name = entry.map_err(io_at("read directory", &path))?.file_name();
+            ids.extend(name.into_string().ok().and_then(|name| ContainerId::try_from(name).ok()));
+        }
+        Ok(ids)
+    }
+
+    /// Whose name it is.
+    pub(super) fn holder(&self, name: &str) -> Result<Option<ContainerId>> {
+        let path = self.layout.names().join(name);
+        match fs::read_link(&path) {
+            Ok(target) => Ok(target.to_str().and_then(|id| ContainerId::try_from(id.to_owned()).ok())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_at("readlink", &path)(error)),
+        }
+    }
+
+    /// Whether a name can be had. Only who takes it knows for sure.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn is_free(&self, name: &str) -> Result<bool> {
+        Ok(self.holder(name)?.is_none())
+    }
+}

@@ -1,0 +1,111 @@
+//! What is written and what is so: a state is believed only as far as the lock and the processes agree.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Container, Containers};
+use crate::error::Result;
+use crate::state::{State, Status};
+use crate::time::Moment;
+
+/// What a container exited with whose end nobody saw: 128 + SIGKILL.
+pub const KILLED: i32 = 137;
+
+/// How long a killed process may take to go: the kernel frees its memory first.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often a control group that is not empty yet is tried again, and how long apart.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(4);
+
+impl State {
+    /// Whether it says that a supervisor is at work.
+    pub fn is_active(&self) -> bool {
+        match self.status {
+            Status::Running | Status::Paused | Status::Restarting => true,
+            Status::Created | Status::Exited => self.supervisor.is_some(),
+        }
+    }
+}
+
+impl Containers {
+    /// The container, set right where its supervisor is gone. `None` for one that was to go with its end: it goes now.
+    pub(super) fn reconciled(&self, mut container: Container) -> Result<Option<Container>> {
+        if !container.state.is_active() || container.folder.is_held()? {
+            return Ok(Some(container));
+        }
+        let Some(lock) = container.folder.take_lock(Duration::ZERO)? else { return Ok(Some(container)) };
+        // It may have ended by itself, or have been started, since it was read.
+        container.state = container.folder.read_state()?;
+        if !container.state.is_active() {
+            return Ok(Some(container));
+        }
+        let boot = store::boot_id().unwrap_or_default();
+        set_right(&mut container.state, &boot);
+        container.folder.write_state(&container.state, container.durability())?;
+        drop(fs::remove_file(container.folder.control()));
+        if container.config.life.remove {
+            self.put_aside(&container)?;
+            return Ok(None);
+        }
+        drop(lock);
+        Ok(Some(container))
+    }
+}
+
+/// Ends what a killed supervisor left, and says so.
+fn set_right(state: &mut State, boot: &str) {
+    let same_boot = state.boot == boot;
+    if same_boot {
+        // The number of a process means nothing after another boot.
+        for process in state.init.iter().chain(&state.helpers) {
+            process.kill(PATIENCE);
+        }
+        end_groups(&state.groups);
+    }
+    let cause = if same_boot { "its supervisor was killed" } else { "the machine went down while it ran" };
+    state.status = Status::Exited;
+    state.exit_code = Some(KILLED);
+    state.error = Some(cause.to_owned());
+    state.finished = Moment::now();
+    (state.supervisor, state.init) = (None, None);
+    state.helpers.clear();
+    state.groups.clear();
+}
+
+/// Kills what is in control groups, and removes them.
+pub(crate) fn end_groups(groups: &[PathBuf]) {
+    for group in groups {
+        // Kernels before 5.14 and the older version have no such file: there the process's end was its namespace's.
+        drop(fs::write(group.join("cgroup.kill"), "1"));
+        for _ in 0..TRIES {
+            match fs::remove_dir(group) {
+                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => std::thread::sleep(PAUSE),
+                _ => break,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::ProcessId;
+
+    #[test]
+    fn a_process_of_another_boot_is_let_alone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let init = ProcessId::of(child.id().cast_signed());
+        let before = State { status: Status::Running, boot: "then".to_owned(), init, ..State::default() };
+        let mut state = before.clone();
+        set_right(&mut state, "now");
+        assert_eq!((state.status, state.exit_code, state.init), (Status::Exited, Some(KILLED), None));
+        assert!(init.unwrap().lives());
+        let mut state = before;
+        set_right(&mut state, "then");
+        assert!(!init.unwrap().lives());
+        assert_eq!(state.error.as_deref(), Some("its supervisor was killed"));
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,97 @@
+//! Removing containers, and what was left of those that were half made or half removed.
+
+use std::fs;
+use std::io;
+
+use sys::Root;
+use sys::lock::Lock;
+
+use super::{Container, Containers};
+use crate::ContainerId;
+use crate::error::{ContainersError, Result, io_at};
+
+/// What was found half made or half removed, and taken away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// How many containers.
+    pub containers: usize,
+    /// How many could not be removed now: others are at it, or the system refuses.
+    pub left: usize,
+}
+
+impl Containers {
+    /// Removes a container that does not run. Its lock is held by the caller, who is in the namespaces that its files need.
+    ///
+    /// # Errors
+    /// What the system refuses; then the rest is for [`Containers::sweep`].
+    pub fn remove(&self, container: &Container, lock: Lock) -> Result<()> {
+        self.put_aside(container)?;
+        self.discard(&container.config.id, None)?;
+        // Until here: a sweep takes what nobody holds.
+        drop(lock);
+        Ok(())
+    }
+
+    /// Makes it no container any more; its files are still there.
+    pub(super) fn put_aside(&self, container: &Container) -> Result<()> {
+        let (id, aside) = (&container.config.id, self.layout.unfinished(&container.config.id));
+        fs::rename(container.folder.path(), aside.path()).map_err(io_at("rename", container.folder.path()))?;
+        // By its name of now: it may have been renamed since it was read.
+        let name = aside.read_config().map_or_else(|_| container.config.name.clone(), |config| config.name);
+        self.give_name_up(&name, id)
+    }
+
+    /// Removes the files of what is no container (any more). The folder goes last: while it is there, a sweep knows of the rest.
+    pub(super) fn discard(&self, id: &ContainerId, name: Option<&str>) -> Result<()> {
+        if let Some(name) = name {
+            self.give_name_up(name, id)?;
+        }
+        let snapshots = self.store.snapshots();
+        match Root::open(&snapshots) {
+            Ok(root) => root.remove_all(id.as_str())?,
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error.into()),
+        }
+        store::unpin_lasting(&self.store, id.as_str())?;
+        let root = Root::open(self.layout.containers())?;
+        Ok(root.remove_all(format!(".{id}"))?)
+    }
+
+    /// Takes away what was half made or half removed by who was killed. Only in the namespaces that their files need.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn sweep(&self) -> Result<Swept> {
+        let path = self.layout.containers();
+        let listing = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Swept::default()),
+            other => other.map_err(io_at("read directory", &path))?,
+        };
+        let mut swept = Swept::default();
+        for entry in listing {
+            let name = entry.map_err(io_at("read directory", &path))?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix('.'));
+            let Some(id) = id.and_then(|id| ContainerId::try_from(id.to_owned()).ok()) else { continue };
+            match self.sweep_one(&id) {
+                Ok(true) => swept.containers += 1,
+                Ok(false) | Err(_) => swept.left += 1,
+            }
+        }
+        Ok(swept)
+    }
+
+    /// Gives whether it is gone.
+    fn sweep_one(&self, id: &ContainerId) -> Result<bool> {
+        let folder = self.layout.unfinished(id);
+        let _lock = match folder.take_lock(std::time::Duration::ZERO) {
+            Ok(None) => return Ok(false),
+            Ok(lock) => lock,
+            // Killed before it was made.
+            Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let name = folder.read_config().ok().map(|config| config.name);
+        self.discard(id, name.as_deref())?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,161 @@
+//! Starting the container: the first time, and again.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use runtime::channel;
+use runtime::container::{self, Stdio, WindowSize};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use sys::signal::{SignalSet, Signals};
+
+use super::Supervisor;
+use super::connection::Connections;
+use super::health::Health;
+use super::notify::Notify;
+use super::protocol::{self, Hello, StartFailure};
+use super::restart::Restarts;
+use super::start::Start;
+use super::streams::Streams;
+use crate::launch::{self, Grounds};
+use crate::layout::Folder;
+use crate::record::Durability;
+use crate::state::{ProcessId, Status};
+use crate::time::Moment;
+
+/// Signals that a supervisor takes: SIGTERM ends the container; a terminal's and a pipe's are not for it.
+pub(super) const TAKEN: [i32; 5] = [1, 2, 3, 13, crate::signal::SIGTERM];
+
+/// How many who connect wait.
+const BACKLOG: i32 = 16;
+
+impl Supervisor {
+    /// Sets up and starts the container, and says how that went. `None` when it did not start, and all is cleaned up.
+    pub(super) fn begin(start: Start, socket: OwnedFd) -> Option<Self> {
+        let size = start.size;
+        let mut supervisor = match Self::new(start) {
+            Ok(supervisor) => supervisor,
+            Err(failure) => {
+                drop(protocol::send(&socket, &Hello::Failed(failure)));
+                return None;
+            }
+        };
+        match supervisor.launch(size) {
+            Ok(pid) => {
+                supervisor.say_hello(socket, pid);
+                Some(supervisor)
+            }
+            Err(failure) => {
+                supervisor.give_up(&failure);
+                drop(protocol::send(&socket, &Hello::Failed(failure)));
+                None
+            }
+        }
+    }
+
+    fn new(start: Start) -> Result<Self, StartFailure> {
+        let Start { containers, container, lock, probe, interpreter, held, given, attached, .. } = start;
+        let signals = Signals::block(&SignalSet::of(&TAKEN)).map_err(StartFailure::ours)?;
+        let listener = listen(&container.folder).map_err(StartFailure::ours)?;
+        let tree = container.tree().map_err(StartFailure::ours)?;
+        let streams = Streams::new(&container.config, &container.folder, given, attached);
+        let health = Health::new(&container.config);
+        let notify = Notify::new(&container.config);
+        Ok(Self {
+            containers,
+            tree,
+            probe,
+            interpreter,
+            held,
+            state: container.state,
+            folder: container.folder,
+            config: container.config,
+            running: None,
+            since: Instant::now(),
+            lock,
+            listener,
+            signals,
+            connections: Connections::default(),
+            streams: streams.map_err(StartFailure::ours)?,
+            health,
+            notify,
+            stop: None,
+            restarts: Restarts::default(),
+            shrinks: super::handover::first(),
+        })
+    }
+
+    /// Starts the container's program. Gives the number of its first process.
+    pub(super) fn launch(&mut self, size: Option<WindowSize>) -> Result<i32, StartFailure> {
+        let snapshots = self.containers.store().snapshots();
+        self.tree.renew(&snapshots).map_err(StartFailure::ours)?;
+        let grounds =
+            Grounds { rootfs: self.tree.root_fs(&snapshots), owners: self.tree.owners(&snapshots), probe: &self.probe };
+        let mut spec = launch::spec(&self.config, &grounds).map_err(StartFailure::ours)?;
+        if let (Some(own), Some(size)) = (spec.terminal.as_mut(), size) {
+            *own = size;
+        }
+        spec.mounts.extend(self.interpreter.clone());
+        let stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
+        let mut running = container::run(&spec, stdio)?;
+        self.streams.started(running.terminal());
+        let pid = running.pid();
+        self.running = Some(running);
+        self.since = Instant::now();
+        self.record_start(pid);
+        Ok(pid)
+    }
+
+    fn record_start(&mut self, pid: i32) {
+        let state = &mut self.state;
+        state.status = Status::Running;
+        state.boot = store::boot_id().unwrap_or_default();
+        state.supervisor = ProcessId::of(std::process::id().cast_signed());
+        state.init = ProcessId::of(pid);
+        state.started = Moment::now();
+        (state.finished, state.exit_code, state.error) = (Moment::NEVER, None, None);
+        (state.oom_killed, state.stopped) = (false, false);
+        self.write_pidfile(pid);
+        // Who reads what was before sees a container that is started a little later.
+        drop(self.folder.write_state(&self.state, Durability::Fleeting));
+        self.health.started(&mut self.state);
+    }
+
+    fn write_pidfile(&self, pid: i32) {
+        if let Some(path) = &self.config.life.pidfile {
+            // Checked by who started us; gone since, it is nobody's any more.
+            drop(std::fs::write(path, pid.to_string()));
+        }
+    }
+
+    /// Tells who started us. Where he stays, his connection is one of the attached.
+    fn say_hello(&mut self, socket: OwnedFd, pid: i32) {
+        let Ok(bytes) = serde_json::to_vec(&Hello::Started { pid }) else { return };
+        let terminal = self.streams.lend();
+        let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
+        // He may be gone; the container is not his.
+        drop(channel::send(&socket, &bytes, &fds));
+        self.streams.front(socket);
+    }
+}
+
+/// Listens in the container's folder.
+fn listen(folder: &Folder) -> std::io::Result<OwnedFd> {
+    // What a killed supervisor left.
+    drop(std::fs::remove_file(folder.control()));
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    let (_dir, address) = address(folder.path())?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// The address of the socket in a container's folder, which is longer than an address may be; good while the descriptor is open.
+pub(crate) fn address(folder: &Path) -> std::io::Result<(OwnedFd, SocketAddrUnix)> {
+    use std::os::fd::AsRawFd as _;
+    let dir = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/control.sock", dir.as_raw_fd()))?;
+    Ok((dir, address))
+}

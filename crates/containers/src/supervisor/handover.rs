@@ -1,0 +1,189 @@
+//! Being small: the supervisor executes its own program again, and goes on where it was.
+//!
+//! A fork has the memory of the command that forked it. The program executed anew has next to none; it is the same process, so the
+//! container is still its child and its lock still held. What it has to know comes in a file in memory, descriptors by their numbers.
+
+use std::ffi::{CString, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use runtime::container::{Left, Mount};
+use runtime::ladder::Probe;
+use rustix::io::FdFlags;
+use serde::{Deserialize, Serialize};
+use sys::lock::Lock;
+use sys::signal::{SignalSet, Signals};
+
+use super::begin::TAKEN;
+use super::connection::Connections;
+use super::health::Health;
+use super::notify::Notify;
+use super::restart::Restarts;
+use super::streams::{Packed, Streams};
+use super::{SETTLED, Supervisor};
+use crate::{ContainerId, Containers, State};
+
+/// The first argument of a supervisor, which no user types.
+const MARK: &str = "\u{1}estiba-supervisor";
+
+/// What a supervisor knows besides what lies in its container's folder.
+#[derive(Debug, Serialize, Deserialize)]
+struct Luggage {
+    root: PathBuf,
+    id: ContainerId,
+    probe: Probe,
+    interpreter: Option<Mount>,
+    state: State,
+    left: Left,
+    /// How long ago the program started.
+    lived: Duration,
+    restarts: (u32, Option<Duration>),
+    lock: RawFd,
+    listener: RawFd,
+    held: Vec<RawFd>,
+    streams: Packed,
+}
+
+/// What went wrong on the way.
+#[derive(Debug, thiserror::Error)]
+enum HandoverError {
+    #[error(transparent)]
+    Sys(#[from] sys::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Containers(#[from] crate::ContainersError),
+    #[error(transparent)]
+    Start(#[from] runtime::container::StartError),
+    #[error("its lock is another's")]
+    Lock,
+}
+
+/// Descriptors that stay open when the program is executed again, unless it is not.
+#[derive(Default)]
+pub(super) struct Kept<'k> {
+    fds: Vec<BorrowedFd<'k>>,
+}
+
+impl<'k> Kept<'k> {
+    /// Keeps one open. Gives its number.
+    pub(super) fn keep(&mut self, fd: &'k impl AsFd) -> RawFd {
+        let fd = fd.as_fd();
+        // Refused only for a descriptor that is not open.
+        drop(rustix::io::fcntl_setfd(fd, FdFlags::empty()));
+        self.fds.push(fd);
+        fd.as_raw_fd()
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        for fd in &self.fds {
+            drop(rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC));
+        }
+    }
+}
+
+impl Supervisor {
+    /// Executes the program again. Where that fails all stays as it is, only larger.
+    pub(super) fn shrink(&mut self) {
+        self.shrinks = None;
+        let Some(running) = self.running.take() else { return };
+        let (left, _) = running.leave();
+        let left = match self.execute(left) {
+            Ok(never) => match never {},
+            Err((left, _)) => left,
+        };
+        self.running = left.and_then(|left| left.resume().ok());
+    }
+
+    fn execute(&mut self, left: Left) -> Result<std::convert::Infallible, (Option<Left>, HandoverError)> {
+        let mut kept = Kept::default();
+        let luggage = Luggage {
+            root: self.containers.store().root().to_path_buf(),
+            id: self.config.id.clone(),
+            probe: self.probe.clone(),
+            interpreter: self.interpreter.clone(),
+            state: self.state.clone(),
+            left,
+            lived: self.since.elapsed(),
+            restarts: (self.restarts.count, self.restarts.pause()),
+            lock: kept.keep(self.lock.file()),
+            listener: kept.keep(&self.listener),
+            held: self.held.iter().map(|fd| kept.keep(fd)).collect(),
+            streams: self.streams.pack(&mut kept),
+        };
+        let go = || -> Result<std::convert::Infallible, HandoverError> {
+            let file = sys::memfd::sealed("estiba-supervisor", &serde_json::to_vec(&luggage)?)?;
+            let mut with_file = Kept::default();
+            let number = with_file.keep(&file);
+            let words = ["estiba", MARK, &number.to_string(), luggage.id.short()];
+            let words: Vec<CString> = words.iter().filter_map(|word| CString::new(*word).ok()).collect();
+            Err(sys::exec::again(&words).into())
+        };
+        let error = match go() {
+            Ok(never) => match never {},
+            Err(error) => error,
+        };
+        Err((Some(luggage.left), error))
+    }
+
+    fn unpack(luggage: Luggage) -> Result<Self, HandoverError> {
+        let containers = Containers::new(&store::Layout::new(luggage.root));
+        let folder = containers.layout().container(&luggage.id);
+        let lock = Lock::try_exclusive(File::from(sys::inherit::take(luggage.lock)?))?;
+        let lock = lock.map_err(|_| HandoverError::Lock)?;
+        let held = luggage.held.into_iter().map(sys::inherit::take).collect::<sys::Result<Vec<OwnedFd>>>()?;
+        let config = folder.read_config()?;
+        let since = Instant::now().checked_sub(luggage.lived).unwrap_or_else(Instant::now);
+        Ok(Self {
+            tree: folder.read_tree()?,
+            probe: luggage.probe,
+            interpreter: luggage.interpreter,
+            held,
+            state: luggage.state,
+            running: Some(luggage.left.resume()?),
+            since,
+            lock,
+            listener: sys::inherit::take(luggage.listener)?,
+            signals: Signals::block(&SignalSet::of(&TAKEN))?,
+            connections: Connections::default(),
+            streams: Streams::unpack(luggage.streams, &folder)?,
+            health: Health::new(&config),
+            notify: Notify::new(&config),
+            stop: None,
+            restarts: Restarts::counted(luggage.restarts.0, luggage.restarts.1),
+            shrinks: None,
+            containers,
+            folder,
+            config,
+        })
+    }
+}
+
+/// The number of the luggage's descriptor, when this process is a supervisor.
+pub fn entry(arguments: &[OsString]) -> Option<RawFd> {
+    match arguments {
+        [_, mark, descriptor, ..] if mark == MARK => descriptor.to_str()?.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Goes on where the supervisor was. Gives its exit code.
+pub fn resume(descriptor: RawFd) -> u8 {
+    let read = || -> Result<Supervisor, HandoverError> {
+        let mut file = File::from(sys::inherit::take(descriptor)?);
+        // It was written by the same descriptor.
+        std::io::Seek::rewind(&mut file).map_err(|error| sys::Error::from_io("lseek", "", &error))?;
+        Supervisor::unpack(serde_json::from_reader(std::io::BufReader::new(file))?)
+    };
+    // Nobody listens: a container whose supervisor cannot go on ends with it, and who looks next says so.
+    read().map_or(1, Supervisor::watch)
+}
+
+/// When a supervisor that has just begun becomes small.
+pub(super) fn first() -> Option<Instant> {
+    Instant::now().checked_add(SETTLED)
+}
