@@ -1,15 +1,17 @@
 //! The `estiba` binary: builds and runs container images without a daemon and without root.
 //!
-//! The order matters. The worker's entry point comes first: that process enters namespaces, which
-//! only a single-threaded process may. Then the command line is parsed and one verb runs.
+//! The order matters. The supervisor's entry point comes first: it is to stay small. Then the worker's: that process enters
+//! namespaces, which only a single-threaded process may. Then the command line is parsed and one verb runs.
 
 mod attached;
+mod chosen;
 mod confinement;
 mod context;
 mod duration;
 mod error;
 mod image;
 mod keyed;
+mod launch;
 mod limit;
 mod lockfile;
 mod near;
@@ -30,8 +32,13 @@ mod worker;
 
 use std::process::ExitCode;
 
+use containers::supervisor;
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(luggage) = supervisor::entry(&arguments) {
+        return ExitCode::from(supervisor::resume(luggage));
+    }
     let result = match worker::entry(&arguments) {
         Some(plan) => worker::main(plan),
         None => verb::dispatch(arguments),

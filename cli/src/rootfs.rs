@@ -1,20 +1,17 @@
 //! The file system of a container: the image's layers, and a place for changes that goes with it.
 
-use std::path::PathBuf;
-
 use runtime::ladder::Probe;
-use runtime::snapshot::{ActiveSnapshot, RootFs};
+use runtime::snapshot::{ActiveSnapshot, KeptTree};
 use store::{Lease, Store};
 
-use crate::error::{Result, While};
+use crate::error::{Error, Result, While};
 use crate::image::Image;
 use crate::sandbox;
 
 /// A container's tree. Removed when dropped.
 pub(crate) struct Prepared {
     active: ActiveSnapshot,
-    /// Keeps a collector away from the layers while the container runs.
-    _lease: Lease,
+    lease: Lease,
 }
 
 impl Prepared {
@@ -26,18 +23,23 @@ impl Prepared {
         let trees = builder::image_trees(store, &image.manifest, &image.config, &lease, probe)?;
         let snapshotter = runtime::snapshot::for_overlay(&probe.overlay, &store.layout().snapshots());
         let active = snapshotter.prepare(id, &trees)?;
-        Ok(Self { active, _lease: lease })
+        Ok(Self { active, lease })
     }
 
-    /// What to mount.
-    pub(crate) fn root_fs(&self) -> &RootFs {
-        self.active.root_fs()
+    /// Leaves the tree to the container. The lease is to last until its own pin is there.
+    pub(crate) fn keep(self, id: &str) -> Result<(KeptTree, Lease)> {
+        let tree = KeptTree::of(id, self.active.root_fs());
+        let tree = tree.ok_or_else(|| Error::failed("a container's tree takes changes"))?;
+        self.active.keep();
+        Ok((tree, self.lease))
     }
+}
 
-    /// Where the owners that the kernel refuses to record are kept.
-    pub(crate) fn owners(&self) -> PathBuf {
-        self.active.owners()
-    }
+/// Sees to it that the layers below a container's tree are there: another boot takes away what was not on disk.
+pub(crate) fn again(store: &Store, image: &Image, probe: &Probe) -> Result {
+    let lease = store.lease()?;
+    builder::image_trees(store, &image.manifest, &image.config, &lease, probe)?;
+    Ok(())
 }
 
 /// 64 hexadecimal digits that name a container.

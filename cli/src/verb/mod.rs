@@ -9,7 +9,9 @@ pub(crate) mod build;
 mod builds;
 mod completions;
 mod config;
+mod container;
 mod copy;
+mod create;
 mod delete;
 mod df;
 mod doctor;
@@ -19,6 +21,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod kill;
 mod later;
 mod lint;
 mod load;
@@ -33,13 +36,19 @@ pub(crate) mod pull;
 pub(crate) mod push;
 mod referrers;
 mod registry;
+mod rename;
+mod restart;
+mod rm;
 mod rmi;
 mod run;
 mod save;
 mod sbom;
+mod start;
+mod stop;
 mod tag;
 mod tags;
 mod version;
+mod wait;
 
 pub(crate) use build::report::Report;
 
@@ -86,6 +95,15 @@ const VERBS: &[Verb] = &[
     verbs!(builds, "List builds, and look at what each left"),
     verb!(logs, "Print what the steps of a build said"),
     verb!(run, "Run a command in a new container"),
+    verb!(create, "Make a container without starting it"),
+    verb!(start, "Start containers that do not run"),
+    verb!(stop, "Ask containers to end, and end them"),
+    verb!(restart, "End containers and start them again"),
+    verb!(kill, "Send containers a signal"),
+    verb!(rm, "Remove containers"),
+    verb!(wait, "Wait until containers end, and print their exit codes"),
+    verb!(rename, "Give a container another name"),
+    verbs!(container, "Remove containers that have ended; other names of the verbs for containers"),
     verb!(pull, "Fetch images from a registry"),
     verb!(push, "Send an image to a registry"),
     verb!(lock, "Write down what the names in a Dockerfile mean, for builds that keep to it"),
@@ -139,6 +157,15 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["list-tags"], "tags"),
     (&["ls"], "tags"),
     (&["container", "run"], "run"),
+    (&["container", "create"], "create"),
+    (&["container", "start"], "start"),
+    (&["container", "stop"], "stop"),
+    (&["container", "restart"], "restart"),
+    (&["container", "kill"], "kill"),
+    (&["container", "rm"], "rm"),
+    (&["container", "remove"], "rm"),
+    (&["container", "wait"], "wait"),
+    (&["container", "rename"], "rename"),
     (&["builder", "prune"], "prune"),
     (&["buildx", "prune"], "prune"),
     (&["buildx", "du"], "df"),

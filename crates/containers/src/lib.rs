@@ -15,6 +15,7 @@ pub mod launch;
 pub mod layout;
 pub mod log;
 pub mod network;
+mod names;
 pub mod process;
 pub mod record;
 pub mod signal;

@@ -7,14 +7,17 @@ use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use runtime::container::{self, Finished, Running, Spec, Stdio, WindowSize};
+use containers::supervisor::protocol::{Control, Reply, Stream};
+use containers::supervisor::{Attached, Given};
+use runtime::channel::{self, Received};
+use runtime::container::WindowSize;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use sys::signal::{SignalSet, Signals};
 
-use super::start_error;
 use crate::error::{Error, Result, While};
+use crate::launch::Connected;
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -51,44 +54,73 @@ pub(super) fn window_size() -> WindowSize {
     }
 }
 
-/// Starts the container and stays with it to its end.
-pub(super) fn run(spec: &Spec, interactive: bool) -> Result<Finished> {
-    let signals = Signals::block(&SignalSet::of(&FORWARDED))?;
-    let mut running =
-        container::run(spec, stdio(spec, interactive)?).map_err(|error| start_error(error, &spec.args))?;
-    match running.terminal() {
-        Some(terminal) => with_terminal(&running, &terminal, &signals, interactive)?,
-        None => without_terminal(&running, &signals)?,
-    }
-    running.wait().map_err(|error| start_error(error, &spec.args))
-}
-
-fn stdio(spec: &Spec, interactive: bool) -> Result<Stdio> {
-    if spec.terminal.is_some() {
-        return Ok(Stdio::default());
+/// What a container gets of ours from its start.
+pub(in crate::verb) fn connected(interactive: bool, tty: bool) -> Result<Connected> {
+    if tty {
+        return Ok(Connected { attached: true, given: Given::default(), size: Some(window_size()) });
     }
     let copy = |fd: BorrowedFd<'_>| fd.try_clone_to_owned();
-    Ok(Stdio {
+    let given = Given {
         stdin: if interactive { Some(copy(io::stdin().as_fd())?) } else { None },
         stdout: Some(copy(io::stdout().as_fd())?),
         stderr: Some(copy(io::stderr().as_fd())?),
-        files: Vec::new(),
-    })
+    };
+    Ok(Connected { attached: true, given, size: None })
+}
+
+/// Stays with a container to its end. Gives its exit code.
+pub(in crate::verb) fn follow(attached: Attached, interactive: bool) -> Result<u8> {
+    let signals = Signals::block(&SignalSet::of(&FORWARDED))?;
+    let front = Front { socket: attached.socket };
+    match attached.terminal {
+        Some(terminal) => with_terminal(&front, &terminal, &signals, interactive),
+        None => without_terminal(&front, &signals),
+    }
+}
+
+/// Our connection to the supervisor.
+struct Front {
+    socket: OwnedFd,
+}
+
+impl Front {
+    fn kill(&self, signal: i32) -> Result {
+        let mut frame = vec![Stream::Control as u8];
+        serde_json::to_writer(&mut frame, &Control::Signal(signal))?;
+        match channel::send(&self.socket, &frame, &[]) {
+            // It has ended just now.
+            Err(error) if error.errno() == Errno::PIPE => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// The code, once it has ended.
+    fn ended(&self) -> Result<Option<u8>> {
+        match channel::receive(&self.socket, false)? {
+            Received::Nothing => Ok(None),
+            Received::End => Err(Error::failed("the container's supervisor was killed").code(137)),
+            Received::Packet(bytes, _) => match serde_json::from_slice(bytes.get(1..).unwrap_or_default()) {
+                Ok(Reply::Ended(code)) => Ok(Some(u8::try_from(code).unwrap_or(u8::MAX))),
+                Ok(_) | Err(_) => Ok(None),
+            },
+        }
+    }
 }
 
 /// Passes signals on until the end.
-fn without_terminal(running: &Running, signals: &Signals) -> Result {
+fn without_terminal(front: &Front, signals: &Signals) -> Result<u8> {
     let mut patience = Patience::default();
     loop {
-        let pidfd = running.pidfd();
-        let mut waited = [PollFd::new(&pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut waited = [PollFd::new(&front.socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         wait(&mut waited)?;
-        if is_ready(&waited[0]) {
-            return Ok(());
+        if is_ready(&waited[0])
+            && let Some(code) = front.ended()?
+        {
+            return Ok(code);
         }
         while let Some(signal) = signals.take()? {
             if signal != SIGWINCH {
-                patience.forward(running, signal)?;
+                patience.forward(front, signal)?;
             }
         }
     }
@@ -101,21 +133,21 @@ struct Patience {
 }
 
 impl Patience {
-    fn forward(&mut self, running: &Running, signal: i32) -> Result {
+    fn forward(&mut self, front: &Front, signal: i32) -> Result {
         if signal == SIGINT || signal == SIGTERM {
             self.asked += 1;
         }
         let signal = if self.asked >= PATIENCE { SIGKILL } else { signal };
-        running.kill(signal).during("pass a signal on")
+        front.kill(signal)
     }
 }
 
 /// Copies between our terminal and the container's, until the end.
-fn with_terminal(running: &Running, terminal: &OwnedFd, signals: &Signals, interactive: bool) -> Result {
+fn with_terminal(front: &Front, terminal: &OwnedFd, signals: &Signals, interactive: bool) -> Result<u8> {
     rustix::io::ioctl_fionbio(terminal, true)?;
     let raw = if interactive { Raw::enter()? } else { None };
     let mut copy = Copy { terminal, typed: VecDeque::new(), reads_input: interactive, open: true };
-    let result = copy.pump(running, signals);
+    let result = copy.pump(front, signals);
     drop(raw);
     result
 }
@@ -150,16 +182,15 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn pump(&mut self, running: &Running, signals: &Signals) -> Result {
+    fn pump(&mut self, front: &Front, signals: &Signals) -> Result<u8> {
         let mut patience = Patience::default();
         loop {
-            let pidfd = running.pidfd();
             let stdin = io::stdin();
             let wants = if self.typed.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
             let input =
                 if self.reads_input && self.typed.len() < MAX_PENDING { PollFlags::IN } else { PollFlags::empty() };
             let mut waited = [
-                PollFd::new(&pidfd, PollFlags::IN),
+                PollFd::new(&front.socket, PollFlags::IN),
                 PollFd::new(signals, PollFlags::IN),
                 PollFd::new(&stdin, input),
                 PollFd::new(self.terminal, if self.open { wants } else { PollFlags::empty() }),
@@ -168,7 +199,7 @@ impl Copy<'_> {
             let [ended, signalled, typed, spoken] = [0, 1, 2, 3].map(|at| is_ready(&waited[at]));
             if signalled {
                 while let Some(signal) = signals.take()? {
-                    self.signal(running, signal, &mut patience)?;
+                    self.signal(front, signal, &mut patience)?;
                 }
             }
             if spoken && self.open {
@@ -178,21 +209,21 @@ impl Copy<'_> {
             if typed && self.reads_input {
                 self.read()?;
             }
-            if ended {
+            if ended && let Some(code) = front.ended()? {
                 // What it wrote last is still in the terminal.
                 while self.open && self.show()? {}
-                return Ok(());
+                return Ok(code);
             }
             if !self.open && !self.reads_input && !signalled {
                 // Only its end and signals are left to wait for.
-                return without_terminal(running, signals);
+                return without_terminal(front, signals);
             }
         }
     }
 
-    fn signal(&self, running: &Running, signal: i32, patience: &mut Patience) -> Result {
+    fn signal(&self, front: &Front, signal: i32, patience: &mut Patience) -> Result {
         if signal != SIGWINCH {
-            return patience.forward(running, signal);
+            return patience.forward(front, signal);
         }
         let size = window_size();
         let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };

@@ -4,6 +4,7 @@ mod create;
 mod find;
 mod reconcile;
 mod remove;
+mod stop;
 
 use runtime::snapshot::KeptTree;
 

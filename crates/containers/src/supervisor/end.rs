@@ -29,6 +29,7 @@ impl Supervisor {
         let lived = self.since.elapsed();
         let again = self.restarts.ended(self.config.life.restart, code, state.stopped, lived, Instant::now());
         if again {
+            self.connections.say_ended_once(code);
             state.status = Status::Restarting;
             drop(self.folder.write_state(state, Durability::Fleeting));
         }

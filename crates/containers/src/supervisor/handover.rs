@@ -72,7 +72,7 @@ impl<'k> Kept<'k> {
     pub(super) fn keep(&mut self, fd: &'k impl AsFd) -> RawFd {
         let fd = fd.as_fd();
         // Refused only for a descriptor that is not open.
-        drop(rustix::io::fcntl_setfd(fd, FdFlags::empty()));
+        let _ = rustix::io::fcntl_setfd(fd, FdFlags::empty());
         self.fds.push(fd);
         fd.as_raw_fd()
     }
@@ -81,7 +81,7 @@ impl<'k> Kept<'k> {
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
         for fd in &self.fds {
-            drop(rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC));
+            let _ = rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC);
         }
     }
 }

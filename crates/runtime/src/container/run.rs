@@ -410,7 +410,8 @@ impl Left {
     /// # Errors
     /// The kernel's refusal.
     pub fn resume(self) -> Result<Running, StartError> {
-        let pid = rustix::process::Pid::from_raw(self.pid).ok_or_else(|| StartError::setup("pidfd_open", Errno::SRCH))?;
+        let pid =
+            rustix::process::Pid::from_raw(self.pid).ok_or_else(|| StartError::setup("pidfd_open", Errno::SRCH))?;
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .map_err(|errno| StartError::setup("pidfd_open", errno))?;
         let monitor = self.monitor.and_then(sys::fork::Forked::again);

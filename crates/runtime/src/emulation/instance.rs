@@ -39,9 +39,14 @@ pub(super) struct Handler {
 
 /// A `binfmt_misc` of this user namespace, mounted nowhere. It lasts as long as this value.
 #[derive(Debug)]
-pub(super) struct Instance(#[expect(dead_code, reason = "held open: what is registered goes with it")] OwnedFd);
+pub(super) struct Instance(OwnedFd);
 
 impl Instance {
+    /// What is registered stays while this is open.
+    pub(super) fn held(&self) -> std::io::Result<OwnedFd> {
+        self.0.try_clone()
+    }
+
     /// Makes it. Only in a user namespace of our own: elsewhere the registrations would be the host's.
     pub(super) fn new(handlers: &[Handler]) -> Result<Self, InstanceError> {
         let confined = Attributes::MOUNT_ATTR_NOSUID | Attributes::MOUNT_ATTR_NODEV | Attributes::MOUNT_ATTR_NOEXEC;

@@ -15,6 +15,7 @@ mod processor;
 mod registration;
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use oci::Platform;
@@ -233,6 +234,14 @@ pub struct Emulation {
 }
 
 impl Emulation {
+    /// What must stay open so that programs run that need it, for a process that lives on without this value.
+    ///
+    /// # Errors
+    /// When there is no descriptor left.
+    pub fn held(&self) -> std::io::Result<Option<OwnedFd>> {
+        self.instance.as_ref().map(Instance::held).transpose()
+    }
+
     /// Whether programs of a platform run; `Some`: what a container must have at this very path for that.
     ///
     /// # Errors

@@ -1,0 +1,92 @@
+//! From a container to a supervisor that runs it: what `run`, `start` and `restart` share.
+
+use std::os::fd::OwnedFd;
+
+use containers::supervisor::protocol::StartFailure;
+use containers::supervisor::{self, Attached, Given, Start};
+use containers::{Container, Containers};
+use oci::Platform;
+use runtime::container::{Mount, WindowSize};
+use runtime::emulation::{self, Emulation};
+use runtime::ladder::Probe;
+use store::Store;
+use sys::lock::Lock;
+
+use crate::error::{Error, Result, While};
+use crate::{image, rootfs, sandbox};
+
+/// What a container stands on once this process has entered its namespaces.
+pub(crate) struct Ground {
+    /// What this machine allows.
+    pub(crate) probe: Probe,
+    interpreter: Option<Mount>,
+    held: Vec<OwnedFd>,
+}
+
+impl Ground {
+    /// Enters the namespaces for a container of this platform. Only while this process has one thread, and once.
+    pub(crate) fn enter(layout: &store::Layout, platform: &Platform, name: &str) -> Result<Self> {
+        let foreign = if emulation::is_native(platform) { Vec::new() } else { vec![platform.clone()] };
+        let (probe, emulation) = sandbox::enter_for(layout, &foreign)?;
+        if !sandbox::can_run(&probe.rung) {
+            return Err(sandbox::refused(&probe, "a container"));
+        }
+        Self::over(probe, &emulation, platform, name)
+    }
+
+    fn over(probe: Probe, emulation: &Emulation, platform: &Platform, name: &str) -> Result<Self> {
+        let interpreter = emulation.interpreter(platform).map_err(|missing| {
+            sandbox::remedies(missing).into_iter().fold(Error::failed(format!("{name}: {missing}")), Error::hint)
+        })?;
+        let interpreter = interpreter.map(emulation::mount);
+        Ok(Self { probe, interpreter, held: emulation.held()?.into_iter().collect() })
+    }
+}
+
+/// Who is connected to a container from its start.
+#[derive(Debug, Default)]
+pub(crate) struct Connected {
+    /// Whether somebody stays.
+    pub(crate) attached: bool,
+    /// What the container gets of ours.
+    pub(crate) given: Given,
+    /// The size of our terminal.
+    pub(crate) size: Option<WindowSize>,
+}
+
+/// Starts a container that was just made, or that does not run; its lock is given to its supervisor.
+pub(crate) fn launch(
+    containers: &Containers,
+    container: Container,
+    lock: Lock,
+    ground: Ground,
+    connected: Connected,
+) -> Result<Attached> {
+    let args = container.config.process.args.clone();
+    let Connected { attached, given, size } = connected;
+    let Ground { probe, interpreter, held } = ground;
+    let containers = containers.clone();
+    supervisor::start(Start { containers, container, lock, probe, interpreter, held, given, size, attached })
+        .map_err(|failure| start_error(&failure, &args))
+}
+
+/// Sees to it that a container's layers are there, where they may have gone since it ran.
+pub(crate) fn refresh(store: &Store, container: &Container, probe: &Probe) -> Result {
+    let image = &container.config.image;
+    let read = image::read(store, &image.manifest, Some(&image.platform));
+    let read = read.during(format!("the image of {}", container.config.name))?;
+    rootfs::again(store, &read, probe)
+}
+
+/// The error of a container that did not start, with what helps.
+fn start_error(failure: &StartFailure, args: &[String]) -> Error {
+    let failed = Error::failed(failure.message.clone()).code(failure.code);
+    match (failure.code, args.first()) {
+        (127, Some(program)) if program.contains(' ') => {
+            failed.hint(format!("`{program}` is one word: leave the quotes out, or run it by a shell: sh -c '…'"))
+        }
+        (127, _) => failed.hint("`estiba inspect -f '{{json .Config.Env}}' IMAGE` shows the PATH that was searched"),
+        (126, _) => failed.hint("is it executable, and for this processor?"),
+        _ => failed,
+    }
+}

@@ -1,0 +1,125 @@
+//! `estiba start`.
+
+use containers::{Container, Containers};
+use sys::lock::Lock;
+
+use super::run::attach;
+use crate::chosen::{self, Chosen, One};
+use crate::context::{self, Context};
+use crate::error::{Error, Result, code};
+use crate::launch::{self, Connected, Ground};
+
+const EXAMPLES: &str = "\
+Examples:
+  estiba start web
+  estiba start -ai shell                                    And stay at its terminal
+  estiba start --all --filter restart-policy=always         After the machine was started again";
+
+/// Arguments of `estiba start`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// Stay with it: its output is shown, signals are passed on
+    #[arg(long)]
+    attach: bool,
+    /// Pass standard input on, too
+    #[arg(short, long)]
+    interactive: bool,
+}
+
+/// Runs the verb.
+pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
+    let containers = chosen::containers(context)?;
+    let found = args.chosen.find(&containers)?;
+    let code = found.report();
+    if args.attach || args.interactive {
+        return match (<[One; 1]>::try_from(found.ones), code) {
+            (Ok([one]), 0) => stay(&containers, one.container, args.interactive, context),
+            (Err(ones), 0) if ones.len() > 1 => {
+                Err(Error::usage("only one container at a time can be started and attached to"))
+            }
+            (_, code) => Ok(code),
+        };
+    }
+    start_all(&containers, found.ones, context, code)
+}
+
+/// Starts containers, and tells of each.
+pub(super) fn start_all(containers: &Containers, mut ones: Vec<One>, context: &Context, code: u8) -> Result<u8> {
+    if ones.len() == 1
+        && let Some(One { written, container }) = ones.pop()
+    {
+        let started = start(containers, &container, context, || Ok(Connected::default())).map(drop);
+        return chosen::tell([(written, started)], code);
+    }
+    // Namespaces are entered once in a process.
+    let mut results = Vec::new();
+    for One { written, container } in ones {
+        let result = in_child(|| start(containers, &container, context, || Ok(Connected::default())).map(drop));
+        results.push((written, result));
+    }
+    chosen::tell(results, code)
+}
+
+/// Lets a child do it, which tells what went wrong.
+fn in_child(work: impl FnOnce() -> Result) -> Result {
+    let child = sys::fork::child(|| match work() {
+        Ok(()) => 0,
+        Err(error) => {
+            error.report();
+            error.exit_code()
+        }
+    })?;
+    match child.wait()? {
+        0 => Ok(()),
+        code => Err(Error::silent(code)),
+    }
+}
+
+fn stay(containers: &Containers, container: Container, interactive: bool, context: &Context) -> Result<u8> {
+    let tty = container.config.process.terminal;
+    let interactive = interactive && container.config.process.stdin;
+    match start(containers, &container, context, || attach::connected(interactive, tty))? {
+        Some(attached) => attach::follow(attached, interactive),
+        None => Err(Error::failed(format!("{} runs already", container.config.name))
+            .hint(format!("`estiba attach {}` joins it", container.config.name))),
+    }
+}
+
+/// Starts a container; `None` where it runs already.
+fn start(
+    containers: &Containers,
+    container: &Container,
+    context: &Context,
+    connected: impl FnOnce() -> Result<Connected>,
+) -> Result<Option<containers::supervisor::Attached>> {
+    if container.state.is_active() {
+        return Ok(None);
+    }
+    let Some((container, lock)) = containers.claim(container)? else {
+        return Err(Error::failed(format!("{} was removed just now", container.config.name)));
+    };
+    start_claimed(containers, container, lock, context, connected()?).map(Some)
+}
+
+/// Starts a container whose lock we hold.
+fn start_claimed(
+    containers: &Containers,
+    container: Container,
+    lock: Lock,
+    context: &Context,
+    connected: Connected,
+) -> Result<containers::supervisor::Attached> {
+    let name = container.config.name.clone();
+    let ground = Ground::enter(containers.store(), &container.config.image.platform, &name)?;
+    // What an earlier boot left of layers that were not on disk is not to be trusted.
+    if container.state.boot != store::boot_id()? {
+        launch::refresh(&context::open(context.root()?)?, &container, &ground.probe)?;
+    }
+    launch::launch(containers, container, lock, ground, connected).map_err(|error| match error.exit_code() {
+        code::USAGE => error.code(code::FAILED),
+        _ => error,
+    })
+}

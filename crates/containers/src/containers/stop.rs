@@ -1,0 +1,61 @@
+//! Ending a container that may run, from outside.
+
+use std::io;
+use std::time::Duration;
+
+use sys::lock::Lock;
+
+use super::{Container, Containers};
+use crate::client::{Client, ClientError};
+use crate::error::{ContainersError, Result};
+use crate::signal::SIGKILL;
+use crate::supervisor::protocol::{Reply, Request};
+
+/// How long a supervisor may take to kill a container, before it is killed itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Containers {
+    /// Ends a container at once, whatever it does, and gives it with its lock. `None`: it is gone, having been one to go.
+    ///
+    /// # Errors
+    /// [`ContainersError::Busy`]: another command starts or removes it.
+    pub fn end(&self, container: &Container) -> Result<Option<(Container, Lock)>> {
+        if container.state.is_active() {
+            let request = Request::Stop { signal: Some(SIGKILL), timeout: Some(0) };
+            match Client::connect(&container.folder).and_then(|client| client.ask(&request, Some(PATIENCE))) {
+                Ok(Reply::Done | Reply::Ended(_)) | Err(ClientError::NotRunning | ClientError::Ended) => {}
+                // It hangs: its container goes with it, and the lock is free.
+                Ok(Reply::Failed(_)) | Err(_) => {
+                    container.state.supervisor.map(|supervisor| supervisor.kill(PATIENCE));
+                }
+            }
+        }
+        self.claim(container)
+    }
+
+    /// Gives a container that does not run with its lock. `None`: it is gone.
+    ///
+    /// # Errors
+    /// [`ContainersError::Busy`]: it runs, or another command starts or removes it.
+    pub fn claim(&self, container: &Container) -> Result<Option<(Container, Lock)>> {
+        // Reading sets right what a killed supervisor left.
+        let Some(container) = self.get(&container.config.id)? else { return Ok(None) };
+        match container.folder.take_lock(PATIENCE / 4) {
+            Ok(Some(lock)) => match (container.folder.read_config(), container.folder.read_state()) {
+                (Ok(config), Ok(state)) => {
+                    Ok(Some((Container { folder: container.folder.clone(), config, state }, lock)))
+                }
+                (Err(error), _) | (_, Err(error)) if is_gone(&error) => Ok(None),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            },
+            Ok(None) => Err(ContainersError::Busy(container.config.name.clone())),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Whether a file of the container is not there (any more).
+fn is_gone(error: &ContainersError) -> bool {
+    matches!(error, ContainersError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
