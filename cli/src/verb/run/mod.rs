@@ -3,14 +3,14 @@
 //! One process, one thread: it makes the container ([`make`]), enters the namespaces, forks the container's supervisor
 //! ([`crate::launch`]), and stays as its terminal, or not. Nothing is written into the index.
 
-mod attach;
+pub(in crate::verb) mod attach;
 mod environment;
 pub(in crate::verb) mod make;
 pub(super) mod mounts;
 mod options;
 
 use crate::context::Context;
-use crate::error::{Error, Result, code};
+use crate::error::{Result, code};
 use crate::launch::{self, Connected};
 use crate::ui;
 

@@ -10,6 +10,7 @@ use super::Supervisor;
 
 /// Who waits for something to be ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "health and notify come to wait for something")]
 pub(super) enum Who {
     /// The container has ended.
     Container,
