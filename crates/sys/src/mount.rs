@@ -88,6 +88,25 @@ pub fn make_private(mount: impl AsFd) -> Result<()> {
     change(mount.as_fd(), &request, true)
 }
 
+/// What becomes of mounts that are made below a mount's peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// They are made here too, and nothing the other way.
+    Slave,
+    /// They are made here too, and what is made here is made there.
+    Shared,
+}
+
+/// Lets a mount, with `recursive` all below it too, take part in what is mounted below its peers.
+pub fn propagate(mount: impl AsFd, how: Propagation, recursive: bool) -> Result<()> {
+    let propagation = match how {
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Shared => libc::MS_SHARED,
+    };
+    let request = libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 };
+    change(mount.as_fd(), &request, recursive)
+}
+
 fn change(mount: BorrowedFd<'_>, request: &libc::mount_attr, recursive: bool) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a terminated empty string and `request` a whole mount_attr; both outlive the call.

@@ -51,8 +51,8 @@ fn fill(points: &mut MountPoints, spec: &Spec) -> Result<(), StartError> {
     for mount in &spec.mounts {
         match &mount.source {
             Source::Data { data, mode, .. } => points.write(&mount.target, data, *mode)?,
-            Source::Tmpfs { .. } => drop(points.open(&mount.target, true)?),
-            Source::Path { .. } | Source::File { .. } | Source::Tree { .. } => {
+            Source::Tmpfs { .. } | Source::Memory(_) => drop(points.open(&mount.target, true)?),
+            Source::Path { .. } | Source::Bind(_) | Source::File { .. } | Source::Tree { .. } => {
                 return Err(StartError::setup(format!("mount {}", mount.target), Errno::PERM));
             }
         }

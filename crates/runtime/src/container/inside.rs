@@ -24,6 +24,7 @@ use super::report::Report;
 use super::run::Launch;
 use super::spec::{Ids, Isolation, Network, Source, Spec};
 use super::stub::{MountPoints, Stubs};
+use super::user::User;
 use super::{limit, namespaces, reaper, rootfs, sysctl, terminal, users};
 use crate::snapshot::RootFs;
 
@@ -125,6 +126,8 @@ type Entered = (MountPoints, Option<Attached>, Option<OwnedFd>);
 
 fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut Stubs) -> Result<Entered, StartError> {
     let spec = launch.spec;
+    // What takes part in mounts made later must be taken while it still can.
+    let propagating = spec.mounts.iter().map(propagating).collect::<Result<Vec<_>, _>>()?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|errno| StartError::setup("make mounts private", errno))?;
     match spec.network {
@@ -160,10 +163,11 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     for system in system_files(spec) {
         gathered.push(workshop.file(system)?);
     }
-    for mount in &spec.mounts {
-        gathered.push(gather(launch, mount, &workshop)?);
+    let image = Image::new(spec, &root_mount)?;
+    for (mount, taken) in spec.mounts.iter().zip(propagating) {
+        gathered.push(gather(launch, mount, taken, &workshop, &image)?);
     }
-    drop(workshop);
+    drop((workshop, image));
     rustix::process::fchdir(&root_mount).map_err(|errno| StartError::setup("fchdir", errno))?;
     sys::mount::pivot_to_working_directory()?;
 
@@ -233,8 +237,51 @@ fn system_files(spec: &Spec) -> Vec<SystemFile<'_>> {
     files
 }
 
-fn gather(launch: &mut Launch<'_>, mount: &super::spec::Mount, workshop: &Workshop) -> Result<Gathered, StartError> {
+fn propagating(mount: &super::spec::Mount) -> Result<Option<OwnedFd>, StartError> {
+    match &mount.source {
+        Source::Bind(bind) => bind.propagating(),
+        _ => Ok(None),
+    }
+}
+
+/// The container's tree before anything is mounted in it, and who it runs as where a mount asks.
+struct Image {
+    root: Root,
+    user: Option<User>,
+}
+
+impl Image {
+    fn new(spec: &Spec, root_mount: &OwnedFd) -> Result<Self, StartError> {
+        let root = root_mount.try_clone().map_err(|error| sys::Error::from_io("dup", "", &error))?;
+        let root = Root::from_fd(root);
+        // Where there is one id only, all is that one's.
+        let asked = |mount: &super::spec::Mount| matches!(&mount.source, Source::Bind(bind) if bind.own);
+        let asked = spec.ids == Ids::Mapped && spec.mounts.iter().any(asked);
+        let user = if asked { Some(User::resolve(&root, &spec.user, &[])?) } else { None };
+        Ok(Self { root, user })
+    }
+}
+
+fn gather(
+    launch: &mut Launch<'_>,
+    mount: &super::spec::Mount,
+    taken: Option<OwnedFd>,
+    workshop: &Workshop,
+    image: &Image,
+) -> Result<Gathered, StartError> {
     let made = match &mount.source {
+        Source::Bind(bind) => {
+            bind.fill(&image.root, &mount.target)?;
+            let made = taken.map_or_else(|| bind.copy(), Ok)?;
+            bind.finish(&made, image.user.as_ref(), mount.readonly)?;
+            let dir = sys::stat::of(&made)?.is_dir();
+            return Ok(Gathered { mount: made, target: mount.target.clone(), dir });
+        }
+        Source::Memory(memory) => {
+            let ids = workshop.ids == Ids::Mapped;
+            let made = memory.make(&image.root, &mount.target, ids, mount.readonly)?;
+            return Ok(Gathered { mount: made, target: mount.target.clone(), dir: true });
+        }
         Source::Path { path, recursive } => rootfs::directory(path, *recursive)?,
         Source::File { index } => match launch.files.get_mut(*index).and_then(Option::take) {
             Some(copy) => copy,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::boundary::Boundary;
 use super::caps::CapSet;
+use super::mount::{Bind, Memory};
 use super::seccomp::Seccomp;
 use crate::cgroup::Place;
 use crate::snapshot::RootFs;
@@ -155,6 +156,10 @@ pub enum Source {
         /// Its mode.
         mode: u32,
     },
+    /// A file or directory of the host, with all that can be said of it.
+    Bind(Box<Bind>),
+    /// A directory in memory, with all that can be said of it.
+    Memory(Box<Memory>),
     /// A file with these bytes.
     Data {
         /// Its content.

@@ -27,10 +27,18 @@ struct Layer<'a> {
 
 /// Puts the layer tree at `fs` over what is in `to`. Owners recorded beside it are recorded in `recorded`.
 pub(super) fn layer(fs: &Path, to: &Root, recorded: &mut Owners) -> sys::Result<()> {
-    let from = Root::open(fs)?;
-    let owners = Owners::of(fs)?;
+    copy(&Root::open(fs)?, to, &Owners::of(fs)?, recorded)
+}
+
+/// Puts a tree that is mounted over what is in `to`: owners, modes, times, attributes, links and holes as they are. Owners that are
+/// recorded as attributes come along, those in a table do not.
+pub(crate) fn tree(from: &Root, to: &Root) -> sys::Result<()> {
+    copy(from, to, &Owners::default(), &mut Owners::default())
+}
+
+fn copy(from: &Root, to: &Root, owners: &Owners, recorded: &mut Owners) -> sys::Result<()> {
     let (links, done) = (HashMap::new(), Vec::new());
-    let mut layer = Layer { from: &from, to, owners: &owners, recorded, links, pending: vec![PathBuf::new()], done };
+    let mut layer = Layer { from, to, owners, recorded, links, pending: vec![PathBuf::new()], done };
     while let Some(dir) = layer.pending.pop() {
         layer.directory(&dir)?;
     }

@@ -18,7 +18,7 @@
 mod changes;
 pub mod conformance;
 mod copy;
-mod duplicate;
+pub(crate) mod duplicate;
 mod kept;
 mod overlay;
 mod whiteout;
