@@ -69,6 +69,16 @@ impl Layout {
         self.root.join("volumes")
     }
 
+    /// The folder of a container's own changes: its tree's, and those of mounts that are written over.
+    pub fn snapshot(&self, id: &ContainerId) -> PathBuf {
+        self.root.join("snapshots").join(id.as_str())
+    }
+
+    /// The tree of a layer, by its id.
+    pub fn tree(&self, layer: &str) -> PathBuf {
+        self.root.join("snapshots").join(layer).join("fs")
+    }
+
     /// The folder of networks.
     pub fn networks(&self) -> PathBuf {
         self.root.join("networks")

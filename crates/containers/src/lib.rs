@@ -23,6 +23,7 @@ pub mod state;
 pub mod supervisor;
 pub mod systemd;
 pub mod time;
+pub mod volume;
 
 pub use config::Config;
 pub use containers::{Container, Containers};

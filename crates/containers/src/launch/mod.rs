@@ -16,6 +16,7 @@ use runtime::ladder::{Probe, Rung};
 use runtime::snapshot::RootFs;
 
 use crate::Config;
+use crate::layout::Layout;
 
 /// Why a container cannot be started as it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,17 @@ pub enum LaunchError {
     /// A container whose namespaces are to be shared.
     #[error("container {0} does not run: what is its own can be shared only while it does; start it first")]
     NotRunning(String),
+    /// A volume that is gone, or cannot be mounted.
+    #[error(transparent)]
+    Volume(#[from] crate::volume::VolumeError),
+    /// A folder for what is written over a tree that stays as it is.
+    #[error("mkdir {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 pub use shared::{Lender, share, surroundings};
@@ -49,6 +61,8 @@ pub struct Grounds<'g> {
     pub rootfs: RootFs,
     /// The table of owners that belongs to it.
     pub owners: PathBuf,
+    /// Where the store's volumes and trees are.
+    pub layout: &'g Layout,
     /// What this machine allows.
     pub probe: &'g Probe,
 }
@@ -60,7 +74,7 @@ pub struct Grounds<'g> {
 pub fn spec(config: &Config, grounds: &Grounds<'_>) -> Result<Spec, LaunchError> {
     let mut spec = Spec::new(grounds.rootfs.clone(), config.process.args.clone());
     process::apply(config, &mut spec);
-    data::apply(config, &mut spec);
+    data::apply(config, grounds, &mut spec)?;
     network::apply(config, &mut spec);
     resources::apply(config, &mut spec);
     isolation::apply(config, &grounds.probe.rung, &mut spec)?;
