@@ -20,7 +20,6 @@ const VERBS: &[(&str, &str)] = &[
     ("update", ""),
     ("compose", ""),
     ("network", ""),
-    ("volume", "mount a folder of the host: `estiba run -v /folder:/inside`"),
     ("buildx", "`estiba build` knows buildx's options"),
     ("bake", ""),
 ];
@@ -35,7 +34,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("run", "--dns", ""),
     ("run", "--link", ""),
     ("run", "--health-cmd", ""),
-    ("run", "--volumes-from", ""),
     ("run", "--log-driver", ""),
     ("run", "--log-opt", ""),
     ("run", "-P", "the container shares the host's network: its ports are the host's"),
@@ -46,8 +44,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("run", "--dns-search", ""),
     ("run", "--dns-option", ""),
     ("run", "--network-alias", ""),
-    ("run", "--storage-opt", ""),
-    ("run", "--volume-driver", ""),
     ("run", "--secret", "mount the file: `-v FILE:/run/secrets/NAME:ro`"),
 ];
 

@@ -48,6 +48,7 @@ mod stop;
 mod tag;
 mod tags;
 mod version;
+mod volume;
 mod wait;
 
 pub(crate) use build::report::Report;
@@ -104,6 +105,7 @@ const VERBS: &[Verb] = &[
     verb!(wait, "Wait until containers end, and print their exit codes"),
     verb!(rename, "Give a container another name"),
     verbs!(container, "Remove containers that have ended; other names of the verbs for containers"),
+    verbs!(volume, "Make, list and remove volumes: folders that containers share"),
     verb!(pull, "Fetch images from a registry"),
     verb!(push, "Send an image to a registry"),
     verb!(lock, "Write down what the names in a Dockerfile mean, for builds that keep to it"),

@@ -65,7 +65,11 @@ pub enum MountSource {
     Image {
         /// As it was asked for.
         name: String,
-        /// The ids of its layers' trees, base first.
+        /// Its manifest, once it was found.
+        #[serde(default)]
+        manifest: Option<oci::Digest>,
+        /// The ids of its layers' trees, base first, once they are there.
+        #[serde(default)]
         layers: Vec<String>,
         /// A path inside it, resolved within it; empty means all of it.
         #[serde(default)]

@@ -77,7 +77,7 @@ impl RightsArgs {
         let mut all = Vec::new();
         for written in &self.volumes {
             let without = || Error::usage(format!("--volume {written}: expected FOLDER:INSIDE"));
-            all.push(mounts::volume(written)?.ok_or_else(without)?);
+            all.push(mounts::of_host(written)?.ok_or_else(without)?);
         }
         for written in &self.devices {
             all.push(device(written)?);

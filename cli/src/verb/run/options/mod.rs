@@ -72,4 +72,9 @@ impl Options {
         self.isolation.finish(&mut config)?;
         Ok(config)
     }
+
+    /// Makes what a container needs besides its image, before the container itself: volumes, what it mounts of others.
+    pub(in crate::verb) fn provide(&self, config: &mut Config, store: &store::Store) -> Result {
+        self.data.provide(config, store)
+    }
 }
