@@ -75,7 +75,9 @@ pub(crate) fn refresh(store: &Store, container: &Container, probe: &Probe) -> Re
     let image = &container.config.image;
     let read = image::read(store, &image.manifest, Some(&image.platform));
     let read = read.during(format!("the image of {}", container.config.name))?;
-    rootfs::again(store, &read, probe)
+    rootfs::again(store, &read, probe)?;
+    rootfs::mounted(store, &container.config, probe, &store.lease()?)?;
+    Ok(())
 }
 
 /// The error of a container that did not start, with what helps.

@@ -1,5 +1,7 @@
 //! The file system of a container: the image's layers, and a place for changes that goes with it.
 
+use containers::config::{Config, MountSource};
+use oci::Digest;
 use runtime::ladder::Probe;
 use runtime::snapshot::{ActiveSnapshot, KeptTree};
 use store::{Lease, Store};
@@ -40,6 +42,24 @@ pub(crate) fn again(store: &Store, image: &Image, probe: &Probe) -> Result {
     let lease = store.lease()?;
     builder::image_trees(store, &image.manifest, &image.config, &lease, probe)?;
     Ok(())
+}
+
+/// The trees of the images that a container mounts, by manifest, base first; they are pinned by the lease.
+pub(crate) fn mounted(
+    store: &Store,
+    config: &Config,
+    probe: &Probe,
+    lease: &Lease,
+) -> Result<Vec<(Digest, Vec<String>)>> {
+    let mut all = Vec::new();
+    for mount in &config.data.mounts {
+        let MountSource::Image { name, manifest: Some(manifest), .. } = &mount.source else { continue };
+        let image = crate::image::read(store, manifest, None).during(format!("mount image {name}"))?;
+        let trees = builder::image_trees(store, &image.manifest, &image.config, lease, probe)?;
+        let layer = |tree: &std::path::PathBuf| Some(tree.parent()?.file_name()?.to_str()?.to_owned());
+        all.push((*manifest, trees.iter().filter_map(layer).collect()));
+    }
+    Ok(all)
 }
 
 /// 64 hexadecimal digits that name a container.

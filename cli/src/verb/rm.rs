@@ -1,5 +1,6 @@
 //! `estiba rm`.
 
+use containers::volume::Volumes;
 use containers::{Container, Containers, ContainersError};
 use sys::lock::Lock;
 
@@ -67,9 +68,15 @@ pub(super) fn claim(containers: &Containers, container: &Container, force: bool)
 }
 
 /// Removes a container whose lock we hold, in the namespaces that its files need.
-pub(super) fn remove(_containers: &Containers, claimed: Option<(Container, Lock)>, _volumes: bool) -> Result {
+pub(super) fn remove(containers: &Containers, claimed: Option<(Container, Lock)>, volumes: bool) -> Result {
     match claimed {
-        Some((container, lock)) => Ok(_containers.remove(&container, lock)?),
+        Some((container, lock)) => {
+            containers.remove(&container, lock)?;
+            if volumes {
+                Volumes::new(containers.layout()).remove_anonymous(&container.config)?;
+            }
+            Ok(())
+        }
         None => Ok(()),
     }
 }

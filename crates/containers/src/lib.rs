@@ -8,6 +8,7 @@
 pub mod client;
 pub mod config;
 pub mod containers;
+pub mod copy;
 pub mod error;
 pub mod event;
 pub mod id;

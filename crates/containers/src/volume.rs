@@ -240,9 +240,10 @@ impl Volumes {
     pub fn users(&self) -> Result<BTreeMap<String, Vec<ContainerId>>> {
         let mut users: BTreeMap<String, Vec<ContainerId>> = BTreeMap::new();
         for entry in entries(&self.layout.containers())? {
-            let id = entry.to_str().and_then(|name| ContainerId::try_from(name.to_owned()).ok());
-            let Some(id) = id else { continue };
-            let Ok(bytes) = fs::read(self.layout.container(&id).config()) else { continue };
+            // One that is being made, or removed, has a dot before its name.
+            let id = entry.to_str().map(|name| name.strip_prefix('.').unwrap_or(name).to_owned());
+            let Some(id) = id.and_then(|id| ContainerId::try_from(id).ok()) else { continue };
+            let Ok(bytes) = fs::read(self.layout.containers().join(&entry).join("config.json")) else { continue };
             let Ok(config) = serde_json::from_slice::<Config>(&bytes) else { continue };
             for name in config.data.mounts.iter().filter_map(|mount| mount.volume()) {
                 users.entry(name.to_owned()).or_default().push(id.clone());

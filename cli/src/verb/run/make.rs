@@ -77,15 +77,22 @@ impl Args {
             platform: platform.clone(),
         };
         let called = self.called(&containers, &id)?;
-        let config = self.options.settle(id.clone(), called, of, command, &image.config.value().config)?;
+        let mut config = self.options.settle(id.clone(), called, of, command, &image.config.value().config)?;
         if self.options.life.replace {
             super::super::rm::replace(&containers, &config.name)?;
         }
-        let made = containers.begin(config).map_err(explain)?;
+        let volumes = self.options.provide(&mut config, &store)?;
+        let mut made = containers.begin(config).map_err(explain)?;
+        // From here on they are in use.
+        drop(volumes);
         let ground = Ground::enter(store.layout(), &platform, name)?;
         let rootfs = rootfs::Prepared::new(&store, &image, &ground.probe, id.as_str())
             .during(format!("prepare the file system of {name}"))?;
         let (tree, lease) = rootfs.keep(id.as_str())?;
+        let mounted = rootfs::mounted(&store, made.config(), &ground.probe, &lease)?;
+        if !mounted.is_empty() {
+            made.mount_images(&mounted)?;
+        }
         let (container, lock) = made.finish(&tree)?;
         drop(lease);
         self.options.life.write_cidfile(&id)?;

@@ -25,6 +25,14 @@ impl Data {
         })
     }
 
+    /// The manifests of other images that it mounts.
+    pub fn images(&self) -> impl Iterator<Item = &oci::Digest> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Image { manifest, .. } => manifest.as_ref(),
+            _ => None,
+        })
+    }
+
     /// Layers of other images that it mounts: a collector must leave them alone.
     pub fn layers(&self) -> impl Iterator<Item = &str> {
         self.mounts

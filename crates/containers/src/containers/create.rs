@@ -10,6 +10,7 @@ use runtime::snapshot::KeptTree;
 use sys::lock::Lock;
 
 use super::{Container, Containers};
+use crate::config::MountSource;
 use crate::error::{ContainersError, Result, io_at};
 use crate::layout::Folder;
 use crate::record::Durability;
@@ -111,6 +112,21 @@ impl Made<'_> {
         &self.folder
     }
 
+    /// Says of which trees the images are made that it mounts.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn mount_images(&mut self, trees: &[(oci::Digest, Vec<String>)]) -> Result<()> {
+        for mount in &mut self.config.data.mounts {
+            if let MountSource::Image { manifest: Some(manifest), layers, .. } = &mut mount.source
+                && let Some((_, found)) = trees.iter().find(|(of, _)| of == manifest)
+            {
+                layers.clone_from(found);
+            }
+        }
+        self.folder.write_config(&self.config, self.config.durability())
+    }
+
     /// Pins what its tree stands on, and makes it a container. Its lock is held: who starts it gives it to its supervisor.
     ///
     /// # Errors
@@ -121,8 +137,11 @@ impl Made<'_> {
         let id = &self.config.id;
         let mut pinned: Vec<&str> = vec![id.as_str()];
         pinned.extend(tree.layers.iter().map(String::as_str));
-        let manifest = self.config.image.manifest.to_string();
-        pinned.push(&manifest);
+        pinned.extend(self.config.data.layers());
+        let manifests: Vec<String> = std::iter::once(self.config.image.manifest.to_string())
+            .chain(self.config.data.images().map(ToString::to_string))
+            .collect();
+        pinned.extend(manifests.iter().map(String::as_str));
         store::pin_lasting(&self.containers.store, id.as_str(), &pinned)?;
         let home = self.containers.layout.container(id);
         fs::rename(self.folder.path(), home.path()).map_err(io_at("rename", home.path()))?;

@@ -9,6 +9,7 @@ use sys::lock::Lock;
 use super::{Container, Containers};
 use crate::ContainerId;
 use crate::error::{ContainersError, Result, io_at};
+use crate::volume::Volumes;
 
 /// What was found half made or half removed, and taken away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,6 +46,12 @@ impl Containers {
     pub(super) fn discard(&self, id: &ContainerId, name: Option<&str>) -> Result<()> {
         if let Some(name) = name {
             self.give_name_up(name, id)?;
+        }
+        if let Ok(config) = self.layout.unfinished(id).read_config()
+            && config.life.remove
+        {
+            // What is left of them is for a prune of volumes.
+            drop(Volumes::new(&self.layout).remove_anonymous(&config));
         }
         let snapshots = self.store.snapshots();
         match Root::open(&snapshots) {

@@ -90,8 +90,12 @@ impl Supervisor {
     pub(super) fn launch(&mut self, size: Option<WindowSize>) -> Result<i32, StartFailure> {
         let snapshots = self.containers.store().snapshots();
         self.tree.renew(&snapshots).map_err(StartFailure::ours)?;
-        let grounds =
-            Grounds { rootfs: self.tree.root_fs(&snapshots), owners: self.tree.owners(&snapshots), probe: &self.probe };
+        let grounds = Grounds {
+            rootfs: self.tree.root_fs(&snapshots),
+            owners: self.tree.owners(&snapshots),
+            layout: self.containers.layout(),
+            probe: &self.probe,
+        };
         let mut spec = launch::spec(&self.config, &grounds).map_err(StartFailure::ours)?;
         if let (Some(own), Some(size)) = (spec.terminal.as_mut(), size) {
             *own = size;

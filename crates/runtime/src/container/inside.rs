@@ -13,10 +13,12 @@ use rustix::io::Errno;
 use rustix::mount::MountPropagationFlags;
 use sys::clone::Forked;
 use sys::mount::{Attributes, Setting};
+use sys::ns::IdMap;
 use sys::{OpenFlags, Root};
 
 use super::become_user::{self, Becoming};
 use super::boundary::Namespace;
+use super::boundary::Users;
 use super::device::{Attached, Devices, Shm};
 use super::error::StartError;
 use super::kernel_fs::{self, KernelFs};
@@ -258,8 +260,18 @@ impl Image {
         let asked = |mount: &super::spec::Mount| matches!(&mount.source, Source::Bind(bind) if bind.own);
         let asked = spec.ids == Ids::Mapped && spec.mounts.iter().any(asked);
         let user = if asked { Some(User::resolve(&root, &spec.user, &[])?) } else { None };
+        let user = user.map(|user| match &spec.boundary.users {
+            Users::Own { uids, gids } => User { uid: outside(uids, user.uid), gid: outside(gids, user.gid), ..user },
+            _ => user,
+        });
         Ok(Self { root, user })
     }
+}
+
+/// What an id of the container's own users is among those of who makes its mounts.
+fn outside(map: &[IdMap], id: u32) -> u32 {
+    let within = |one: &&IdMap| id >= one.inside && id - one.inside < one.count;
+    map.iter().find(within).map_or(id, |one| one.outside + (id - one.inside))
 }
 
 fn gather(

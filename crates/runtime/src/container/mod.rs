@@ -28,6 +28,7 @@ mod sysctl;
 mod terminal;
 mod user;
 mod users;
+mod visit;
 
 pub use boundary::{Boundary, Device, Namespace, Namespaces, Paths, Users};
 pub use caps::CapSet;
@@ -37,5 +38,7 @@ pub use run::{ExitStatus, Finished, Left, Running, Stdio, Usage, run};
 pub(crate) use run::{Progress, Starting, prepare};
 pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};
+
+pub use visit::visit;
 
 pub use crate::snapshot::RootFs;

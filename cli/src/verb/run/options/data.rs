@@ -6,6 +6,7 @@ use containers::volume::Volumes;
 use oci::{ContainerConfig, Digest};
 use runtime::container::Memory;
 use store::Store;
+use sys::lock::Lock;
 
 use crate::error::{Error, Result};
 use crate::present::Wanted;
@@ -85,7 +86,7 @@ impl Options {
     }
 
     /// Makes what the mounts need: volumes, and what another container mounts.
-    pub(super) fn provide(&self, config: &mut Config, store: &Store) -> Result {
+    pub(super) fn provide(&self, config: &mut Config, store: &Store) -> Result<Option<Lock>> {
         let containers = Containers::new(store.layout());
         for written in &self.volumes_from {
             for mount in others(&containers, written)? {
@@ -97,10 +98,12 @@ impl Options {
         }
         sort(&mut config.data.mounts);
         if config.data.mounts.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let volumes = Volumes::new(containers.layout());
         let asked = self.asked()?;
+        let named = config.data.mounts.iter().any(|mount| mount.volume().is_some());
+        let lock = if named { Some(volumes.lock()?) } else { None };
         for mount in &mut config.data.mounts {
             match &mut mount.source {
                 MountSource::Volume { name, anonymous: true, .. } => drop(volumes.create_anonymous(name)?),
@@ -114,7 +117,7 @@ impl Options {
                 _ => {}
             }
         }
-        Ok(())
+        Ok(lock)
     }
 }
 
@@ -154,7 +157,7 @@ fn others(containers: &Containers, written: &str) -> Result<Vec<Mount>> {
             other => return Err(Error::usage(format!("{what}: unknown option `{other}`"))),
         }
     }
-    let other = found(containers, name)?;
+    let other = crate::chosen::one(containers, name)?.config;
     let shared = |mount: &Mount| !matches!(mount.source, MountSource::Memory(_));
     Ok(other
         .data
@@ -167,13 +170,4 @@ fn others(containers: &Containers, written: &str) -> Result<Vec<Mount>> {
             mount
         })
         .collect())
-}
-
-/// The configuration of a container, by its name or id.
-fn found(containers: &Containers, name: &str) -> Result<Config> {
-    let layout = containers.layout();
-    let folder = std::fs::canonicalize(layout.names().join(name)).unwrap_or_else(|_| layout.containers().join(name));
-    let bytes =
-        std::fs::read(folder.join("config.json")).map_err(|_| Error::failed(format!("no such container: {name}")))?;
-    Ok(serde_json::from_slice(&bytes)?)
 }

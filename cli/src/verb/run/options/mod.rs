@@ -74,7 +74,12 @@ impl Options {
     }
 
     /// Makes what a container needs besides its image, before the container itself: volumes, what it mounts of others.
-    pub(in crate::verb) fn provide(&self, config: &mut Config, store: &store::Store) -> Result {
+    /// What is given back keeps them from being removed until the container names them.
+    pub(in crate::verb) fn provide(
+        &self,
+        config: &mut Config,
+        store: &store::Store,
+    ) -> Result<Option<sys::lock::Lock>> {
         self.data.provide(config, store)
     }
 }
