@@ -16,6 +16,7 @@ mod delete;
 mod df;
 mod doctor;
 mod flags;
+mod generate;
 mod history;
 mod images;
 mod import;

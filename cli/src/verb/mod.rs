@@ -15,6 +15,7 @@ mod create;
 mod delete;
 mod df;
 mod doctor;
+mod generate;
 mod history;
 mod ignore;
 mod images;
@@ -131,6 +132,7 @@ const VERBS: &[Verb] = &[
     verb!(prune, "Remove build cache and images that nothing needs"),
     verb!(df, "Show how much space the store takes"),
     verb!(config, "Show and set what holds for the store: its limit on disk"),
+    verbs!(generate, "Make units of systemd, of containers and of files that describe them"),
     verbs!(registry, "Serve images to other machines, and look after what is stored"),
     verb!(info, "Show how this machine builds and runs"),
     verb!(doctor, "Say what works here, what does not, and how to mend it"),
@@ -189,7 +191,8 @@ Examples:
 `estiba VERB --help` says more about a verb.";
 
 /// Parses the command line and runs its verb. Gives the exit code.
-pub(crate) fn dispatch(mut arguments: Vec<OsString>) -> Result<u8> {
+pub(crate) fn dispatch(arguments: Vec<OsString>) -> Result<u8> {
+    let mut arguments = generate::as_generator(arguments);
     let at = verb_position(&arguments);
     expand_alias(&mut arguments, at);
     let chosen = arguments.get(at).and_then(|word| word.to_str()).map(str::to_owned);
