@@ -15,7 +15,7 @@ fn a_link_among_systemds_generators_makes_units_of_files() {
     env.write("units/web.container", WEB);
     env.write("units/web.container.d/10-more.conf", "[Container]\nEnvironment=MORE=1\n");
     env.write("units/data.volume", "[Volume]\n");
-    env.write("units/wrong.container", "[Container]\nImagee=x\n");
+    env.write("units/wrong.container", "[Container]\nImage=x\nImagee=x\n");
     env.write("units/notes.txt", "no unit");
     let target = env.work().join("generated");
     fs::create_dir(&target).unwrap();
@@ -30,10 +30,15 @@ fn a_link_among_systemds_generators_makes_units_of_files() {
     assert_eq!(output.status.code(), Some(1), "one of them is wrong: {said}");
     assert!(said.contains("wrong.container: [Container] has no key `Imagee`"), "{said}");
     let web = fs::read_to_string(target.join("web.service")).unwrap();
-    for part in ["ExecStart=", " run ", "--env MORE=1", "systemd-data:/data", "Requires=data-volume.service", "httpd -f\n"] {
+    for part in
+        ["ExecStart=", " run ", "--env MORE=1", "systemd-data:/data", "Requires=data-volume.service", "httpd -f\n"]
+    {
         assert!(web.contains(part), "{part} is not in {web}");
     }
-    assert_eq!(fs::read_link(target.join("default.target.wants/web.service")).unwrap().to_str(), Some("../web.service"));
+    assert_eq!(
+        fs::read_link(target.join("default.target.wants/web.service")).unwrap().to_str(),
+        Some("../web.service")
+    );
     assert!(target.join("data-volume.service").is_file() && !target.join("wrong.service").exists());
     let verified = Command::new("systemd-analyze")
         .args(["verify", "--man=no", "--recursive-errors=no"])
@@ -60,9 +65,22 @@ fn descriptions_are_shown_without_being_written() {
 #[test]
 fn a_container_becomes_a_unit() {
     let Some(env) = Env::with_busybox() else { return };
-    env.ok(&["create", "--name", "web", "--network=none", "-e", "A=5%", "--stop-timeout=3", "busybox", "sleep", "1000"]);
+    env.ok(&[
+        "create",
+        "--name",
+        "web",
+        "--network=none",
+        "-e",
+        "A=5%",
+        "--stop-timeout=3",
+        "busybox",
+        "sleep",
+        "1000",
+    ]);
     let said = env.ok(&["generate", "systemd", "--name", "web"]);
-    for part in ["start --attach --sig-proxy=false web\n", "stop -i -t 3 web\n", "Restart=on-failure", "TimeoutStopSec=63"] {
+    for part in
+        ["start --attach --sig-proxy=false web\n", "stop -i -t 3 web\n", "Restart=on-failure", "TimeoutStopSec=63"]
+    {
         assert!(said.contains(part), "{part} is not in {said}");
     }
     let said = env.ok(&["generate", "systemd", "--new", "--restart-policy=always", "web"]);

@@ -142,7 +142,8 @@ fn write(folder: &Path, unit: &Generated) -> Result {
     for link in &unit.links {
         let at = folder.join(link);
         // An instance of a template is a link to the template.
-        let target = if link.components().count() > 1 { Path::new("..").join(&unit.name) } else { unit.name.clone().into() };
+        let target =
+            if link.components().count() > 1 { Path::new("..").join(&unit.name) } else { unit.name.clone().into() };
         if let Some(parent) = at.parent() {
             fs::create_dir_all(parent).during(format!("make {}", parent.display()))?;
         }

@@ -76,7 +76,11 @@ const POLICIES: [&str; 7] = ["no", "on-success", "on-failure", "on-abnormal", "o
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     if !POLICIES.contains(&args.restart_policy.as_str()) {
-        return Err(Error::usage(format!("--restart-policy {}: expected {}", args.restart_policy, POLICIES.join(", "))));
+        return Err(Error::usage(format!(
+            "--restart-policy {}: expected {}",
+            args.restart_policy,
+            POLICIES.join(", ")
+        )));
     }
     // A line of a unit ends where the text does.
     let texts = [&args.wants, &args.after, &args.requires, &args.env].into_iter().flatten();

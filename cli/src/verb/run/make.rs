@@ -1,5 +1,6 @@
 //! Making a container of an image and options: what `run` and `create` share.
 
+use containers::config::MadeBy;
 use containers::id::{ContainerId, check_name};
 use containers::{Container, Containers};
 use oci::Platform;
@@ -78,6 +79,7 @@ impl Args {
         };
         let called = self.called(&containers, &id)?;
         let mut config = self.options.settle(id.clone(), called, of, command, &image.config.value().config)?;
+        config.made_by = typed(verb, &self.words);
         if self.options.life.replace {
             super::super::rm::replace(&containers, &config.name)?;
         }
@@ -120,6 +122,14 @@ impl Args {
             None => Ok(containers.new_name()?),
         }
     }
+}
+
+/// What was typed after the verb.
+fn typed(verb: &str, words: &[String]) -> MadeBy {
+    let all: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let end = all.len().saturating_sub(words.len());
+    let begin = all[..end].iter().position(|word| word == verb).map_or(end, |at| at + 1);
+    MadeBy { options: all[begin..end].to_vec(), words: words.to_vec() }
 }
 
 /// The error of a container that could not be made, with what helps.
