@@ -23,6 +23,7 @@ mod remedy;
 mod resolve;
 mod rootfs;
 mod sandbox;
+mod session;
 mod shell;
 mod template;
 mod ui;

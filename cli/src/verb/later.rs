@@ -6,13 +6,10 @@ use crate::error::Error;
 /// Verbs, and what helps until they come.
 const VERBS: &[(&str, &str)] = &[
     ("search", ""),
-    ("ps", "containers of this version live as long as their `estiba run`"),
-    ("exec", "start what you need with the container: `estiba run -it IMAGE sh`"),
     ("cp", ""),
     ("commit", ""),
     ("export", "`estiba build --output type=tar,dest=FILE` writes a file tree"),
     ("diff", ""),
-    ("top", ""),
     ("stats", ""),
     ("port", ""),
     ("pause", ""),
@@ -33,7 +30,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("run", "--add-host", ""),
     ("run", "--dns", ""),
     ("run", "--link", ""),
-    ("run", "--health-cmd", ""),
     ("run", "--log-driver", ""),
     ("run", "--log-opt", ""),
     ("run", "-P", "the container shares the host's network: its ports are the host's"),

@@ -15,6 +15,7 @@ mod create;
 mod delete;
 mod df;
 mod doctor;
+mod exec;
 mod generate;
 mod history;
 mod ignore;
@@ -33,6 +34,7 @@ mod logs;
 mod man;
 mod manifest;
 mod prune;
+mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
 mod referrers;
@@ -48,6 +50,7 @@ mod start;
 mod stop;
 mod tag;
 mod tags;
+mod top;
 mod version;
 mod volume;
 mod wait;
@@ -107,6 +110,9 @@ const VERBS: &[Verb] = &[
     verb!(rename, "Give a container another name"),
     verbs!(container, "Remove containers that have ended; other names of the verbs for containers"),
     verbs!(volume, "Make, list and remove volumes: folders that containers share"),
+    verb!(ps, "List containers"),
+    verb!(exec, "Run a command in a container that runs"),
+    verb!(top, "List the processes of a container"),
     verb!(pull, "Fetch images from a registry"),
     verb!(push, "Send an image to a registry"),
     verb!(lock, "Write down what the names in a Dockerfile mean, for builds that keep to it"),
@@ -114,7 +120,7 @@ const VERBS: &[Verb] = &[
     verb!(images, "List images"),
     verb!(tag, "Give an image another name"),
     verb!(rmi, "Remove names of images, and what no name needs any more"),
-    verb!(inspect, "Show everything about images"),
+    verb!(inspect, "Show everything about containers and images"),
     verb!(history, "Show what each layer of an image came from"),
     verb!(save, "Write images into an archive"),
     verb!(load, "Read images from an archive or an OCI layout"),
@@ -141,14 +147,15 @@ const VERBS: &[Verb] = &[
     verb!(man, "Write the manual pages"),
 ];
 
-/// Other names of verbs, as docker has them.
+/// Other names of verbs, as docker has them; some with an option.
 const ALIASES: &[(&[&str], &str)] = &[
     (&["buildx", "build"], "build"),
     (&["image", "build"], "build"),
     (&["buildx", "history"], "builds"),
     (&["image", "history"], "history"),
     (&["image", "import"], "import"),
-    (&["image", "inspect"], "inspect"),
+    (&["image", "inspect"], "inspect --type=image"),
+    (&["container", "inspect"], "inspect --type=container"),
     (&["image", "load"], "load"),
     (&["image", "ls"], "images"),
     (&["image", "list"], "images"),
@@ -170,6 +177,11 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["container", "remove"], "rm"),
     (&["container", "wait"], "wait"),
     (&["container", "rename"], "rename"),
+    (&["container", "exec"], "exec"),
+    (&["container", "top"], "top"),
+    (&["container", "ls"], "ps"),
+    (&["container", "list"], "ps"),
+    (&["container", "ps"], "ps"),
     (&["builder", "prune"], "prune"),
     (&["buildx", "prune"], "prune"),
     (&["buildx", "du"], "df"),
@@ -233,7 +245,7 @@ fn expand_alias(arguments: &mut Vec<OsString>, at: usize) {
         words.iter().enumerate().all(|(i, word)| arguments.get(at + i).is_some_and(|given| given == word))
     };
     if let Some((words, name)) = ALIASES.iter().find(|(words, _)| matches(words)) {
-        arguments.splice(at..at + words.len(), [OsString::from(name)]);
+        arguments.splice(at..at + words.len(), name.split(' ').map(OsString::from));
     }
 }
 

@@ -46,7 +46,7 @@ fn once(pid: i32, isolation: Isolation, spec: &Spec, stdio: bool) -> Result<Exit
         files: Vec::new(),
     };
     let started = sys::process::start_time(pid).unwrap_or_default();
-    let target = Target::open(pid, started, isolation)?;
+    let target = Target::open(pid, started, isolation, true)?;
     let mut joined = join(&target, &Guest { spec, groups: &[] }, stdio)?;
     if let Some(terminal) = joined.terminal() {
         let mut terminal = std::fs::File::from(terminal);

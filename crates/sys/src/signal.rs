@@ -128,6 +128,24 @@ pub fn send(pid: i32, signal: i32) -> Result<()> {
     if result == 0 { Ok(()) } else { Err(Error::last("kill", "")) }
 }
 
+/// Sends a signal to the group of the process that a pidfd names; kernels before 6.9 refuse (EINVAL).
+pub fn send_to_group(pidfd: impl AsFd, signal: i32) -> Result<()> {
+    // SAFETY: a null siginfo asks for that of kill(2).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_fd().as_raw_fd(),
+            signal,
+            std::ptr::null::<u8>(),
+            PIDFD_SIGNAL_PROCESS_GROUP,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(Error::last("pidfd_send_signal", "")) }
+}
+
+/// Of linux/pidfd.h.
+const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+
 /// Sends a signal to the process that a pidfd names; one that has ended is an ESRCH.
 pub fn send_to(pidfd: impl AsFd, signal: i32) -> Result<()> {
     // SAFETY: a null siginfo asks for that of kill(2).

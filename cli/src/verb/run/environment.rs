@@ -9,13 +9,13 @@ const MAX_FILE: u64 = 4 << 20;
 
 /// Variables in order; setting one again replaces it in its place.
 #[derive(Debug, Default)]
-pub(super) struct Environment {
-    pub(super) variables: Vec<(String, String)>,
+pub(in crate::verb) struct Environment {
+    pub(in crate::verb) variables: Vec<(String, String)>,
 }
 
 impl Environment {
     /// Sets one.
-    pub(super) fn set(&mut self, name: &str, value: &str) {
+    pub(in crate::verb) fn set(&mut self, name: &str, value: &str) {
         match self.variables.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => value.clone_into(old),
             None => self.variables.push((name.to_owned(), value.to_owned())),
@@ -23,7 +23,7 @@ impl Environment {
     }
 
     /// Sets `NAME=value`, or `NAME` from our own environment where it is there.
-    pub(super) fn set_written(&mut self, written: &str) -> Result {
+    pub(in crate::verb) fn set_written(&mut self, written: &str) -> Result {
         match written.split_once('=') {
             Some(("", _)) => Err(Error::usage(format!("--env {written}: the name is missing"))),
             Some((name, value)) => {
@@ -40,7 +40,7 @@ impl Environment {
     }
 
     /// Sets every line of a file: `NAME=value`, `NAME`, `# comment`. Nothing is quoted or expanded.
-    pub(super) fn read_file(&mut self, path: &Path) -> Result {
+    pub(in crate::verb) fn read_file(&mut self, path: &Path) -> Result {
         let what = format!("--env-file {}", path.display());
         let size = std::fs::metadata(path).during(&what)?.len();
         if size > MAX_FILE {

@@ -4,7 +4,7 @@
 //! ([`crate::launch`]), and stays as its terminal, or not. Nothing is written into the index.
 
 pub(in crate::verb) mod attach;
-mod environment;
+pub(in crate::verb) mod environment;
 pub(in crate::verb) mod make;
 pub(super) mod mounts;
 mod options;

@@ -17,7 +17,7 @@ use oci::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 
 pub use data::Data;
-pub use health::Health;
+pub use health::{Health, INTERVAL, OnFailure, RETRIES, START_INTERVAL};
 pub use isolation::{Device, Isolation, Share, Users};
 pub use life::{Life, Restart, STOP_TIMEOUT};
 pub use logging::Logging;

@@ -67,6 +67,26 @@ pub struct Grounds<'g> {
     pub probe: &'g Probe,
 }
 
+/// What the runtime starts in a container that runs: the program's surroundings, rights and limits; no files, no network.
+///
+/// # Errors
+/// What cannot be had on this machine.
+pub fn guest(config: &Config, probe: &Probe, owners: PathBuf) -> Result<Spec, LaunchError> {
+    let mut spec = Spec::new(RootFs::Dir(PathBuf::new()), Vec::new());
+    process::apply(config, &mut spec);
+    resources::apply(config, &mut spec);
+    isolation::apply(config, &probe.rung, &mut spec)?;
+    match probe.rung {
+        Rung::SingleId => {
+            spec.ids = Ids::Single;
+            spec.monitor = Some(owners);
+        }
+        Rung::Chroot => spec.isolation = Isolation::Chroot,
+        Rung::Root | Rung::SubordinateIds { .. } | Rung::Unprivileged => {}
+    }
+    Ok(spec)
+}
+
 /// What the runtime starts.
 ///
 /// # Errors

@@ -151,7 +151,7 @@ impl Supervisor {
             signals: Signals::block(&SignalSet::of(&TAKEN))?,
             connections: Connections::default(),
             streams: Streams::unpack(luggage.streams, &folder)?,
-            health: Health::new(&config),
+            health: Health::resumed(&config, luggage.lived),
             notify: Notify::new(&config),
             stop: None,
             restarts: Restarts::counted(luggage.restarts.0, luggage.restarts.1),

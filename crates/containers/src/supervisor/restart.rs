@@ -17,12 +17,14 @@ pub(super) struct Restarts {
     pub(super) count: u32,
     pause: Option<Duration>,
     due: Option<Instant>,
+    /// It is being stopped in order to be started again, whatever its policy.
+    forced: bool,
 }
 
 impl Restarts {
     /// Goes on counting after our own program was executed again.
     pub(super) fn counted(count: u32, pause: Option<Duration>) -> Self {
-        Self { count, pause, due: None }
+        Self { count, pause, due: None, forced: false }
     }
 
     pub(super) fn pause(&self) -> Option<Duration> {
@@ -34,9 +36,14 @@ impl Restarts {
         self.due
     }
 
+    /// It is started again after its end, whatever its policy.
+    pub(super) fn force(&mut self) {
+        self.forced = true;
+    }
+
     /// It is not started again after all.
     pub(super) fn cancel(&mut self) {
-        self.due = None;
+        (self.due, self.forced) = (None, false);
     }
 
     /// It is being started again.
@@ -47,7 +54,9 @@ impl Restarts {
 
     /// Settles whether a container that ended is started again, and when. `stopped`: a user ended it.
     pub(super) fn ended(&mut self, policy: Restart, code: i32, stopped: bool, lived: Duration, now: Instant) -> bool {
+        let forced = std::mem::take(&mut self.forced);
         let wanted = match policy {
+            _ if forced => true,
             Restart::No => false,
             Restart::OnFailure(most) => code != 0 && (most == 0 || self.count < most),
             Restart::Always | Restart::UnlessStopped => true,

@@ -1,6 +1,6 @@
 //! The loop.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -41,6 +41,12 @@ impl<'w> Waits<'w> {
     pub(super) fn fd(&mut self, who: Who, fd: &'w impl AsFd, flags: PollFlags) {
         self.who.push(who);
         self.fds.push(PollFd::new(fd, flags));
+    }
+
+    /// Waits for a borrowed descriptor.
+    pub(super) fn borrowed(&mut self, who: Who, fd: BorrowedFd<'w>, flags: PollFlags) {
+        self.who.push(who);
+        self.fds.push(PollFd::from_borrowed_fd(fd, flags));
     }
 
     /// Wakes up at this time at the latest.
@@ -109,7 +115,7 @@ impl Supervisor {
             Who::Signals => self.take_signals(),
             Who::Connection(place) => self.request(place),
             Who::Streams(number) => self.serve_streams(number, flags),
-            Who::Health(number) => self.health.ready(number, &mut self.state),
+            Who::Health(_) => self.tick_health(Instant::now()),
             Who::Notify(number) => self.notify.ready(number),
         }
     }
@@ -143,7 +149,7 @@ impl Supervisor {
         if self.running.is_none() && self.restarts.due().is_none() {
             return false;
         }
-        self.health.tick(now, &mut self.state);
+        self.tick_health(now);
         if self.shrinks.is_some_and(|at| at <= now) && self.is_quiet() {
             self.shrink();
         }
@@ -153,6 +159,10 @@ impl Supervisor {
 
     /// Whether nothing is half done: only then it executes itself again.
     fn is_quiet(&self) -> bool {
-        self.running.is_some() && self.stop.is_none() && self.connections.is_empty() && self.streams.is_quiet()
+        self.running.is_some()
+            && self.stop.is_none()
+            && self.connections.is_empty()
+            && self.streams.is_quiet()
+            && !self.health.is_asking()
     }
 }

@@ -18,13 +18,14 @@ use crate::channel::{self, Received};
 pub(super) struct Shared {
     /// By their place in [`super::Stdio::files`].
     processes: Vec<(usize, OwnedFd)>,
-    /// The process whose container a guest enters.
+    /// A process whose users a guest is among, where they are not those of the namespace that it entered.
     pub(super) host: Option<OwnedFd>,
 }
 
 impl Shared {
-    pub(super) fn guest(host: OwnedFd) -> Self {
-        Self { processes: Vec::new(), host: Some(host) }
+    /// For a guest of the container whose users are those of this process.
+    pub(super) fn guest(host: Option<OwnedFd>) -> Self {
+        Self { processes: Vec::new(), host }
     }
 
     pub(super) fn add(&mut self, index: usize, process: OwnedFd) {

@@ -25,8 +25,8 @@ const MAX_DEPTH: usize = 1024;
 /// Enters the users' namespace, with no id in it yet taken on. Every capability is held in it, and none outside.
 pub(super) fn enter(users: &Users, shared: &Shared, proc: Option<&OwnedFd>) -> Result<(), StartError> {
     match users {
-        Users::Same => Ok(()),
         _ if shared.host.is_some() => Ok(shared.host.iter().try_for_each(|host| sys::ns::join(host, Joined::USER))?),
+        Users::Same => Ok(()),
         Users::Joined { index, .. } => Ok(sys::ns::join(shared.get(*index)?, Joined::USER)?),
         Users::Own { uids, gids } => {
             let proc = proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;

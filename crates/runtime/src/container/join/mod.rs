@@ -24,7 +24,7 @@ use super::namespaces::Shared;
 use super::program::exec_failed;
 use super::report::Report;
 use super::run::{ExitStatus, Launch, Progress, trampoline};
-use super::{Spec, StartError, Stdio};
+use super::{Ids, Spec, StartError, Stdio};
 use crate::channel::{self, Received};
 
 pub use target::Target;
@@ -67,6 +67,10 @@ impl Joining {
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
         let doors = guest.groups.iter().map(door).collect::<Result<Vec<_>, _>>()?;
         let trampoline = trampoline()?;
+        // Where there is one id only, who the program is, is settled anew.
+        let inhabitant = target.inhabitant().filter(|_| spec.ids == Ids::Mapped);
+        let host = inhabitant.map(|pidfd| pidfd.try_clone_to_owned()).transpose();
+        let host = host.map_err(|error| sys::Error::from_io("dup", "", &error))?;
         let (reports, report) = channel::pair()?;
         let (fate, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|errno| StartError::setup("pipe", errno))?;
@@ -74,8 +78,6 @@ impl Joining {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 let files = Vec::new();
-                let host = target.pidfd().try_clone_to_owned();
-                let host = host.map_err(|error| sys::Error::from_io("dup", "", &error))?;
                 let (shared, shm, guest) = (Shared::guest(host), None, true);
                 let launch =
                     Launch { spec, stdio, files, report, filter, monitored, trampoline, shared, shm, doors, guest };
@@ -172,10 +174,20 @@ impl Drop for Joining {
                 // It has no child that we know of: nothing is left without someone who waits for it.
                 let _ = sys::signal::send(self.keeper, SIGKILL);
             }
-            let _ = sys::clone::wait(self.keeper, true);
+            // One that waits for a disk dies later; it is not waited for here for long.
+            for _ in 0..TRIES {
+                match sys::clone::wait(self.keeper, false) {
+                    Ok(None) => std::thread::sleep(PAUSE),
+                    _ => return,
+                }
+            }
         }
     }
 }
+
+/// How often a killed process is waited for, and how long apart.
+const TRIES: u32 = 50;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 
 const SIGKILL: i32 = 9;
 
@@ -214,6 +226,21 @@ impl Joined {
             Err(error) if error.errno() != Errno::SRCH => Err(error.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Kills it and what it started, as far as that stayed in its group of processes.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn kill_all(&self) -> Result<(), StartError> {
+        // It began a session, so the group has its number.
+        let _ = sys::signal::send_to_group(&self.pidfd, SIGKILL);
+        self.kill(SIGKILL)
+    }
+
+    /// Leaves it alone. Gives the keeper's number: our child, to be waited for some time.
+    pub fn leave(self) -> i32 {
+        self.keeper
     }
 
     /// Waits for its end. A keeper that was killed has taken the answer along: then it counts as killed.

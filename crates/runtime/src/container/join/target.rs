@@ -30,27 +30,30 @@ pub struct Target {
     /// The user namespace that its mounts belong to, where it is not ours. That of the process may lie deeper: where there
     /// is one id only, a user other than root is that one.
     users: Option<OwnedFd>,
+    /// A process of it whose users are others than those.
+    inhabitant: Option<OwnedFd>,
     /// Its root folder, where it was changed without a mount namespace.
     root: Option<OwnedFd>,
 }
 
 impl Target {
-    /// The container whose first process has this number and started then (field 22 of `/proc/<pid>/stat`).
+    /// The container whose first process has this number and started then (field 22 of `/proc/<pid>/stat`); `init`: that one is
+    /// ours, and the program its child.
     ///
     /// # Errors
     /// It has ended; or we are not who may join it.
-    pub fn open(pid: i32, started: u64, isolation: Isolation) -> Result<Self, StartError> {
-        match Self::of(pid, Some(started), isolation) {
-            // Process 1 may be ours, which nobody may look into, not even we from outside; its child serves as well.
-            Err(refused @ StartError::Setup { errno, .. }) if is_refusal(errno) => match first_child(pid) {
-                Some(child) => Self::of(child, None, isolation),
+    pub fn open(pid: i32, started: u64, isolation: Isolation, init: bool) -> Result<Self, StartError> {
+        match Self::of(pid, Some(started), isolation, init) {
+            // Nobody may look into ours, not even we from outside; its child serves as well.
+            Err(refused @ StartError::Setup { errno, .. }) if init && is_refusal(errno) => match first_child(pid) {
+                Some(child) => Self::of(child, None, isolation, false),
                 None => Err(refused),
             },
             other => other,
         }
     }
 
-    fn of(pid: i32, started: Option<u64>, isolation: Isolation) -> Result<Self, StartError> {
+    fn of(pid: i32, started: Option<u64>, isolation: Isolation, init: bool) -> Result<Self, StartError> {
         let number = Pid::from_raw(pid).ok_or_else(|| ended(pid))?;
         let pidfd = match rustix::process::pidfd_open(number, PidfdFlags::empty()) {
             Err(Errno::SRCH) => return Err(ended(pid)),
@@ -59,15 +62,15 @@ impl Target {
         if started.is_some() && sys::process::start_time(pid).ok() != started {
             return Err(ended(pid));
         }
-        let mut target = Self { pid, pidfd, spaces: Spaces::empty(), users: None, root: None };
+        let mut target = Self { pid, pidfd, spaces: Spaces::empty(), users: None, inhabitant: None, root: None };
         match isolation {
-            Isolation::Namespaces => target.compare()?,
+            Isolation::Namespaces => target.compare(init)?,
             Isolation::Chroot => target.root = Some(open(&format!("/proc/{pid}/root"), OFlags::PATH)?),
         }
         Ok(target)
     }
 
-    fn compare(&mut self) -> Result<(), StartError> {
+    fn compare(&mut self, init: bool) -> Result<(), StartError> {
         for (name, space) in SPACES {
             let theirs = format!("/proc/{}/ns/{name}", self.pid);
             if identity(&theirs)? != identity(&format!("/proc/self/ns/{name}"))? {
@@ -75,17 +78,38 @@ impl Target {
             }
         }
         let mounts = open(&format!("/proc/{}/ns/mnt", self.pid), OFlags::RDONLY)?;
+        let own = identity("/proc/self/ns/user")?;
         match sys::ns::owner(&mounts) {
             Ok(users) => {
                 let stat = rustix::fs::fstat(&users).map_err(|errno| StartError::setup("fstat", errno))?;
-                let own = identity("/proc/self/ns/user")?;
-                self.users = ((stat.st_dev, stat.st_ino) != own).then_some(users);
+                let outer = (stat.st_dev, stat.st_ino);
+                self.users = (outer != own).then_some(users);
+                self.inhabitant = self.find_inhabitant(outer, init);
             }
             // It belongs to who is above us: that is the one we are in, as far as we can tell.
             Err(error) if error.errno() == Errno::PERM => {}
             Err(error) => return Err(error.into()),
         }
         Ok(())
+    }
+
+    /// An init of ours stays in the outer user namespace: then its child tells.
+    fn find_inhabitant(&self, outer: (u64, u64), init: bool) -> Option<OwnedFd> {
+        for pid in [Some(self.pid), first_child(self.pid).filter(|_| init)].into_iter().flatten() {
+            let users = identity(&format!("/proc/{pid}/ns/user"));
+            if users.is_ok_and(|users| users != outer)
+                && let Some(number) = Pid::from_raw(pid)
+                && let Ok(pidfd) = rustix::process::pidfd_open(number, PidfdFlags::empty())
+            {
+                return Some(pidfd);
+            }
+        }
+        None
+    }
+
+    /// A process whose users the program is to be among, where those are not of the namespace that is entered.
+    pub(super) fn inhabitant(&self) -> Option<BorrowedFd<'_>> {
+        self.inhabitant.as_ref().map(AsFd::as_fd)
     }
 
     /// The process.

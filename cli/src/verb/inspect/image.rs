@@ -1,4 +1,4 @@
-//! `estiba inspect`.
+//! An image as `docker image inspect` shows it.
 
 use std::collections::BTreeMap;
 
@@ -6,83 +6,13 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use store::Store;
 
-use crate::context::Context;
-use crate::error::{Error, Result, code};
+use crate::error::Result;
 use crate::image::{self, Image, familiar};
-use crate::ui;
-
-const EXAMPLES: &str = "\
-Examples:
-  estiba inspect app
-  estiba inspect -f '{{.Id}}' app
-  estiba inspect -f '{{json .Config.Env}}' app
-  estiba inspect -f '{{index .Config.Labels \"org.opencontainers.image.version\"}}' app";
-
-/// Arguments of `estiba inspect`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct Args {
-    /// Names or ids
-    #[arg(required = true, value_name = "IMAGE")]
-    images: Vec<String>,
-    /// Print by a Go template, or as `json`
-    #[arg(short, long, value_name = "TEMPLATE")]
-    format: Option<String>,
-    /// The platform, where an image has several
-    #[arg(long, value_name = "OS/ARCH")]
-    platform: Option<oci::Platform>,
-    /// The kind of object; `image` is the only one yet
-    #[arg(long, hide = true)]
-    r#type: Option<String>,
-    /// Accepted for docker's sake
-    #[arg(short, long, hide = true)]
-    size: bool,
-}
-
-/// Runs the verb.
-pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
-    if let Some(kind) = args.r#type.as_deref().filter(|kind| *kind != "image") {
-        return Err(Error::later(&format!("`--type={kind}`"), ""));
-    }
-    let store = context.existing_store()?;
-    let mut found = Vec::new();
-    let mut exit = 0;
-    for text in &args.images {
-        let inspected = match &store {
-            Some(store) => {
-                image::find(store, text, args.platform.as_ref()).and_then(|(image, _)| Inspected::new(store, &image))
-            }
-            None => Err(image::missing_without_store(text)),
-        };
-        match inspected {
-            Ok(inspected) => found.push(inspected),
-            Err(error) => {
-                error.report();
-                exit = code::FAILED;
-            }
-        }
-    }
-    match args.format.as_deref() {
-        None => {
-            let serializer_indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
-            let mut out = Vec::new();
-            found.serialize(&mut serde_json::Serializer::with_formatter(&mut out, serializer_indent))?;
-            ui::out(&format!("{}\n", String::from_utf8_lossy(&out)))?;
-        }
-        Some("json") => ui::out(&format!("{}\n", serde_json::to_string(&found)?))?,
-        Some(format) => {
-            for one in &found {
-                ui::out(&ui::object(format, &serde_json::to_value(one)?)?)?;
-            }
-        }
-    }
-    Ok(exit)
-}
 
 /// An image as `docker image inspect` shows it, in docker's order.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Inspected {
+pub(super) struct Inspected {
     id: String,
     repo_tags: Vec<String>,
     repo_digests: Vec<String>,
@@ -107,7 +37,7 @@ struct Inspected {
 }
 
 impl Inspected {
-    fn new(store: &Store, image: &Image) -> Result<Self> {
+    pub(super) fn new(store: &Store, image: &Image) -> Result<Self> {
         let config = image.config.value();
         let mut rows: Vec<_> = Vec::new();
         for named in image::all(store)? {
@@ -169,7 +99,7 @@ fn is_at(store: &Store, image: &Image, name: &oci::Reference) -> Result<bool> {
 }
 
 /// The configuration with the fields that docker always shows: templates rely on their being there.
-fn container_config(config: &oci::ContainerConfig) -> Result<Value> {
+pub(super) fn container_config(config: &oci::ContainerConfig) -> Result<Value> {
     let mut shown = serde_json::to_value(config)?;
     let always: BTreeMap<&str, Value> = [
         ("Hostname", json!("")),
