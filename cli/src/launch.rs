@@ -13,7 +13,8 @@ use store::Store;
 use sys::lock::Lock;
 
 use crate::error::{Error, Result, While};
-use crate::{image, rootfs, sandbox};
+use crate::ui::style;
+use crate::{image, rootfs, sandbox, ui};
 
 /// What a container stands on once this process has entered its namespaces.
 pub(crate) struct Ground {
@@ -66,8 +67,12 @@ pub(crate) fn launch(
     let Connected { attached, given, size } = connected;
     let Ground { probe, interpreter, held } = ground;
     let containers = containers.clone();
-    supervisor::start(Start { containers, container, lock, probe, interpreter, held, given, size, attached })
-        .map_err(|failure| start_error(&failure, &args))
+    let start = Start { containers, container, lock, probe, interpreter, held, given, size, attached };
+    let started = supervisor::start(start).map_err(|failure| start_error(&failure, &args))?;
+    for note in &started.notes {
+        ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(note)));
+    }
+    Ok(started)
 }
 
 /// Sees to it that a container's layers are there, where they may have gone since it ran.

@@ -1,10 +1,11 @@
 //! What is written and what is so: a state is believed only as far as the lock and the processes agree.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Container, Containers};
+use runtime::cgroup::{Group, Place};
+
 use crate::error::Result;
 use crate::state::{State, Status};
 use crate::time::Moment;
@@ -14,10 +15,6 @@ pub const KILLED: i32 = 137;
 
 /// How long a killed process may take to go: the kernel frees its memory first.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How often a control group that is not empty yet is tried again, and how long apart.
-const TRIES: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(4);
 
 impl State {
     /// Whether it says that a supervisor is at work.
@@ -42,7 +39,7 @@ impl Containers {
             return Ok(Some(container));
         }
         let boot = store::boot_id().unwrap_or_default();
-        set_right(&mut container.state, &boot);
+        set_right(&mut container.state, container.config.id.as_str(), &boot);
         container.folder.write_state(&container.state, container.durability())?;
         drop(fs::remove_file(container.folder.control()));
         if container.config.life.remove {
@@ -55,14 +52,18 @@ impl Containers {
 }
 
 /// Ends what a killed supervisor left, and says so.
-fn set_right(state: &mut State, boot: &str) {
+fn set_right(state: &mut State, id: &str, boot: &str) {
     let same_boot = state.boot == boot;
     if same_boot {
         // The number of a process means nothing after another boot.
         for process in state.init.iter().chain(&state.helpers) {
             process.kill(PATIENCE);
         }
-        end_groups(&state.groups);
+        let written = Group::at(state.groups.clone());
+        // One that was killed before it could write where they are.
+        let groups = if written.is_none() { Place::leftovers(id) } else { written };
+        groups.kill();
+        groups.remove();
     }
     let cause = if same_boot { "its supervisor was killed" } else { "the machine went down while it ran" };
     state.status = Status::Exited;
@@ -72,20 +73,6 @@ fn set_right(state: &mut State, boot: &str) {
     (state.supervisor, state.init) = (None, None);
     state.helpers.clear();
     state.groups.clear();
-}
-
-/// Kills what is in control groups, and removes them.
-pub(crate) fn end_groups(groups: &[PathBuf]) {
-    for group in groups {
-        // Kernels before 5.14 and the older version have no such file: there the process's end was its namespace's.
-        drop(fs::write(group.join("cgroup.kill"), "1"));
-        for _ in 0..TRIES {
-            match fs::remove_dir(group) {
-                Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => std::thread::sleep(PAUSE),
-                _ => break,
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -99,11 +86,11 @@ mod tests {
         let init = ProcessId::of(child.id().cast_signed());
         let before = State { status: Status::Running, boot: "then".to_owned(), init, ..State::default() };
         let mut state = before.clone();
-        set_right(&mut state, "now");
+        set_right(&mut state, "nobody", "now");
         assert_eq!((state.status, state.exit_code, state.init), (Status::Exited, Some(KILLED), None));
         assert!(init.unwrap().lives());
         let mut state = before;
-        set_right(&mut state, "then");
+        set_right(&mut state, "nobody", "then");
         assert!(!init.unwrap().lives());
         assert_eq!(state.error.as_deref(), Some("its supervisor was killed"));
         child.wait().unwrap();

@@ -18,6 +18,7 @@ use super::protocol::{self, Hello, StartFailure};
 use super::restart::Restarts;
 use super::start::Start;
 use super::streams::Streams;
+use crate::launch::resources::{self, Effort};
 use crate::launch::{self, Grounds};
 use crate::layout::Folder;
 use crate::record::Durability;
@@ -82,6 +83,7 @@ impl Supervisor {
             notify,
             stop: None,
             restarts: Restarts::default(),
+            notes: Vec::new(),
             shrinks: super::handover::first(),
         })
     }
@@ -101,14 +103,24 @@ impl Supervisor {
             *own = size;
         }
         spec.mounts.extend(self.interpreter.clone());
+        spec.durable_rootfs = !self.config.life.remove;
+        let (place, note) = resources::place(&self.config, self.effort());
+        spec.cgroup = place;
+        self.notes.extend(note);
         let stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
         let mut running = container::run(&spec, stdio)?;
         self.streams.started(running.terminal());
         let pid = running.pid();
+        self.state.groups = running.group().folders().to_vec();
         self.running = Some(running);
         self.since = Instant::now();
         self.record_start(pid);
         Ok(pid)
+    }
+
+    /// A container that is soon gone is not worth asking the service manager for.
+    fn effort(&self) -> Effort {
+        if self.config.life.remove && self.streams.is_attached() { Effort::Cheap } else { Effort::Full }
     }
 
     fn record_start(&mut self, pid: i32) {
@@ -135,7 +147,8 @@ impl Supervisor {
 
     /// Tells who started us. Where he stays, his connection is one of the attached.
     fn say_hello(&mut self, socket: OwnedFd, pid: i32) {
-        let Ok(bytes) = serde_json::to_vec(&Hello::Started { pid }) else { return };
+        let notes = std::mem::take(&mut self.notes);
+        let Ok(bytes) = serde_json::to_vec(&Hello::Started { pid, notes }) else { return };
         let terminal = self.streams.lend();
         let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
         // He may be gone; the container is not his.

@@ -18,7 +18,9 @@ impl Supervisor {
     /// Takes note of its end. Gives whether it is to be started again.
     pub(super) fn ended(&mut self) -> bool {
         let Some(running) = self.running.take() else { return false };
-        let code = running.wait().map_or(UNKNOWN, |finished| i32::from(finished.status.code()));
+        let finished = running.wait();
+        self.state.oom_killed = finished.as_ref().is_ok_and(|finished| finished.oom_kills > 0);
+        let code = finished.map_or(UNKNOWN, |finished| i32::from(finished.status.code()));
         self.streams.ended();
         self.health.ended();
         let state = &mut self.state;

@@ -155,6 +155,7 @@ impl Supervisor {
             notify: Notify::new(&config),
             stop: None,
             restarts: Restarts::counted(luggage.restarts.0, luggage.restarts.1),
+            notes: Vec::new(),
             shrinks: None,
             containers,
             folder,

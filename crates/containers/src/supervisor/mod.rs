@@ -70,6 +70,8 @@ struct Supervisor {
     notify: Notify,
     stop: Option<Stop>,
     restarts: Restarts,
+    /// What who starts the container is told.
+    notes: Vec<String>,
     /// When it is to execute itself again; `None` once it has, or where it cannot.
     shrinks: Option<Instant>,
 }

@@ -81,6 +81,8 @@ pub enum Hello {
     Started {
         /// The number of its first process.
         pid: i32,
+        /// What he who asked for it is to know: what of it could not be had.
+        notes: Vec<String>,
     },
     /// It does not.
     Failed(StartFailure),

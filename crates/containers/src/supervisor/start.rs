@@ -42,6 +42,8 @@ pub struct Start {
 pub struct Attached {
     /// The number of its first process.
     pub pid: i32,
+    /// What of that which was asked could not be had, and why.
+    pub notes: Vec<String>,
     /// The connection to its supervisor.
     pub socket: OwnedFd,
     /// Our end of its terminal.
@@ -68,7 +70,7 @@ pub fn start(start: Start) -> Result<Attached, StartFailure> {
 fn hear(socket: OwnedFd) -> Result<Attached, StartFailure> {
     match channel::receive(&socket, true).map_err(StartFailure::ours)? {
         Received::Packet(bytes, mut fds) => match serde_json::from_slice(&bytes).map_err(StartFailure::ours)? {
-            Hello::Started { pid } => Ok(Attached { pid, socket, terminal: fds.pop() }),
+            Hello::Started { pid, notes } => Ok(Attached { pid, notes, socket, terminal: fds.pop() }),
             Hello::Failed(failure) => Err(failure),
         },
         Received::End | Received::Nothing => {

@@ -154,6 +154,11 @@ impl Streams {
         }
     }
 
+    /// Whether somebody was connected from the start.
+    pub(super) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
     /// Whether nothing waits to be passed on.
     pub(super) fn is_quiet(&self) -> bool {
         true

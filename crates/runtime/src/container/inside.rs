@@ -155,7 +155,7 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
         RootFs::Overlay { upper, .. } => Some(Root::open(upper)?),
         RootFs::View { .. } | RootFs::Dir(_) => None,
     };
-    let root_mount = rootfs::mount(&spec.rootfs, &workshop.place("root")?)?;
+    let root_mount = rootfs::mount(&spec.rootfs, &workshop.place("root")?, spec.durable_rootfs)?;
     users::give_tree(&spec.boundary.users, &spec.rootfs, &root_mount)?;
     if !spec.privileged {
         // Where root inside is root outside, a node that the image brings or a program makes would open the host's disks.
@@ -374,7 +374,7 @@ impl Workshop {
 
     /// A path inside a tree of layers, resolved within that tree, as a mount of its own.
     fn tree(&self, tree: &RootFs, subpath: &str) -> Result<OwnedFd, StartError> {
-        let mount = rootfs::mount(tree, &self.place(&self.next())?)?;
+        let mount = rootfs::mount(tree, &self.place(&self.next())?, false)?;
         let root = Root::from_fd(mount);
         if subpath.trim_matches('/').is_empty() {
             return Ok(sys::mount::copy(&root, false)?);

@@ -10,10 +10,11 @@ use sys::mount::{Attributes, Setting};
 use super::error::StartError;
 use crate::snapshot::RootFs;
 
-/// Mounts `rootfs` at `at`, an existing directory of ours. Gives a descriptor of the mount's root.
-pub(super) fn mount(rootfs: &RootFs, at: &Path) -> Result<OwnedFd, StartError> {
+/// Mounts `rootfs` at `at`, an existing directory of ours; `durable`: what is synced in it is on disk. Gives a descriptor of the
+/// mount's root.
+pub(super) fn mount(rootfs: &RootFs, at: &Path, durable: bool) -> Result<OwnedFd, StartError> {
     let mount = match rootfs {
-        RootFs::Overlay { lowers, upper, work } => overlay(lowers, Some((upper, work)), at)?,
+        RootFs::Overlay { lowers, upper, work } => overlay(lowers, Some((upper, work)), at, durable)?,
         RootFs::View { lowers } => match lowers.as_slice() {
             // Overlay wants two layers where nothing is writable.
             [one] => {
@@ -21,7 +22,7 @@ pub(super) fn mount(rootfs: &RootFs, at: &Path) -> Result<OwnedFd, StartError> {
                 sys::mount::restrict(&mount, Attributes::MOUNT_ATTR_RDONLY, false)?;
                 Some(mount)
             }
-            _ => overlay(lowers, None, at)?,
+            _ => overlay(lowers, None, at, durable)?,
         },
         RootFs::Dir(dir) => Some(directory(dir, true)?),
     };
@@ -52,24 +53,30 @@ pub(super) fn directory(path: &Path, recursive: bool) -> Result<OwnedFd, StartEr
 type Writable<'a> = Option<(&'a PathBuf, &'a PathBuf)>;
 
 /// A detached overlay; or `None`, where the kernel only knows how to mount it in place, and has.
-fn overlay(lowers: &[PathBuf], writable: Writable<'_>, at: &Path) -> Result<Option<OwnedFd>, StartError> {
+fn overlay(
+    lowers: &[PathBuf],
+    writable: Writable<'_>,
+    at: &Path,
+    durable: bool,
+) -> Result<Option<OwnedFd>, StartError> {
     if lowers.is_empty() {
         return Err(StartError::Invalid("a root file system of no layers".to_owned()));
     }
-    match by_descriptor(lowers, writable) {
+    match by_descriptor(lowers, writable, durable) {
         Ok(mount) => return Ok(Some(mount)),
         // The words of an older kernel for settings that it doesn't know yet.
         Err(error) if matches!(error.errno(), Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
         Err(error) => return Err(error.into()),
     }
-    by_path(lowers, writable, at).map(|()| None)
+    by_path(lowers, writable, at, durable).map(|()| None)
 }
 
 /// Overlay's settings besides its layers: without `userxattr`, re-creating a directory of a lower layer fails in a user
-/// namespace; with `volatile`, unmounting syncs nothing, and snapshots are cache.
+/// namespace; with `volatile`, unmounting syncs nothing, and snapshots of builds are
+/// cache.
 const OPTIONS: [&str; 1] = ["userxattr"];
 
-fn by_descriptor(lowers: &[PathBuf], writable: Writable<'_>) -> sys::Result<OwnedFd> {
+fn by_descriptor(lowers: &[PathBuf], writable: Writable<'_>, durable: bool) -> sys::Result<OwnedFd> {
     let dirs = lowers.iter().rev().map(|lower| open_layer(lower)).collect::<sys::Result<Vec<_>>>()?;
     let mut settings: Vec<Setting<'_>> = OPTIONS.iter().map(|option| Setting::Flag(option)).collect();
     settings.extend(dirs.iter().map(|dir| Setting::Dir("lowerdir+", dir.as_fd())));
@@ -78,7 +85,7 @@ fn by_descriptor(lowers: &[PathBuf], writable: Writable<'_>) -> sys::Result<Owne
         None => None,
     };
     if let Some((upper, work)) = &top {
-        settings.push(Setting::Flag("volatile"));
+        settings.extend((!durable).then_some(Setting::Flag("volatile")));
         settings.push(Setting::Dir("upperdir", upper.as_fd()));
         settings.push(Setting::Dir("workdir", work.as_fd()));
     }
@@ -91,7 +98,7 @@ fn open_layer(path: &Path) -> sys::Result<OwnedFd> {
 }
 
 /// By mount data, which is one page: so paths are relative to the folder that all layers share.
-fn by_path(lowers: &[PathBuf], writable: Writable<'_>, at: &Path) -> Result<(), StartError> {
+fn by_path(lowers: &[PathBuf], writable: Writable<'_>, at: &Path, durable: bool) -> Result<(), StartError> {
     let paths = lowers.iter().chain(writable.iter().flat_map(|(upper, work)| [*upper, *work]));
     let base = common_folder(paths);
     rustix::process::chdir(&base).map_err(|errno| StartError::setup(format!("chdir {}", base.display()), errno))?;
@@ -104,7 +111,7 @@ fn by_path(lowers: &[PathBuf], writable: Writable<'_>, at: &Path) -> Result<(), 
         data.extend(relative(lower));
     }
     if let Some((upper, work)) = writable {
-        data.extend_from_slice(b",volatile,upperdir=");
+        data.extend_from_slice(if durable { b",upperdir=" } else { b",volatile,upperdir=" });
         data.extend(relative(upper));
         data.extend_from_slice(b",workdir=");
         data.extend(relative(work));

@@ -20,6 +20,9 @@ pub struct Spec {
     pub rootfs: RootFs,
     /// Whether `/` itself refuses writes; mounts on it don't.
     pub readonly_rootfs: bool,
+    /// Whether a program that syncs a file of the tree itself has it on disk then: not where the tree goes with the container.
+    #[serde(default)]
+    pub durable_rootfs: bool,
     /// What is mounted inside, in this order, after `/proc`, `/sys` and `/dev`.
     pub mounts: Vec<Mount>,
     /// The program and its arguments; the program is looked up in `PATH` of `env`, inside.
@@ -83,6 +86,7 @@ impl Spec {
         Self {
             rootfs,
             readonly_rootfs: false,
+            durable_rootfs: false,
             mounts: Vec::new(),
             args,
             env: Vec::new(),
