@@ -22,6 +22,7 @@ mod images;
 mod import;
 mod info;
 mod inspect;
+mod life;
 mod limit;
 mod lint;
 mod load;

@@ -84,7 +84,7 @@ fn nothing_is_left_behind() {
     let Some(env) = Env::with_busybox() else { return };
     env.ok(&["run", "--rm", "busybox", "true"]);
     let before = files_below(&env.root().join("snapshots"));
-    env.ok(&["run", "busybox", "sh", "-c", "mkdir /d && touch /d/x && chmod 0 /d"]);
+    env.ok(&["run", "--rm", "busybox", "sh", "-c", "mkdir /d && touch /d/x && chmod 0 /d"]);
     assert_eq!(files_below(&env.root().join("snapshots")), before);
 }
 
