@@ -20,7 +20,7 @@ pub fn visit(rootfs: &RootFs, mounts: &[Mount], at: &Path, bare: bool) -> Result
     if let (RootFs::Dir(dir), true) = (rootfs, bare) {
         return Ok(Root::open(dir)?);
     }
-    let mount = rootfs::mount(rootfs, at)?;
+    let mount = rootfs::mount(rootfs, at, true)?;
     let inert = Attributes::MOUNT_ATTR_NODEV | Attributes::MOUNT_ATTR_NOEXEC | Attributes::MOUNT_ATTR_NOSUID;
     sys::mount::restrict(&mount, inert, true)?;
     let root = Root::open(at)?;
