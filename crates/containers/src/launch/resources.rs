@@ -38,7 +38,7 @@ pub fn place(config: &Config, effort: Effort) -> (Option<Place>, Option<String>)
         parent: asked.parent.as_deref(),
         name: config.id.as_str(),
         split: asked.groups == Groups::Split,
-        ask: effort == Effort::Full || !asked.limits.is_empty(),
+        ask: effort == Effort::Full || !asked.limits.is_empty() || asked.parent.is_some(),
     };
     match Place::of_container(&wanted) {
         Ok(mut found) => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Place;
 use super::limits::Limits;
 use super::settings::{Controller, Setting, Version};
+use super::{systemd, unified};
 use crate::container::StartError;
 
 /// How often a group that is not empty yet is tried again, and how long apart.
@@ -170,6 +172,30 @@ impl Group {
         self.folders.iter().map(open).collect()
     }
 
+    /// A descriptor of its folder, by which a process is born in it ([`sys::clone::fork_into`]): of the newer version only.
+    pub fn folder(&self) -> Option<OwnedFd> {
+        let [folder] = self.folders.as_slice() else { return None };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let is_newer = self.version() == Version::Two;
+        is_newer.then(|| rustix::fs::open(folder, flags, Mode::empty()).ok()).flatten()
+    }
+
+    /// Moves the caller beside the supervisor where it could not enter the group from where it is: who moves a process needs
+    /// the right to write to the first group above both, which a session and a unit of the user's manager do not give. The
+    /// manager may. A refusal is told by the door that stays shut.
+    pub fn approach(&self) {
+        let Some((folder, beside)) = self.folders.first().and_then(|folder| Some((folder, unified::beside(folder)?)))
+        else {
+            return;
+        };
+        if !unified::can_move_to(folder) {
+            let moved = std::fs::write(beside.join("cgroup.procs"), "0").is_ok();
+            if let (false, Some((unit, below))) = (moved, systemd::unit_of(&beside)) {
+                let _ = systemd::attach(&unit, &below, std::process::id());
+            }
+        }
+    }
+
     /// Writes other limits into a group that has processes.
     ///
     /// # Errors
@@ -310,12 +336,13 @@ fn remove_below(folder: &Path, depth: u32) {
     }
 }
 
-/// Enters groups by their descriptors, and makes them what the caller's namespace begins with.
-pub(crate) fn enter(doors: &[OwnedFd]) -> Result<(), StartError> {
-    for door in doors {
+/// Enters groups by their descriptors, unless the caller was born in them; and makes them what its namespace of them begins
+/// with, where it has one of its own.
+pub(crate) fn enter(doors: &[OwnedFd], entered: bool, own: bool) -> Result<(), StartError> {
+    for door in doors.iter().filter(|_| !entered) {
         rustix::io::write(door, b"0").map_err(|errno| StartError::setup("enter the control group", errno))?;
     }
-    if !doors.is_empty() {
+    if own && !doors.is_empty() {
         // Where this is refused the program sees a path that leads up from where it began, and nothing else.
         let _ = sys::ns::unshare(sys::ns::Namespaces::NEWCGROUP);
     }

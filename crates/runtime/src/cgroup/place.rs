@@ -36,7 +36,7 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// Whether it is made in the group that we are in, whatever else there is.
     pub split: bool,
-    /// Whether the service manager is worth being asked, which takes some milliseconds.
+    /// Whether it is worth some milliseconds: asking the service manager, or moving a process in the older version.
     pub ask: bool,
 }
 
@@ -70,6 +70,9 @@ pub enum NoPlace {
         /// The kernel's word.
         why: io::Error,
     },
+    /// Nobody needs one so much.
+    #[error("entering a control group of version 1 costs milliseconds, and no limit was asked for")]
+    NotWorth,
     /// The older version has no groups for ordinary users.
     #[error("control groups are of version 1 here, in which only root makes groups ({0})")]
     Older(Box<NoPlace>),
@@ -102,6 +105,7 @@ impl NoPlace {
         match self {
             Self::NoController(_) => "the kernel needs it, and its command line may switch it off (cgroup_disable=)",
             Self::NotMounted => "mount them: `mount -t cgroup2 none /sys/fs/cgroup`",
+            Self::NotWorth => "give a limit",
             Self::Older(_) => "boot with `systemd.unified_cgroup_hierarchy=1`, or run as root",
             Self::Crowded { .. } => "run under `systemd-run --user --scope -p Delegate=yes`",
             Self::Refused { .. } => {
@@ -153,6 +157,9 @@ impl Place {
         let all = mounts::hierarchies();
         match all.iter().find(|found| found.version == Version::Two && counts(found, &all)) {
             Some(hierarchy) => unified::place(hierarchy, wanted),
+            // Moving a process there waits for all processors, about a millisecond on an idle machine; in the newer version it
+            // is born where it belongs.
+            None if !wanted.ask => Err(NoPlace::NotWorth),
             None => older_place(&all, wanted),
         }
     }
@@ -254,7 +261,7 @@ mod tests {
             Ok(place) => assert_eq!(place.folders[0].0, Controller::Memory),
             Err(error) => assert!(!error.to_string().is_empty() && !error.remedy().is_empty()),
         }
-        let wanted = Wanted { limits: &limits, parent: None, name: "a-test", split: false, ask: false };
+        let wanted = Wanted { limits: &limits, parent: None, name: "a-test", split: false, ask: true };
         match Place::of_container(&wanted) {
             Ok(found) => assert_eq!(found.place.name.as_deref(), Some("a-test")),
             Err(error) => assert!(!error.to_string().is_empty() && !error.remedy().is_empty()),

@@ -118,6 +118,20 @@ fn is_writable(path: &Path) -> bool {
     rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
+/// The leaf beside a container's group in a unit that is the container's.
+pub(super) fn beside(folder: &Path) -> Option<PathBuf> {
+    let leaf = folder.parent()?.join(LEAF);
+    leaf.is_dir().then_some(leaf)
+}
+
+/// Whether processes may be moved from where we are to a group.
+pub(super) fn can_move_to(folder: &Path) -> bool {
+    let all = mounts::hierarchies();
+    let Some(found) = all.iter().find(|found| found.version == Version::Two) else { return true };
+    let common = folder.ancestors().find(|above| found.own.starts_with(above));
+    common.is_none_or(|common| is_writable(&common.join("cgroup.procs")))
+}
+
 /// Hands controllers down from the root to a folder.
 pub(super) fn hand_down_all(found: &Hierarchy, folder: &Path, wanted: &[Controller]) -> Result<(), NoPlace> {
     let mut path = found.mount.clone();

@@ -60,7 +60,8 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
     let undumpable = rustix::process::DumpableBehavior::NotDumpable;
     rustix::process::set_dumpable_behavior(undumpable).map_err(|errno| StartError::setup("prctl", errno))?;
     become_user::die_with_parent()?;
-    crate::cgroup::enter(&launch.doors)?;
+    let own = launch.spec.boundary.namespaces.cgroup == Namespace::Own;
+    crate::cgroup::enter(&launch.doors, launch.entered, own)?;
     let spec = launch.spec;
     let host_proc = proc_of_caller();
     if let (Some(adjustment), Some(proc)) = (spec.oom_score_adj, &host_proc) {

@@ -11,6 +11,7 @@ use sys::ns::Joined;
 use super::boundary::Namespace;
 use super::error::StartError;
 use super::spec::{Isolation, Network, Spec};
+use crate::cgroup::Group;
 use crate::channel::{self, Received};
 
 /// Processes whose namespaces are shared, and the network.
@@ -38,17 +39,18 @@ impl Shared {
     }
 }
 
-/// Clones the container's first process into what is its own, and into the processes that it shares.
-pub(super) fn fork(spec: &Spec, shared: &Shared) -> Result<Forked, StartError> {
+/// Clones the container's first process into what is its own, and into the processes that it shares; and says whether it is in
+/// its control group already.
+pub(super) fn fork(spec: &Spec, shared: &Shared, group: &Group) -> Result<(Forked, bool), StartError> {
     let wanted = flags(spec);
-    let Namespace::Joined { index } = spec.boundary.namespaces.pid else { return clone(wanted) };
+    let Namespace::Joined { index } = spec.boundary.namespaces.pid else { return clone(wanted, group) };
     // A process never changes its own pid namespace: only that of its children.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let own = rustix::fs::open("/proc/self/ns/pid", flags, Mode::empty())
         .map_err(|errno| StartError::setup("open /proc/self/ns/pid", errno))?;
     sys::ns::join(shared.get(index)?, Joined::PROCESS_ID)?;
-    let forked = clone(wanted);
-    if !matches!(forked, Ok(Forked::Child)) {
+    let forked = clone(wanted, group);
+    if !matches!(forked, Ok((Forked::Child, _))) {
         let back = rustix::thread::move_into_link_name_space(own.as_fd(), None);
         back.map_err(|errno| StartError::setup("setns", errno))?;
     }
@@ -66,11 +68,16 @@ fn flags(spec: &Spec) -> Flags {
     own.fold(Flags::MOUNT | network, |all, flag| all | flag)
 }
 
-fn clone(wanted: Flags) -> Result<Forked, StartError> {
+fn clone(wanted: Flags, group: &Group) -> Result<(Forked, bool), StartError> {
+    if let Some(folder) = group.folder()
+        && let Ok(forked) = sys::clone::fork_into(wanted, folder.as_fd())
+    {
+        return Ok((forked, true));
+    }
     match sys::clone::fork(wanted) {
         // A kernel without control groups has no namespaces of them either.
-        Err(error) if error.errno() == Errno::INVAL => Ok(sys::clone::fork(wanted.without(Flags::CGROUP))?),
-        other => Ok(other?),
+        Err(error) if error.errno() == Errno::INVAL => Ok((sys::clone::fork(wanted.without(Flags::CGROUP))?, false)),
+        other => Ok((other?, false)),
     }
 }
 

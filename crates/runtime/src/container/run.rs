@@ -98,6 +98,8 @@ pub(super) struct Launch<'a> {
     pub(super) shm: Option<OwnedFd>,
     /// By which it enters its control groups.
     pub(super) doors: Vec<OwnedFd>,
+    /// Whether it was born in them.
+    pub(super) entered: bool,
     /// Whether it joins a container that is there: it does not end with who started it, and makes nothing of its own.
     pub(super) guest: bool,
 }
@@ -163,7 +165,8 @@ impl Starting {
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
         let (ours, theirs) = channel::pair()?;
         let (group, doors) = spec.cgroup.as_ref().map(Group::make).transpose()?.unwrap_or_default();
-        match namespaces::fork(spec, &shared).inspect_err(|_| group.remove())? {
+        let (forked, entered) = namespaces::fork(spec, &shared, &group).inspect_err(|_| group.remove())?;
+        match forked {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 inside::start(Launch {
@@ -177,6 +180,7 @@ impl Starting {
                     shared,
                     shm,
                     doors,
+                    entered,
                     guest: false,
                 })
             }

@@ -87,6 +87,14 @@ pub(super) fn enter_scope(name: &str, slice: Option<&str>) -> Result<(), Systemd
     Ok(())
 }
 
+/// The unit that a group's folder belongs to, and the path below it, with a slash in front.
+pub(super) fn unit_of(folder: &Path) -> Option<(String, String)> {
+    let parts: Vec<&str> = folder.iter().filter_map(|part| part.to_str()).collect();
+    let is_unit = |part: &&str| [".scope", ".service"].iter().any(|kind| part.ends_with(kind));
+    let at = parts.iter().rposition(is_unit)?;
+    Some((parts[at].to_owned(), format!("/{}", parts[at + 1..].join("/"))))
+}
+
 /// Lets the manager move a process into a group within a unit: it may where we, in another unit, may not.
 ///
 /// # Errors
@@ -148,5 +156,10 @@ mod tests {
         assert_eq!(outside("0 0 4294967295\n", 7), Some(7));
         assert_eq!(outside("", 7), None);
         assert_eq!(scope_name("ab"), "estiba-ab.scope");
+        let unit = |path: &str| unit_of(Path::new(path));
+        let own = "/sys/fs/cgroup/user.slice/user@1.service/app.slice/estiba-a.scope";
+        assert_eq!(unit(&format!("{own}/container")), Some(("estiba-a.scope".to_owned(), "/container".to_owned())));
+        assert_eq!(unit(own), Some(("estiba-a.scope".to_owned(), "/".to_owned())));
+        assert_eq!(unit("/sys/fs/cgroup/estiba/a"), None);
     }
 }
