@@ -103,6 +103,9 @@ pub fn threads() -> u64 {
     }
 }
 
+/// `libc`'s constant of this name does not fit its type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 fn clone3(flags: u64, group: Option<BorrowedFd<'_>>) -> Result<Forked> {
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain integers, for which zero is valid.
@@ -111,7 +114,7 @@ fn clone3(flags: u64, group: Option<BorrowedFd<'_>>) -> Result<Forked> {
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     if let Some(group) = group {
-        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = group.as_raw_fd() as u64;
     }
     // SAFETY: without CLONE_VM and without a stack this is fork: the child goes on with its own copy of this memory.

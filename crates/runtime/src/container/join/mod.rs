@@ -25,6 +25,7 @@ use super::program::exec_failed;
 use super::report::Report;
 use super::run::{ExitStatus, Launch, Progress, trampoline};
 use super::{Ids, Spec, StartError, Stdio};
+use crate::cgroup::Group;
 use crate::channel::{self, Received};
 
 pub use target::Target;
@@ -65,6 +66,7 @@ impl Joining {
         }
         let filter = if spec.privileged { None } else { spec.seccomp.program(spec.caps)? };
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
+        Group::at(guest.groups.to_vec()).approach();
         let doors = guest.groups.iter().map(door).collect::<Result<Vec<_>, _>>()?;
         let trampoline = trampoline()?;
         // Where there is one id only, who the program is, is settled anew.
@@ -78,9 +80,21 @@ impl Joining {
             Forked::Child => {
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 let files = Vec::new();
-                let (shared, shm, guest) = (Shared::guest(host), None, true);
-                let launch =
-                    Launch { spec, stdio, files, report, filter, monitored, trampoline, shared, shm, doors, guest };
+                let (shared, shm, entered, guest) = (Shared::guest(host), None, false, true);
+                let launch = Launch {
+                    spec,
+                    stdio,
+                    files,
+                    report,
+                    filter,
+                    monitored,
+                    trampoline,
+                    shared,
+                    shm,
+                    doors,
+                    entered,
+                    guest,
+                };
                 inside::keep(launch, target, tell)
             }
             Forked::Parent { pid: keeper, .. } => Ok(Self {
