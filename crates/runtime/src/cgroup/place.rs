@@ -76,8 +76,8 @@ pub enum NoPlace {
     /// The older version has no groups for ordinary users.
     #[error("control groups are of version 1 here, in which only root makes groups ({0})")]
     Older(Box<NoPlace>),
-    /// The group that we are in has others' processes, so that none can be made in it.
-    #[error("{path} holds {others} processes besides ours")]
+    /// The group that we are in does not run empty, so that none can be made in it.
+    #[error("{path} has {others} processes that come faster than they can be moved")]
     Crowded {
         /// The group.
         path: PathBuf,

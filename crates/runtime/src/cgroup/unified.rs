@@ -166,50 +166,35 @@ fn hand_down(path: &Path, found: &Hierarchy, wanted: &[Controller]) -> Result<()
     }
 }
 
-/// Moves us, our children and who started us into a group of our own, if nobody else is here.
+/// How often processes that are born meanwhile are moved after the others.
+const ROUNDS: u32 = 5;
+
+/// Moves everybody in a group that is ours to divide into a leaf of it. Who delegates a group leaves all of its inside to who
+/// it is delegated to, so that those who started us may be moved, too.
 fn step_aside(path: &Path) -> Result<(), NoPlace> {
-    let own = std::process::id();
-    let starter = std::os::unix::process::parent_id();
-    let processes: Vec<u32> = words(&path.join("cgroup.procs")).iter().filter_map(|word| word.parse().ok()).collect();
-    let is_ours = |pid: u32| pid == own || parent_of(pid) == Some(own) || (pid == starter && is_this_program(pid));
-    let others = processes.iter().filter(|pid| !is_ours(**pid)).count();
-    if others > 0 {
-        return Err(NoPlace::Crowded { path: path.to_path_buf(), others });
-    }
     let leaf = path.join(LEAF);
     std::fs::create_dir_all(&leaf).map_err(NoPlace::refused("mkdir", &leaf))?;
     let file = leaf.join("cgroup.procs");
-    for pid in processes {
-        match std::fs::write(&file, pid.to_string()) {
-            // It has ended meanwhile.
-            Err(error) if pid != own && error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
-            other => other.map_err(NoPlace::refused("write", &file))?,
+    for _ in 0..ROUNDS {
+        let processes = words(&path.join("cgroup.procs"));
+        if processes.is_empty() {
+            return Ok(());
+        }
+        for pid in processes {
+            match std::fs::write(&file, pid) {
+                // It has ended meanwhile.
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => {}
+                other => other.map_err(NoPlace::refused("write", &file))?,
+            }
         }
     }
-    Ok(())
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may hold anything, a parenthesis too.
-    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
-}
-
-/// Whether a process executes the same file as we do: the command that forked us.
-fn is_this_program(pid: u32) -> bool {
-    let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    of("self").is_some_and(|ours| of(&pid.to_string()) == Some(ours))
+    let others = words(&path.join("cgroup.procs")).len();
+    if others == 0 { Ok(()) } else { Err(NoPlace::Crowded { path: path.to_path_buf(), others }) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_is_who() {
-        assert_eq!(parent_of(std::process::id()), Some(std::os::unix::process::parent_id()));
-        assert!(is_this_program(std::process::id()) && !is_this_program(1));
-    }
 
     #[test]
     fn the_leaf_is_not_divided() {

@@ -5,6 +5,7 @@
 mod attacks;
 mod boundary;
 mod confinement;
+mod groups;
 mod harness;
 mod join;
 mod lifecycle;
