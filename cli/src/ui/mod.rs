@@ -24,6 +24,11 @@ pub(crate) fn err(text: &str) {
     drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
+/// Tells on standard error what a user should know, and what is no error.
+pub(crate) fn note(text: &str) {
+    err(&format!("{} {}\n", style::warning("note:"), style::harmless(text)));
+}
+
 /// One object by `format`: `json`, or a Go template.
 pub(crate) fn object(format: &str, value: &serde_json::Value) -> crate::error::Result<String> {
     let mut text = match format {

@@ -33,6 +33,7 @@ mod logout;
 mod logs;
 mod man;
 mod manifest;
+mod pause;
 mod prune;
 mod ps;
 pub(crate) mod pull;
@@ -47,10 +48,13 @@ mod run;
 mod save;
 mod sbom;
 mod start;
+mod stats;
 mod stop;
 mod tag;
 mod tags;
 mod top;
+mod unpause;
+mod update;
 mod version;
 mod volume;
 mod wait;
@@ -108,6 +112,10 @@ const VERBS: &[Verb] = &[
     verb!(rm, "Remove containers"),
     verb!(wait, "Wait until containers end, and print their exit codes"),
     verb!(rename, "Give a container another name"),
+    verb!(stats, "Show what containers use, again and again"),
+    verb!(update, "Change the limits of containers, and when they are started again"),
+    verb!(pause, "Stop all processes of containers, without ending them"),
+    verb!(unpause, "Let the processes of paused containers go on"),
     verbs!(container, "Remove containers that have ended; other names of the verbs for containers"),
     verbs!(volume, "Make, list and remove volumes: folders that containers share"),
     verb!(ps, "List containers"),
@@ -182,6 +190,10 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["container", "ls"], "ps"),
     (&["container", "list"], "ps"),
     (&["container", "ps"], "ps"),
+    (&["container", "stats"], "stats"),
+    (&["container", "update"], "update"),
+    (&["container", "pause"], "pause"),
+    (&["container", "unpause"], "unpause"),
     (&["builder", "prune"], "prune"),
     (&["buildx", "prune"], "prune"),
     (&["buildx", "du"], "df"),

@@ -48,7 +48,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = chosen::containers(context)?;
     let found = args.chosen.find(&containers)?;
     let code = found.report();
-    let results = found.ones.into_iter().map(|one| (one.written.clone(), update(&containers, &one, &change, args.restart)));
+    let results =
+        found.ones.into_iter().map(|one| (one.written.clone(), update(&containers, &one, &change, args.restart)));
     chosen::tell(results.collect::<Vec<_>>(), code)
 }
 
@@ -60,7 +61,9 @@ fn update(containers: &Containers, one: &One, change: &Limits, restart: Option<R
     check(&merged).map_err(|error| error.context(name))?;
     if let Some(policy) = restart {
         if config.life.remove && policy != Restart::No {
-            return Err(Error::failed(format!("{name}: it is removed when it ends (--rm), and cannot be started again")));
+            return Err(Error::failed(format!(
+                "{name}: it is removed when it ends (--rm), and cannot be started again"
+            )));
         }
         config.life.restart = policy;
     }
@@ -68,7 +71,7 @@ fn update(containers: &Containers, one: &One, change: &Limits, restart: Option<R
         match Group::at(container.state.groups.clone()).limit(&live(&merged, change)) {
             Ok(()) => {}
             Err(why @ (GroupError::None | GroupError::NoController(_))) => {
-                ui::warn(&format!("{name}: {why}; it holds from its next start, where there is one"));
+                ui::note(&format!("{name}: {why}"));
             }
             Err(why) => return Err(Error::failed(format!("{name}: {why}"))),
         }

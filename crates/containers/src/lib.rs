@@ -23,6 +23,7 @@ pub mod processes;
 pub mod record;
 pub mod signal;
 pub mod state;
+pub mod stats;
 pub mod supervisor;
 pub mod systemd;
 pub mod time;

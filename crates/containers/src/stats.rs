@@ -152,7 +152,7 @@ fn traffic(text: &str) -> (u64, u64) {
     for line in text.lines() {
         let Some((name, numbers)) = line.split_once(':') else { continue };
         let numbers: Vec<u64> = numbers.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-        if let (&[first, .., ], Some(&ninth), false) = (numbers.as_slice(), numbers.get(8), name.trim() == "lo") {
+        if let (&[first, ..], Some(&ninth), false) = (numbers.as_slice(), numbers.get(8), name.trim() == "lo") {
             received = received.saturating_add(first);
             sent = sent.saturating_add(ninth);
         }
@@ -189,7 +189,8 @@ mod tests {
         let stats = Stats::of(&State { init: own, ..State::default() }).unwrap();
         assert!(stats.memory > 0 && stats.pids > 0 && stats.memory_percent() > 0.0, "{stats:?}");
         assert_eq!(Stats::of(&State::default()), None);
-        let later = Stats { at: stats.at + Duration::from_secs(1), cpu: stats.cpu + Duration::from_millis(500), ..stats };
+        let later =
+            Stats { at: stats.at + Duration::from_secs(1), cpu: stats.cpu + Duration::from_millis(500), ..stats };
         assert!((later.cpu_percent(&stats) - 50.0).abs() < 0.1);
     }
 }

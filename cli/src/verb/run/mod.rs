@@ -7,7 +7,7 @@ pub(in crate::verb) mod attach;
 pub(in crate::verb) mod environment;
 pub(in crate::verb) mod make;
 pub(super) mod mounts;
-mod options;
+pub(super) mod options;
 
 use crate::context::Context;
 use crate::error::{Result, code};

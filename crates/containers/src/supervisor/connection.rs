@@ -140,7 +140,8 @@ impl Supervisor {
                 return;
             }
             Request::Kill { signal } => self.kill_by_request(signal),
-            Request::Pause | Request::Unpause => Err("this container has no control group that could freeze it".into()),
+            Request::Pause => self.pause(),
+            Request::Unpause => self.unpause(),
             Request::Reload => self.reload(),
         };
         self.connections.answer(place, &done.map_or_else(Reply::Failed, |()| Reply::Done));
@@ -152,7 +153,11 @@ impl Supervisor {
             // As docker: who kills it does not want it to be started again.
             self.state.stopped = true;
         }
-        running.kill(signal).map_err(|error| error.to_string())
+        running.kill(signal).map_err(|error| error.to_string())?;
+        if signal == crate::signal::SIGKILL {
+            self.wake();
+        }
+        Ok(())
     }
 
     fn reload(&mut self) -> Result<(), String> {

@@ -10,6 +10,7 @@
 mod begin;
 mod connection;
 mod end;
+mod freeze;
 mod handover;
 mod health;
 mod notify;

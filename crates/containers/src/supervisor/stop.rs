@@ -38,6 +38,8 @@ impl Supervisor {
         let own = self.config.life.stop_timeout.unwrap_or(STOP_TIMEOUT.cast_signed());
         let first = self.stop.is_none();
         self.stop = Some(Stop::new(Instant::now(), timeout.unwrap_or(own)));
+        // A frozen container hears nothing.
+        self.wake();
         if first || signal.is_some() {
             let own = self.config.life.stop_signal.as_deref().and_then(signal::parse).unwrap_or(SIGTERM);
             self.signal(signal.unwrap_or(own));
@@ -54,6 +56,7 @@ impl Supervisor {
     /// Ends it: a frozen container takes no other signal.
     pub(super) fn kill_now(&mut self) {
         self.signal(SIGKILL);
+        self.wake();
     }
 }
 

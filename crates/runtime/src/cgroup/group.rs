@@ -39,7 +39,7 @@ pub struct Group {
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     /// There is none.
-    #[error("the container has no control group")]
+    #[error("it has no control group: the limit holds from its next start, where it gets one")]
     None,
     /// The kernel's word.
     #[error("{call} {path}: {why}")]
@@ -52,7 +52,7 @@ pub enum GroupError {
         why: io::Error,
     },
     /// A limit cannot be changed now.
-    #[error("the container's control group has no controller {0}: the limit holds from its next start")]
+    #[error("its control group has no controller {0}: the limit holds from its next start, where there is one")]
     NoController(&'static str),
     /// It does not stand still.
     #[error("{0}: its processes did not all stop in time, and go on")]

@@ -3,12 +3,12 @@
 mod data;
 mod health;
 mod isolation;
-mod life;
+pub(in crate::verb) mod life;
 mod logging;
 mod network;
 mod notify;
 mod process;
-mod resources;
+pub(in crate::verb) mod resources;
 mod users;
 
 use containers::config::{Config, Image, MadeBy, VERSION};
