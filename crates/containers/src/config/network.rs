@@ -81,7 +81,7 @@ pub struct Endpoint {
     /// The IPv6 address it wants.
     pub ip6: Option<Ipv6Addr>,
     /// The hardware address it wants.
-    pub mac: Option<[u8; 6]>,
+    pub mac: Option<MacAddress>,
     /// Names that only it sees, and which container (by name or id) each means: `--link`.
     pub links: Vec<Link>,
 }

@@ -82,7 +82,7 @@ pub(super) fn plug_in(
     // What is left of a keeper that was killed.
     route.remove_link(&leased.port)?;
     inside.remove_link(&leased.interface)?;
-    let peer = Peer { name: &leased.interface, namespace, mac: Some(leased.mac) };
+    let peer = Peer { name: &leased.interface, namespace, mac: Some(leased.mac.0) };
     route.add_pair(&leased.port, &peer, network.mtu())?;
     let configured = configure(route, inside, network, leased, metric);
     if configured.is_err() {

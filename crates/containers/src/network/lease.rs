@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::address::{self, Cidr};
 use super::definition::{Definition, NetworkError, Subnet};
 use crate::ContainerId;
-use crate::config::{Endpoint, Link};
+use crate::config::{Endpoint, Link, MacAddress};
 use crate::state::ProcessId;
 
 /// All that a keeper keeps.
@@ -62,7 +62,7 @@ pub struct Leased {
     /// The bridge's, one a network.
     pub gateways: Vec<IpAddr>,
     /// Its hardware address.
-    pub mac: [u8; 6],
+    pub mac: MacAddress,
     /// More names.
     pub aliases: Vec<String>,
     /// Names that only it sees.
@@ -218,7 +218,7 @@ pub(crate) mod tests {
         }
         let first = lease(&leases, "").unwrap();
         assert_eq!(first.addresses[0].to_string(), "10.203.0.2/30");
-        assert_eq!(address::mac_text(first.mac), "02:42:0a:cb:00:02");
+        assert_eq!(first.mac.to_string(), "02:42:0a:cb:00:02");
         let supervisor = ProcessId { pid: 1, start: 1 };
         leases.attachments.push(Attachment {
             container: ContainerId::random().unwrap(),
