@@ -2,6 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use containers::config::{Config, NetworkMode};
+use containers::network::keeper;
 use containers::supervisor::protocol::StartFailure;
 use containers::supervisor::{self, Attached, Given, Start};
 use containers::{Container, Containers};
@@ -26,13 +28,20 @@ pub(crate) struct Ground {
 
 impl Ground {
     /// Enters the namespaces for a container of this platform. Only while this process has one thread, and once.
-    pub(crate) fn enter(layout: &store::Layout, platform: &Platform, name: &str) -> Result<Self> {
+    pub(crate) fn enter(layout: &store::Layout, config: &Config, name: &str) -> Result<Self> {
+        let platform = &config.image.platform;
         let foreign = if emulation::is_native(platform) { Vec::new() } else { vec![platform.clone()] };
-        let (probe, emulation) = sandbox::enter_for(layout, &foreign)?;
+        let neighbour = Neighbour::of(layout, config)?;
+        let (probe, emulation) = match &neighbour {
+            Some(neighbour) => sandbox::join_for(layout, &foreign, neighbour.pidfd.try_clone()?)?,
+            None => sandbox::enter_for(layout, &foreign)?,
+        };
         if !sandbox::can_run(&probe.rung) {
             return Err(sandbox::refused(&probe, "a container"));
         }
-        Self::over(probe, &emulation, platform, name)
+        let mut ground = Self::over(probe, &emulation, platform, name)?;
+        ground.held.extend(neighbour.into_iter().flat_map(|neighbour| neighbour.held));
+        Ok(ground)
     }
 
     fn over(probe: Probe, emulation: &Emulation, platform: &Platform, name: &str) -> Result<Self> {
@@ -41,6 +50,27 @@ impl Ground {
         })?;
         let interpreter = interpreter.map(emulation::mount);
         Ok(Self { probe, interpreter, held: emulation.held()?.into_iter().collect() })
+    }
+}
+
+/// Whose user namespace a container shares.
+struct Neighbour {
+    pidfd: OwnedFd,
+    /// What keeps it there until the container is.
+    held: Vec<OwnedFd>,
+}
+
+impl Neighbour {
+    /// `None` where the container has a user namespace of its own.
+    fn of(layout: &store::Layout, config: &Config) -> Result<Option<Self>> {
+        match &config.network.mode {
+            NetworkMode::Networks(_) => {
+                let rung = sandbox::probe(layout)?.rung;
+                let keeper = keeper::ensure(layout.root(), &rung)?;
+                Ok(Some(Self { pidfd: keeper.pidfd()?, held: vec![keeper.into()] }))
+            }
+            _ => Ok(None),
+        }
     }
 }
 

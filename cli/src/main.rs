@@ -33,12 +33,16 @@ mod worker;
 
 use std::process::ExitCode;
 
+use containers::network::keeper;
 use containers::supervisor;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(luggage) = supervisor::entry(&arguments) {
         return ExitCode::from(supervisor::resume(luggage));
+    }
+    if let Some(plan) = keeper::entry(&arguments) {
+        return ExitCode::from(keeper::main(&plan));
     }
     let result = match worker::entry(&arguments) {
         Some(plan) => worker::main(plan),

@@ -105,7 +105,6 @@ pub(crate) fn enter_for(layout: &store::Layout, platforms: &[Platform]) -> Resul
 
 /// Steps into the user namespace of a container or a keeper that runs, with what runs programs for these platforms. Only while
 /// this process has one thread.
-#[expect(dead_code, reason = "`run` joins once containers keep running")]
 pub(crate) fn join_for(layout: &store::Layout, platforms: &[Platform], pidfd: OwnedFd) -> Result<(Probe, Emulation)> {
     let dir = layout.snapshots();
     drop(fs::create_dir_all(&dir));

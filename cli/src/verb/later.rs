@@ -12,7 +12,6 @@ const VERBS: &[(&str, &str)] = &[
     ("diff", ""),
     ("port", ""),
     ("compose", ""),
-    ("network", ""),
     ("buildx", "`estiba build` knows buildx's options"),
     ("bake", ""),
 ];
@@ -25,7 +24,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("run", "--publish-all", "the container shares the host's network: its ports are the host's"),
     ("run", "--add-host", ""),
     ("run", "--dns", ""),
-    ("run", "--link", ""),
     ("run", "--log-driver", ""),
     ("run", "--log-opt", ""),
     ("run", "-P", "the container shares the host's network: its ports are the host's"),
@@ -35,7 +33,6 @@ const FLAGS: &[(&str, &str, &str)] = &[
     ("run", "--detach-keys", ""),
     ("run", "--dns-search", ""),
     ("run", "--dns-option", ""),
-    ("run", "--network-alias", ""),
     ("run", "--secret", "mount the file: `-v FILE:/run/secrets/NAME:ro`"),
 ];
 

@@ -33,6 +33,7 @@ mod logout;
 mod logs;
 mod man;
 mod manifest;
+mod network;
 mod pause;
 mod prune;
 mod ps;
@@ -121,6 +122,7 @@ const VERBS: &[Verb] = &[
     verb!(ps, "List containers"),
     verb!(exec, "Run a command in a container that runs"),
     verb!(top, "List the processes of a container"),
+    verbs!(network, "Make networks in which containers find each other by name, and look after them"),
     verb!(pull, "Fetch images from a registry"),
     verb!(push, "Send an image to a registry"),
     verb!(lock, "Write down what the names in a Dockerfile mean, for builds that keep to it"),

@@ -113,7 +113,7 @@ fn start_claimed(
     connected: Connected,
 ) -> Result<containers::supervisor::Attached> {
     let name = container.config.name.clone();
-    let ground = Ground::enter(containers.store(), &container.config.image.platform, &name)?;
+    let ground = Ground::enter(containers.store(), &container.config, &name)?;
     // What an earlier boot left of layers that were not on disk is not to be trusted.
     if container.state.boot != store::boot_id()? {
         launch::refresh(&context::open(context.root()?)?, &container, &ground.probe)?;

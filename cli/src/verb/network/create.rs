@@ -68,7 +68,9 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     }
     let options = pairs(&args.opt, "--opt")?;
     if let Some(unknown) = options.keys().find(|key| !OPTIONS.contains(&key.as_str())) {
-        return Err(Error::usage(format!("--opt {unknown}: unknown option")).hint(format!("there are {}", OPTIONS.join(", "))));
+        return Err(
+            Error::usage(format!("--opt {unknown}: unknown option")).hint(format!("there are {}", OPTIONS.join(", ")))
+        );
     }
     let mtus = options.iter().filter(|(key, _)| key.ends_with("mtu"));
     for (key, value) in mtus {

@@ -54,7 +54,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         }
     };
     let columns = vec![("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")];
-    let extra_headings = vec![("CreatedAt", "CREATED AT"), ("Internal", "INTERNAL"), ("IPv6", "IPV6"), ("Labels", "LABELS")];
+    let extra_headings =
+        vec![("CreatedAt", "CREATED AT"), ("Internal", "INTERNAL"), ("IPv6", "IPV6"), ("Labels", "LABELS")];
     let table = Table { columns, extra_headings, rows: found.iter().map(row).collect() };
     ui::out(&table.render(args.format.as_deref())?)?;
     Ok(0)

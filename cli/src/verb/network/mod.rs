@@ -11,6 +11,7 @@ mod rm;
 use std::collections::BTreeMap;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use containers::config::NetworkMode;
 use containers::layout::Layout;
 use containers::network::definition::{Definition, Networks};
 use containers::network::keeper;
@@ -94,6 +95,19 @@ fn members(leases: &Leases, network: &Definition) -> Vec<String> {
     leases.within(&network.id).map(|(attachment, _)| attachment.name.clone()).collect()
 }
 
+/// The networks that containers want to be in, whether they run or not, as each calls them.
+fn wanted_by_containers(context: &Context) -> Result<Vec<String>> {
+    let containers = crate::chosen::containers(context)?.list()?;
+    Ok(containers
+        .into_iter()
+        .flat_map(|container| match container.config.network.mode {
+            NetworkMode::Networks(places) => places,
+            _ => Vec::new(),
+        })
+        .map(|place| place.network)
+        .collect())
+}
+
 /// `KEY=VALUE`, each.
 fn pairs(written: &[String], option: &str) -> Result<BTreeMap<String, String>> {
     let pair = |text: &String| {
@@ -163,6 +177,13 @@ fn created(network: &Definition) -> oci::Timestamp {
     oci::Timestamp::from_unix(i64::try_from(since.as_secs()).unwrap_or_default(), since.subsec_nanos())
 }
 
+/// `24h` ago, or a moment.
+fn before(time: &str) -> Result<std::time::SystemTime> {
+    let ago = crate::duration::parse(time).and_then(|span| std::time::SystemTime::now().checked_sub(span));
+    let moment = || containers::time::Moment::parse_rfc3339(time).map(containers::time::Moment::system);
+    ago.or_else(moment).ok_or_else(|| Error::usage(format!("--filter until={time}: expected a time such as 24h")))
+}
+
 /// One `--filter`.
 #[derive(Debug)]
 enum Filter {
@@ -194,7 +215,7 @@ impl Filter {
             Some(("scope", scope)) => Ok(Self::Custom(scope == "local")),
             Some(("type", "custom")) => Ok(Self::Custom(true)),
             Some(("type", "builtin")) => Ok(Self::Custom(false)),
-            Some(("until", time)) => Ok(Self::Until(crate::duration::moment_before(time)?)),
+            Some(("until", time)) => Ok(Self::Until(before(time)?)),
             _ => Err(Error::usage(format!("--filter {text}: unknown filter")).hint(
                 "there are dangling=true|false, driver=, id=, label=KEY[=VALUE], name=, scope=, type=custom|builtin, until=",
             )),

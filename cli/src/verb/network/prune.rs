@@ -28,7 +28,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let wanted = super::wanted_by_containers(context)?;
     let mut gone = Vec::new();
     for network in networks.list()? {
-        let used = !members(&leases, &network).is_empty() || wanted.contains(&network.name);
+        let used = !members(&leases, &network).is_empty()
+            || wanted.iter().any(|name| *name == network.name || *name == network.id.as_str());
         if !used && filters.iter().all(|filter| filter.accepts(&network, &leases)) {
             networks.remove(&network)?;
             gone.push(network.name);

@@ -87,7 +87,7 @@ impl Args {
         let mut made = containers.begin(config).map_err(explain)?;
         // From here on they are in use.
         drop(volumes);
-        let ground = Ground::enter(store.layout(), &platform, name)?;
+        let ground = Ground::enter(store.layout(), made.config(), name)?;
         let rootfs = rootfs::Prepared::new(&store, &image, &ground.probe, id.as_str())
             .during(format!("prepare the file system of {name}"))?;
         let (tree, lease) = rootfs.keep(id.as_str())?;

@@ -9,6 +9,8 @@ pub(in crate::verb) mod make;
 pub(super) mod mounts;
 pub(super) mod options;
 
+pub(super) use options::user_network;
+
 use crate::context::Context;
 use crate::error::{Result, code};
 use crate::launch::{self, Connected};

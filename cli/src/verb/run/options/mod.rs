@@ -9,6 +9,7 @@ mod network;
 mod notify;
 mod process;
 pub(in crate::verb) mod resources;
+pub(in crate::verb) mod user_network;
 mod users;
 
 use containers::config::{Config, Image, MadeBy, VERSION};

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::KeeperError;
 use super::place;
 use super::protocol::{Join, Joined};
-use super::serve::{Serving, open};
+use super::serve::Serving;
 use crate::ContainerId;
 use crate::config::Endpoint;
 use crate::network::bridge;
@@ -24,7 +24,8 @@ impl Serving {
         if join.anew {
             self.leave(&join.container, None)?;
         }
-        let pidfd = open(join.supervisor).ok_or_else(|| KeeperError::Refused("its supervisor has ended".to_owned()))?;
+        let pidfd =
+            join.supervisor.open().ok_or_else(|| KeeperError::Refused("its supervisor has ended".to_owned()))?;
         let had = self.leases.of(&join.container).map_or(0, |attachment| attachment.endpoints.len());
         if had + join.endpoints.len() > ENDPOINTS {
             return Err(KeeperError::Refused(format!("a container is in {ENDPOINTS} networks at most")));
@@ -181,7 +182,7 @@ impl Serving {
         let mut old = before.attachments.clone();
         self.leases = Leases { attachments: Vec::new(), ..before };
         for attachment in old.drain(..) {
-            let Some(pidfd) = open(attachment.supervisor) else { continue };
+            let Some(pidfd) = attachment.supervisor.open() else { continue };
             let endpoints = attachment.endpoints.clone();
             self.watched.push((attachment.supervisor, pidfd));
             self.leases.attachments.push(Attachment { endpoints: Vec::new(), ..attachment.clone() });
@@ -206,7 +207,7 @@ impl Serving {
         let path = crate::layout::Layout::new(&store::Layout::new(&self.store)).container(container).state();
         let bytes = std::fs::read(&path).map_err(|error| KeeperError::Io("read", path, error))?;
         let state: crate::State = serde_json::from_slice(&bytes)?;
-        let init = state.init.filter(|init| super::serve::lives(*init)).ok_or(KeeperError::Child)?;
+        let init = state.init.filter(|init| init.lives()).ok_or(KeeperError::Child)?;
         let path = std::path::PathBuf::from(format!("/proc/{}/ns/net", init.pid));
         std::fs::File::open(&path).map_err(|error| KeeperError::Io("open", path, error))
     }

@@ -15,7 +15,6 @@ use super::place::Place;
 use super::serve::Serving;
 use super::{Files, KeeperError, Plan};
 use crate::network::lease::Leases;
-use crate::state::ProcessId;
 
 /// What it says when it listens.
 pub(super) const READY: &str = "ready\n";
@@ -35,6 +34,7 @@ pub(super) fn run(plan: &Plan) -> u8 {
         Err(_) => return 1,
     }
     let _ = rustix::process::setsid();
+    more_descriptors();
     let mut said = File::from(said);
     match begin(plan) {
         Ok(serving) => {
@@ -52,6 +52,13 @@ pub(super) fn run(plan: &Plan) -> u8 {
     }
 }
 
+/// A container takes two descriptors, a question that waits one: as many as we may have.
+fn more_descriptors() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+}
+
 /// Sets everything up, short of serving.
 pub(super) fn begin(plan: &Plan) -> Result<Serving, KeeperError> {
     let files = Files::of(&plan.store);
@@ -60,7 +67,9 @@ pub(super) fn begin(plan: &Plan) -> Result<Serving, KeeperError> {
     let place = if plan.rung == Rung::Root {
         Place::host()?
     } else {
-        enter(plan, &before)?;
+        if !plan.here {
+            enter(plan, &before)?;
+        }
         Place::new()?
     };
     let listener = listen(&files)?;
@@ -103,13 +112,13 @@ fn survivors(files: &Files) -> Result<Leases, KeeperError> {
     for helper in left.helpers.drain(..) {
         super::serve::end(helper);
     }
-    left.attachments.retain(|attachment| super::serve::lives(attachment.supervisor));
-    Ok(Leases { boot, keeper: ProcessId::here(), driver: None, ..left })
+    left.attachments.retain(|attachment| attachment.supervisor.lives());
+    Ok(Leases { boot, keeper: super::serve::here(), driver: None, ..left })
 }
 
 /// Into the user namespace of those that are left, or a new one.
 fn enter(plan: &Plan, before: &Leases) -> Result<(), KeeperError> {
-    let shared = before.attachments.iter().find_map(|attachment| super::serve::open(attachment.supervisor));
+    let shared = before.attachments.iter().find_map(|attachment| attachment.supervisor.open());
     let entry = shared.map_or_else(|| Entry::Own(plan.rung.clone()), Entry::Join);
     Ok(entry.enter()?)
 }

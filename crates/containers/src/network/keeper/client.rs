@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,6 +18,7 @@ use sys::lock::Lock;
 use super::protocol::{Join, Joined, Reply, Request};
 use super::{Files, KeeperError, MARK};
 use crate::ContainerId;
+use crate::config::{Config, NetworkMode};
 use crate::network::lease::Leases;
 use crate::state::ProcessId;
 
@@ -38,7 +39,33 @@ pub struct Keeper {
 /// # Errors
 /// Why there can be none.
 pub fn ensure(store: &Path, rung: &Rung) -> Result<Keeper, KeeperError> {
-    ensure_by(store, rung, execute)
+    ensure_by(store, rung, |store, rung| execute(store, rung, false))
+}
+
+/// Connects a container's network namespace to all its networks, in place of what it had; at each start, from its supervisor. The
+/// keeper was there when the supervisor began; where it is not any more, one is begun in the supervisor's own user namespace.
+///
+/// # Errors
+/// Why it cannot be.
+pub fn join(
+    store: &Path,
+    rung: &Rung,
+    config: &Config,
+    supervisor: ProcessId,
+    namespace: BorrowedFd<'_>,
+) -> Result<Joined, KeeperError> {
+    let NetworkMode::Networks(endpoints) = &config.network.mode else { return Ok(Joined::default()) };
+    let keeper = ensure_by(store, rung, |store, rung| execute(store, rung, true))?;
+    let join = Join {
+        container: config.id.clone(),
+        name: config.name.clone(),
+        hostname: config.process.hostname.clone(),
+        supervisor,
+        servers: config.network.dns.clone(),
+        endpoints: endpoints.clone(),
+        anew: true,
+    };
+    keeper.join(join, namespace)
 }
 
 pub(super) fn ensure_by(
@@ -106,7 +133,7 @@ pub fn leases(store: &Path) -> Result<Leases, KeeperError> {
         Ok(bytes) => {
             let mut leases: Leases = serde_json::from_slice(&bytes)?;
             let this_boot = store::boot_id().is_ok_and(|boot| boot == leases.boot);
-            leases.attachments.retain(|attachment| this_boot && super::serve::lives(attachment.supervisor));
+            leases.attachments.retain(|attachment| this_boot && attachment.supervisor.lives());
             Ok(leases)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Leases::default()),
@@ -193,17 +220,13 @@ fn ask(socket: &OwnedFd, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Re
 }
 
 /// Begins a keeper by executing this program again, and waits until it listens.
-fn execute(store: &Path, rung: &Rung) -> Result<(), KeeperError> {
+fn execute(store: &Path, rung: &Rung, here: bool) -> Result<(), KeeperError> {
     let (ready, said) = std::io::pipe().map_err(|error| sys::Error::from_io("pipe", "", &error))?;
     rustix::io::fcntl_setfd(&said, FdFlags::empty()).map_err(|errno| sys::Error::new("fcntl", "", errno))?;
     // Not current_exe(): its path is wrong once the binary was replaced by an upgrade.
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg0("estiba")
-        .arg(MARK)
-        .arg(store)
-        .arg(serde_json::to_string(rung)?)
-        .arg(said.as_fd().as_raw_fd().to_string());
+    command.arg0("estiba").arg(MARK).arg(store).arg(serde_json::to_string(rung)?).arg(said.as_raw_fd().to_string());
+    command.args(here.then_some(super::HERE));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     let child = command.spawn().map_err(|error| KeeperError::Io("execute", "/proc/self/exe".into(), error))?;
     drop(said);

@@ -26,12 +26,15 @@ use std::path::{Path, PathBuf};
 
 use runtime::ladder::Rung;
 
-pub use client::{Keeper, ensure, find, leases};
+pub use client::{Keeper, ensure, find, join, leases};
 
 use super::definition::NetworkError;
 
 /// The first argument of a keeper, which no user types.
 const MARK: &str = "\u{1}estiba-networks";
+
+/// Says that a keeper is in its user namespace already.
+const HERE: &str = "here";
 
 /// What goes wrong with a keeper.
 #[derive(Debug, thiserror::Error)]
@@ -107,15 +110,18 @@ pub struct Plan {
     pub rung: Rung,
     /// Where it says that it is there, or why it is not.
     pub ready: RawFd,
+    /// Whether it is in its user namespace already: that of a container whose keeper was killed.
+    pub here: bool,
 }
 
 /// What is to be done, when this process is a keeper.
 pub fn entry(arguments: &[OsString]) -> Option<Plan> {
     match arguments {
-        [_, mark, store, rung, ready] if mark == MARK => Some(Plan {
+        [_, mark, store, rung, ready, more @ ..] if mark == MARK => Some(Plan {
             store: PathBuf::from(store),
             rung: serde_json::from_str(rung.to_str()?).ok()?,
             ready: ready.to_str()?.parse().ok()?,
+            here: more.first().is_some_and(|word| word == HERE),
         }),
         _ => None,
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use runtime::channel::{self, Received};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::SocketFlags;
-use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open};
+use rustix::process::{Pid, WaitOptions};
 use sys::lock::Lock;
 
 use super::place::Place;
@@ -157,7 +157,7 @@ impl Serving {
             Err(error) => Reply::Failed(error.to_string()),
         };
         match request {
-            Request::Hello => match ProcessId::here() {
+            Request::Hello => match here() {
                 Some(process) => Reply::Here(process),
                 None => Reply::Failed("/proc is not there".to_owned()),
             },
@@ -211,33 +211,16 @@ fn borrowed(fd: &OwnedFd) -> BorrowedFd<'_> {
     fd.as_fd()
 }
 
-impl ProcessId {
-    /// This process.
-    pub(in crate::network) fn here() -> Option<Self> {
-        of(rustix::process::getpid().as_raw_nonzero().get())
-    }
-}
-
-fn of(pid: i32) -> Option<ProcessId> {
-    Some(ProcessId { pid, start: sys::process::start_time(pid).ok()? })
-}
-
-/// Whether a process lives.
-pub(super) fn lives(process: ProcessId) -> bool {
-    of(process.pid) == Some(process)
-}
-
-/// A descriptor of a process that lives.
-pub(super) fn open(process: ProcessId) -> Option<OwnedFd> {
-    let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
-    lives(process).then_some(pidfd)
-}
-
-/// Kills a process.
+/// Kills a process, without waiting for its end.
 pub(super) fn end(process: ProcessId) {
-    if let Some(pidfd) = open(process) {
+    if let Some(pidfd) = process.open() {
         let _ = sys::signal::send_to(&pidfd, SIGKILL);
     }
+}
+
+/// This process.
+pub(super) fn here() -> Option<ProcessId> {
+    ProcessId::of(std::process::id().cast_signed())
 }
 
 /// Waits for a child that was killed.

@@ -44,7 +44,7 @@ impl Machine {
     fn keeper(&self) -> Keeper {
         ensure_by(self.dir.path(), &self.rung, |store, rung| {
             let (mut ready, said) = std::io::pipe().unwrap();
-            let plan = Plan { store: store.to_owned(), rung: rung.clone(), ready: said.as_raw_fd() };
+            let plan = Plan { store: store.to_owned(), rung: rung.clone(), ready: said.as_raw_fd(), here: false };
             let child = sys::fork::child(|| begin::run(&plan)).unwrap();
             child.wait().unwrap();
             drop(said);
@@ -320,7 +320,7 @@ fn a_keeper_that_was_killed_is_followed_by_another() {
         let (app_in, db_in) = (app.join(&keeper, &["front"]).unwrap(), db.join(&keeper, &["front"]).unwrap());
         let before = keeper.process();
         super::serve::end(before);
-        while super::serve::lives(before) {
+        while before.lives() {
             std::thread::sleep(Duration::from_millis(5));
         }
         drop(keeper);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::serve::{Serving, end, has_ended, open, reap};
+use super::serve::{Serving, end, has_ended, reap};
 use crate::state::ProcessId;
 
 /// The interface that it makes.
@@ -65,7 +65,7 @@ impl Serving {
         let started = started.map_err(|error| error.to_string())?;
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            let Some(pidfd) = open(started).filter(|pidfd| !has_ended(pidfd)) else {
+            let Some(pidfd) = started.open().filter(|pidfd| !has_ended(pidfd)) else {
                 let code = child.wait().map_err(|error| error.to_string())?;
                 return Err(format!("exited with {code}"));
             };
