@@ -1,5 +1,6 @@
 //! File trees, snapshots, namespaces and the processes in them.
 
+pub mod bundle;
 pub mod cgroup;
 pub mod channel;
 pub mod container;

@@ -151,7 +151,7 @@ fn enter_directory(root: &Root, spec: &Spec, user: &User, guest: bool) -> Result
 }
 
 /// The variables given, with `PATH` and `HOME` added where they are missing.
-fn environment(spec: &Spec, user: &User) -> Vec<String> {
+pub(crate) fn environment(spec: &Spec, user: &User) -> Vec<String> {
     let has = |name: &str| spec.env.iter().any(|(key, _)| key == name);
     let mut env: Vec<String> = spec.env.iter().map(|(key, value)| format!("{key}={value}")).collect();
     if !has("PATH") {

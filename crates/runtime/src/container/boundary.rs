@@ -109,7 +109,7 @@ impl Users {
     }
 
     /// What an owner inside is outside. Who is not mapped stays who he is: inside he is nobody.
-    pub(super) fn outside(&self, uid: u32, gid: u32) -> (u32, u32) {
+    pub(crate) fn outside(&self, uid: u32, gid: u32) -> (u32, u32) {
         match self.maps() {
             Some((uids, gids)) => (outside(uids, uid).unwrap_or(uid), outside(gids, gid).unwrap_or(gid)),
             None => (uid, gid),

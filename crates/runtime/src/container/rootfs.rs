@@ -12,7 +12,7 @@ use crate::snapshot::RootFs;
 
 /// Mounts `rootfs` at `at`, an existing directory of ours; `durable`: what is synced in it is on disk. Gives a descriptor of the
 /// mount's root.
-pub(super) fn mount(rootfs: &RootFs, at: &Path, durable: bool) -> Result<OwnedFd, StartError> {
+pub(crate) fn mount(rootfs: &RootFs, at: &Path, durable: bool) -> Result<OwnedFd, StartError> {
     let mount = match rootfs {
         RootFs::Overlay { lowers, upper, work } => overlay(lowers, Some((upper, work)), at, durable)?,
         RootFs::View { lowers } => match lowers.as_slice() {

@@ -17,6 +17,7 @@ use super::report::Report;
 use super::spec::Network;
 use super::stub::Stubs;
 use super::{Spec, StartError};
+use crate::bundle::Foreign;
 use crate::cgroup::Group;
 use crate::channel::{self, Received};
 use crate::snapshot::RootFs;
@@ -137,6 +138,7 @@ pub(crate) struct Starting {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Cleanup {
+    foreign: Option<Foreign>,
     rootfs: RootFs,
     stubs: Stubs,
     group: Group,
@@ -192,7 +194,7 @@ impl Starting {
                 monitor: None,
                 monitor_table: spec.monitor.clone(),
                 program: None,
-                cleanup: Cleanup { rootfs: spec.rootfs.clone(), stubs: Stubs::default(), group },
+                cleanup: Cleanup { foreign: None, rootfs: spec.rootfs.clone(), stubs: Stubs::default(), group },
                 done: false,
             }),
         }
@@ -237,6 +239,7 @@ impl Starting {
         self.done = true;
         let pidfd = self.pidfd.try_clone().map_err(|error| sys::Error::from_io("dup", "", &error))?;
         let cleanup = Cleanup {
+            foreign: None,
             rootfs: std::mem::replace(&mut self.cleanup.rootfs, RootFs::Dir(PathBuf::new())),
             stubs: std::mem::take(&mut self.cleanup.stubs),
             group: std::mem::take(&mut self.cleanup.group),
@@ -326,6 +329,19 @@ pub struct Running {
 }
 
 impl Running {
+    /// One that another runtime has started, as a child of ours by now.
+    pub(crate) fn foreign(
+        pid: i32,
+        pidfd: OwnedFd,
+        terminal: Option<OwnedFd>,
+        group: Group,
+        foreign: Foreign,
+    ) -> Self {
+        let rootfs = RootFs::Dir(PathBuf::new());
+        let cleanup = Cleanup { foreign: Some(foreign), rootfs, stubs: Stubs::default(), group };
+        Self { pid, pidfd, terminal, monitor: None, cleanup: Some(cleanup) }
+    }
+
     /// Its first process, as we see it.
     pub fn pid(&self) -> i32 {
         self.pid
@@ -383,6 +399,9 @@ impl Running {
         let mut oom_kills = 0;
         if let Some(cleanup) = cleanup {
             oom_kills = cleanup.group.oom_kills();
+            if let Some(foreign) = &cleanup.foreign {
+                foreign.remove();
+            }
             cleanup.group.remove();
             cleanup.stubs.remove(&cleanup.rootfs)?;
         }

@@ -9,17 +9,17 @@ const FILE_LIMIT: u64 = 4 << 20;
 
 /// A user, resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Supplementary groups, the primary one among them.
-    pub(super) groups: Vec<u32>,
-    pub(super) home: String,
+    pub(crate) groups: Vec<u32>,
+    pub(crate) home: String,
 }
 
 impl User {
     /// Resolves `spec` (`user[:group]`, each a name or a number) and `extra` groups in the passwd and group files of `root`.
-    pub(super) fn resolve(root: &Root, spec: &str, extra: &[String]) -> Result<Self, StartError> {
+    pub(crate) fn resolve(root: &Root, spec: &str, extra: &[String]) -> Result<Self, StartError> {
         let passwd = read(root, "etc/passwd")?;
         let group = read(root, "etc/group")?;
         resolve(&passwd, &group, spec, extra)

@@ -92,6 +92,35 @@ pub(super) fn custom_program(text: &str, caps: CapSet) -> Result<Vec<Instruction
     Ok(compile(vec![calls(NATIVE), calls(X86)]))
 }
 
+/// A profile of docker's as the runtime specification has it: what depends on capabilities and processors is decided.
+pub(crate) fn settled(text: &str, caps: CapSet) -> Result<serde_json::Value, String> {
+    use serde_json::Value;
+    let wrong = |error: serde_json::Error| format!("seccomp profile: {error}");
+    let mut profile: Value = serde_json::from_str(text).map_err(wrong)?;
+    let Some(fields) = profile.as_object_mut() else { return Err("seccomp profile: not an object".to_owned()) };
+    fields.remove("archMap");
+    let Some(Value::Array(groups)) = fields.get_mut("syscalls") else { return Ok(profile) };
+    let mut kept = Vec::with_capacity(groups.len());
+    for mut value in std::mem::take(groups) {
+        let group: Group = serde_json::from_value(value.clone()).map_err(wrong)?;
+        if group.applies(caps) {
+            let Some(fields) = value.as_object_mut() else { continue };
+            for key in ["includes", "excludes", "comment", "name"] {
+                fields.remove(key);
+            }
+            if let Some(name) = group.name {
+                fields.insert("names".to_owned(), vec![name].into());
+            }
+            if fields.get("args").is_some_and(Value::is_null) {
+                fields.remove("args");
+            }
+            kept.push(value);
+        }
+    }
+    *groups = kept;
+    Ok(profile)
+}
+
 /// A rule without conditions decides, whatever stands beside it.
 fn simplified(verdict: Verdict) -> Verdict {
     match &verdict {

@@ -8,6 +8,9 @@ mod table;
 use serde::{Deserialize, Serialize};
 use sys::seccomp::Instruction;
 
+pub(crate) use custom::settled;
+pub(crate) use profile::{Rule, rules};
+
 use super::caps::CapSet;
 use super::error::StartError;
 

@@ -56,6 +56,49 @@ fn verdict(grant: Grant, caps: CapSet) -> Verdict {
     }
 }
 
+/// One line of the profile, as other runtimes read it.
+pub(crate) struct Rule {
+    /// The calls.
+    pub(crate) names: Vec<&'static str>,
+    /// Their answer; 0 lets them through.
+    pub(crate) errno: u32,
+    /// A comparison with their first argument, where there is one: operator, value, second value.
+    pub(crate) first_argument: Option<(&'static str, u64, Option<u64>)>,
+}
+
+/// The profile for a container with these capabilities, without what it refuses by default.
+pub(crate) fn rules(caps: CapSet) -> Vec<Rule> {
+    let named = |wanted: &dyn Fn(&Grant) -> bool| -> Vec<&'static str> {
+        TABLE.iter().filter(|row| wanted(&row.4)).map(|row| row.0).collect()
+    };
+    let admin = caps.contains(SYS_ADMIN);
+    let allowed = |grant: &Grant| match grant {
+        Grant::Always => true,
+        Grant::Needs(any) => caps.0 & any.0 != 0,
+        Grant::CloneFlags | Grant::Clone3 => admin,
+        Grant::Never | Grant::Absent | Grant::Socket | Grant::Personality => false,
+    };
+    let absent = |grant: &Grant| *grant == Grant::Absent || *grant == Grant::Clone3 && !admin;
+    let plain = |names, errno| Rule { names, errno, first_argument: None };
+    let when = |grant: Grant, operator, value, second| Rule {
+        names: named(&|found| *found == grant),
+        errno: 0,
+        first_argument: Some((operator, value, second)),
+    };
+    let mut rules = vec![plain(named(&allowed), 0), plain(named(&absent), ENOSYS)];
+    let [low, high] = REFUSED_FAMILIES.map(u64::from);
+    // All but two: below, between, above, as no rule compares one argument twice.
+    rules.push(when(Grant::Socket, "SCMP_CMP_LT", low, None));
+    rules.extend((low + 1..high).map(|family| when(Grant::Socket, "SCMP_CMP_EQ", family, None)));
+    rules.push(when(Grant::Socket, "SCMP_CMP_GT", high, None));
+    rules.extend(PERSONALITIES.map(|value| when(Grant::Personality, "SCMP_CMP_EQ", u64::from(value), None)));
+    if !admin {
+        rules.push(when(Grant::CloneFlags, "SCMP_CMP_MASKED_EQ", u64::from(NAMESPACE_FLAGS), Some(0)));
+    }
+    rules.retain(|rule| !rule.names.is_empty());
+    rules
+}
+
 /// A call's number on each architecture that a program is made for.
 pub(super) fn numbers(name: &str) -> Option<[(u32, i16); 2]> {
     let row = &TABLE[TABLE.binary_search_by_key(&name, |row| row.0).ok()?];
