@@ -69,7 +69,12 @@ impl Neighbour {
                 let keeper = keeper::ensure(layout.root(), &rung)?;
                 Ok(Some(Self { pidfd: keeper.pidfd()?, held: vec![keeper.into()] }))
             }
-            _ => Ok(None),
+            // Who shares the namespaces of another container must be in the user namespace that they belong to.
+            _ => {
+                let containers = Containers::new(layout);
+                let supervisor = containers::launch::surroundings(config, |id| containers.known(id));
+                Ok(supervisor.map(|pidfd| Self { pidfd, held: Vec::new() }))
+            }
         }
     }
 }

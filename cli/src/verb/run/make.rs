@@ -7,7 +7,7 @@ use oci::Platform;
 use store::Store;
 use sys::lock::Lock;
 
-use super::options::Options;
+use super::options::{self, Options};
 use crate::context::Context;
 use crate::error::{Error, Result, While};
 use crate::launch::Ground;
@@ -83,10 +83,11 @@ impl Args {
         if self.options.life.replace {
             super::super::rm::replace(&containers, &config.name)?;
         }
+        let allotting = options::settle_others(&mut config, &containers)?;
         let volumes = self.options.provide(&mut config, &store)?;
         let mut made = containers.begin(config).map_err(explain)?;
         // From here on they are in use.
-        drop(volumes);
+        drop((volumes, allotting));
         let ground = Ground::enter(store.layout(), made.config(), name)?;
         let rootfs = rootfs::Prepared::new(&store, &image, &ground.probe, id.as_str())
             .during(format!("prepare the file system of {name}"))?;

@@ -11,8 +11,10 @@ pub(super) mod options;
 
 pub(super) use options::user_network;
 
+use containers::launch::{Grounds, spec};
+
 use crate::context::Context;
-use crate::error::{Result, code};
+use crate::error::{Result, While, code};
 use crate::launch::{self, Connected};
 use crate::ui;
 
@@ -39,6 +41,9 @@ pub(super) struct Args {
     /// Leave it in the background, and print its id
     #[arg(short, long)]
     detach: bool,
+    /// Print the OCI runtime configuration (config.json) that it amounts to, and run nothing
+    #[arg(long)]
+    print_spec: bool,
     #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sig_proxy: Option<String>,
     /// Print help
@@ -55,10 +60,13 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 fn start(args: &Args, context: &Context) -> Result<u8> {
     let process = &args.make.options.process;
     let (interactive, tty) = (process.interactive, process.tty);
-    if !args.detach {
+    if !args.detach && !args.print_spec {
         attach::check(interactive, tty)?;
     }
     let new = args.make.make("run", context)?;
+    if args.print_spec {
+        return print_spec(new);
+    }
     let id = new.container.config.id.clone();
     let connected = if args.detach { Connected::default() } else { attach::connected(interactive, tty)? };
     let started = launch::launch(&new.containers, new.container, new.lock, new.ground, connected)?;
@@ -67,4 +75,28 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
         return Ok(0);
     }
     attach::follow(started, interactive)
+}
+
+/// Says what the container would be, and removes it.
+fn print_spec(new: make::New) -> Result<u8> {
+    let make::New { containers, container, lock, ground } = new;
+    let described = describe(&containers, &container, &ground.probe);
+    containers.remove(&container, lock)?;
+    let text = serde_json::to_string_pretty(&described?).during("write the configuration")?;
+    ui::out(&format!("{text}\n"))?;
+    Ok(0)
+}
+
+fn describe(
+    containers: &containers::Containers,
+    container: &containers::Container,
+    probe: &runtime::ladder::Probe,
+) -> Result<serde_json::Value> {
+    let (tree, snapshots) = (container.tree()?, containers.store().snapshots());
+    let grounds = Grounds { rootfs: tree.root_fs(&snapshots), owners: tree.owners(&snapshots), probe };
+    let spec = spec(&container.config, &grounds)?;
+    let dir = container.folder.path().join("bundle");
+    std::fs::create_dir(&dir).during(format!("make {}", dir.display()))?;
+    runtime::bundle::describe(&spec, &container.config.life.annotations, &dir)
+        .during("look at the container's file system")
 }

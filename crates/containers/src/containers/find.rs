@@ -20,6 +20,11 @@ impl Containers {
         }
     }
 
+    /// A container by its whole id, written as text; `None` where there is none that can be read.
+    pub fn known(&self, id: &str) -> Option<Container> {
+        self.get(&ContainerId::try_from(id.to_owned()).ok()?).ok().flatten()
+    }
+
     /// The id that is meant.
     ///
     /// # Errors

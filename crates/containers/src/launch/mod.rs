@@ -51,7 +51,7 @@ pub enum LaunchError {
     },
 }
 
-pub use shared::{Lender, share, surroundings};
+pub use shared::{share, surroundings};
 pub use users::{allot, pool};
 
 /// What a container stands on.

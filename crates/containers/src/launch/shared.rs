@@ -7,17 +7,7 @@ use runtime::ladder::Rung;
 
 use super::LaunchError;
 use crate::config::{self, Share};
-use crate::state::ProcessId;
-use crate::{Config, State};
-
-/// A container that lends.
-#[derive(Debug, Clone)]
-pub struct Lender {
-    /// What was asked of it.
-    pub config: Config,
-    /// What happens to it.
-    pub state: State,
-}
+use crate::{Config, Container};
 
 /// Puts the processes whose namespaces are shared into `files`, and says so in `spec`; `find` gives a container by its id.
 ///
@@ -28,7 +18,7 @@ pub fn share(
     rung: &Rung,
     spec: &mut Spec,
     files: &mut Vec<OwnedFd>,
-    find: impl Fn(&str) -> Option<Lender>,
+    find: impl Fn(&str) -> Option<Container>,
 ) -> Result<(), LaunchError> {
     let isolation = &config.isolation;
     let of = &mut spec.boundary.namespaces;
@@ -57,33 +47,20 @@ pub fn share(
 }
 
 /// The container, and its program's process.
-fn lender(id: &str, find: &impl Fn(&str) -> Option<Lender>) -> Result<(Lender, OwnedFd), LaunchError> {
+fn lender(id: &str, find: &impl Fn(&str) -> Option<Container>) -> Result<(Container, OwnedFd), LaunchError> {
     let stopped = || LaunchError::NotRunning(id.to_owned());
     let lender = find(id).ok_or_else(stopped)?;
     let init = lender.state.init.ok_or_else(stopped)?;
-    let process = open(init).ok_or_else(stopped)?;
+    let process = init.open().ok_or_else(stopped)?;
     // Ours stays in front of the program: who has users of its own is behind it.
     let ours = lender.config.process.init || lender.config.isolation.pid != Share::Own;
     let program = if ours { first_child(init.pid).and_then(open_any) } else { None };
     Ok((lender, program.unwrap_or(process)))
 }
 
-/// The process, if that is still the one.
-fn open(process: ProcessId) -> Option<OwnedFd> {
-    let fd = open_any(process.pid)?;
-    // Read after it is held: a number that was given to another one since does not match.
-    (start_of(process.pid)? == process.start).then_some(fd)
-}
-
 fn open_any(pid: i32) -> Option<OwnedFd> {
     let pid = rustix::process::Pid::from_raw(pid)?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
-}
-
-/// Field 22 of `/proc/<pid>/stat`.
-fn start_of(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    text.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 fn first_child(pid: i32) -> Option<i32> {
@@ -94,11 +71,11 @@ fn first_child(pid: i32) -> Option<i32> {
 /// A process of the user namespace that a container with these shares is started in, if it is not one of its own: the supervisor of
 /// the first lender.
 #[must_use]
-pub fn surroundings(config: &Config, find: impl Fn(&str) -> Option<Lender>) -> Option<OwnedFd> {
+pub fn surroundings(config: &Config, find: impl Fn(&str) -> Option<Container>) -> Option<OwnedFd> {
     let network = match &config.network.mode {
         config::NetworkMode::Container(id) => Some(id.as_str()),
         _ => None,
     };
     let id = config.isolation.shared().chain(network).next()?;
-    open(find(id)?.state.supervisor?)
+    find(id)?.state.supervisor?.open()
 }

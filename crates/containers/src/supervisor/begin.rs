@@ -4,8 +4,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
 
+use runtime::bundle::{self, Foreigner};
 use runtime::channel;
-use runtime::container::{self, Stdio, WindowSize};
+use runtime::container::{self, Running, Spec, Stdio, WindowSize};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use sys::signal::{SignalSet, Signals};
@@ -27,6 +28,9 @@ use crate::time::Moment;
 
 /// Signals that a supervisor takes: SIGTERM ends the container; a terminal's and a pipe's are not for it.
 pub(super) const TAKEN: [i32; 5] = [1, 2, 3, 13, crate::signal::SIGTERM];
+
+/// What another runtime is given, in the container's folder.
+const BUNDLE: &str = "bundle";
 
 /// How many who connect wait.
 const BACKLOG: i32 = 16;
@@ -107,8 +111,10 @@ impl Supervisor {
         let (place, note) = resources::place(&self.config, self.effort());
         spec.cgroup = place;
         self.notes.extend(note);
-        let stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
-        let mut running = container::run(&spec, stdio)?;
+        let mut stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
+        launch::share(&self.config, &self.probe.rung, &mut spec, &mut stdio.files, |id| self.containers.known(id))
+            .map_err(StartFailure::ours)?;
+        let mut running = self.run(&spec, stdio)?;
         self.streams.started(running.terminal());
         let pid = running.pid();
         self.state.groups = running.group().folders().to_vec();
@@ -121,6 +127,15 @@ impl Supervisor {
     /// A container that is soon gone is not worth asking the service manager for.
     fn effort(&self) -> Effort {
         if self.config.life.remove && self.streams.is_attached() { Effort::Cheap } else { Effort::Full }
+    }
+
+    /// By ourselves, or by the runtime that was asked for.
+    fn run(&self, spec: &Spec, stdio: Stdio) -> Result<Running, StartFailure> {
+        let Some(program) = &self.config.isolation.runtime else { return Ok(container::run(spec, stdio)?) };
+        let dir = self.folder.path().join(BUNDLE);
+        let annotations = &self.config.life.annotations;
+        let by = Foreigner { program, id: self.config.id.as_str(), annotations, dir: &dir };
+        Ok(bundle::run(&by, spec, stdio)?)
     }
 
     fn record_start(&mut self, pid: i32) {

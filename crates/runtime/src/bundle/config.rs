@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sys::ns::IdMap;
 
 use super::seccomp;
-use crate::container::{CapSet, Mount, Namespace, Network, RootFs, Source, Spec, StartError, User, Users, environment};
+use crate::container::{Bind, CapSet, Flags, Mount, Propagation, Namespace, Network, RootFs, Source, Spec, StartError, User, Users, environment};
 
 const VERSION: &str = "1.0.2";
 /// Which permissions files are made without where nobody says otherwise.
@@ -16,7 +16,8 @@ const UMASK: u32 = 0o022;
 /// The files of ours that are mounted over the image's, by the name that they have in the bundle.
 pub(super) fn system_files(spec: &Spec) -> Vec<(&'static str, &[u8])> {
     let hostname = spec.hostname.as_ref().filter(|_| spec.hostname_file).map(String::as_bytes);
-    let files = [("resolv.conf", spec.resolv_conf.as_deref()), ("hosts", spec.hosts.as_deref()), ("hostname", hostname)];
+    let files =
+        [("resolv.conf", spec.resolv_conf.as_deref()), ("hosts", spec.hosts.as_deref()), ("hostname", hostname)];
     files.into_iter().filter_map(|(name, data)| Some((name, data?))).collect()
 }
 
@@ -102,11 +103,10 @@ fn mounts(spec: &Spec, place: &dyn Fn(&str) -> String, files: &[OwnedFd]) -> Res
     let write = if spec.privileged { "rw" } else { "ro" };
     let confined = ["nosuid", "noexec", "nodev"];
     let with = |more: &[&str]| [&confined[..], more].concat().into_iter().map(str::to_owned).collect::<Vec<_>>();
-    let proc_options: Vec<_> = spec.boundary.proc_options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let proc_options: Vec<_> =
+        spec.boundary.proc_options.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let proc_options: Vec<_> = proc_options.iter().map(String::as_str).collect();
-    let owned = |target, kind, source: &str, options: Vec<String>| {
-        json!({ "destination": target, "type": kind, "source": source, "options": options })
-    };
+    let owned = |target, kind, source: &str, options: Vec<String>| json!({ "destination": target, "type": kind, "source": source, "options": options });
     let mut mounts = vec![
         owned("/proc", "proc", "proc", with(&proc_options)),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -147,8 +147,18 @@ fn asked(one: &Mount, own: &str, files: &[OwnedFd]) -> Result<Value, StartError>
         Source::Data { .. } | Source::Tree { .. } => bind(own, false),
         Source::File { index } => {
             let file = files.get(*index).map(AsRawFd::as_raw_fd);
-            let source = file.map_or_else(|| "anonymous".to_owned(), |fd| format!("/proc/{}/fd/{fd}", std::process::id()));
+            let source =
+                file.map_or_else(|| "anonymous".to_owned(), |fd| format!("/proc/{}/fd/{fd}", std::process::id()));
             bind(&source, false)
+        }
+        Source::Bind(bind) => host(one, bind),
+        Source::Memory(memory) => {
+            let owner = (memory.owner.0.to_string(), memory.owner.1.to_string());
+            let mut options = vec![format!("mode={:o}", memory.mode), format!("uid={}", owner.0), format!("gid={}", owner.1)];
+            options.extend(memory.size.map(|size| format!("size={size}")));
+            options.extend(memory.inodes.map(|inodes| format!("nr_inodes={inodes}")));
+            options.extend(flags(memory.flags, access).into_iter().map(str::to_owned));
+            json!({ "destination": one.target, "type": "tmpfs", "source": "tmpfs", "options": options })
         }
         Source::Tmpfs { size, mode } => {
             let (mode, size) = (format!("mode={mode:o}"), size.map(|size| format!("size={size}")));
@@ -159,13 +169,31 @@ fn asked(one: &Mount, own: &str, files: &[OwnedFd]) -> Result<Value, StartError>
     })
 }
 
+fn host(one: &Mount, bind: &Bind) -> Value {
+    let source = bind.path.join(bind.subpath.trim_start_matches('/')).display().to_string();
+    let mut options = vec![if bind.recursive { "rbind" } else { "bind" }];
+    options.push(match bind.propagation {
+        Propagation::Private => "rprivate",
+        Propagation::Slave => "rslave",
+        Propagation::Shared => "rshared",
+    });
+    options.extend(flags(bind.flags, if one.readonly { "ro" } else { "rw" }));
+    mount(&one.target, "bind", &source, &options)
+}
+
+fn flags(flags: Flags, access: &'static str) -> Vec<&'static str> {
+    let each = [(flags.noexec, "noexec"), (flags.nosuid, "nosuid"), (!flags.dev, "nodev"), (flags.noatime, "noatime")];
+    each.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).chain([access]).collect()
+}
+
 fn linux(spec: &Spec, files: &[OwnedFd]) -> Result<Value, StartError> {
     let boundary = &spec.boundary;
     let (masked, readonly) = match spec.privileged {
         true => (Vec::new(), Vec::new()),
         false => (boundary.paths.masked.clone(), boundary.paths.readonly.clone()),
     };
-    let sysctls: BTreeMap<_, _> = boundary.sysctls.iter().map(|(name, value)| (name.replace('/', "."), value)).collect();
+    let sysctls: BTreeMap<_, _> =
+        boundary.sysctls.iter().map(|(name, value)| (name.replace('/', "."), value)).collect();
     let mut linux = json!({
         "namespaces": namespaces(spec, files),
         "sysctl": sysctls,
@@ -177,7 +205,9 @@ fn linux(spec: &Spec, files: &[OwnedFd]) -> Result<Value, StartError> {
     });
     if let Users::Own { uids, gids } = &boundary.users {
         let rows = |map: &[IdMap]| -> Vec<Value> {
-            map.iter().map(|row| json!({ "containerID": row.inside, "hostID": row.outside, "size": row.count })).collect()
+            map.iter()
+                .map(|row| json!({ "containerID": row.inside, "hostID": row.outside, "size": row.count }))
+                .collect()
         };
         linux["uidMappings"] = json!(rows(uids));
         linux["gidMappings"] = json!(rows(gids));
@@ -200,7 +230,8 @@ fn namespaces(spec: &Spec, files: &[OwnedFd]) -> Vec<Value> {
         None => String::new(),
     };
     let mut all = vec![json!({ "type": "mount" })];
-    let kinds = [(of.pid, "pid", "pid"), (of.ipc, "ipc", "ipc"), (of.uts, "uts", "uts"), (of.cgroup, "cgroup", "cgroup")];
+    let kinds =
+        [(of.pid, "pid", "pid"), (of.ipc, "ipc", "ipc"), (of.uts, "uts", "uts"), (of.cgroup, "cgroup", "cgroup")];
     for (whose, kind, name) in kinds {
         match whose {
             Namespace::Own => all.push(json!({ "type": kind })),
@@ -260,7 +291,8 @@ fn resources(limits: &crate::cgroup::Limits) -> Value {
         ("cpus", limits.cpuset_cpus.clone().map(Value::from)),
         ("mems", limits.cpuset_mems.clone().map(Value::from)),
     ]);
-    let full = |value: Value| if value.as_object().is_some_and(|fields| fields.is_empty()) { None } else { Some(value) };
+    let full =
+        |value: Value| if value.as_object().is_some_and(|fields| fields.is_empty()) { None } else { Some(value) };
     let pids = limits.pids.and_then(|pids| i64::try_from(pids).ok());
     drop_absent(vec![
         ("memory", full(memory)),

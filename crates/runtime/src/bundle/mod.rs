@@ -30,15 +30,20 @@ const FILES: &str = "files";
 ///
 /// # Errors
 /// No such user; what the tree cannot be mounted for.
-pub fn describe(spec: &Spec, annotations: &BTreeMap<String, String>, dir: &Path) -> Result<serde_json::Value, StartError> {
-    let user = mount_root(spec, dir)?;
-    config::config(spec, &user, annotations, "", &[])
+pub fn describe(
+    spec: &Spec,
+    annotations: &BTreeMap<String, String>,
+    dir: &Path,
+) -> Result<serde_json::Value, StartError> {
+    let user = mount_root(spec, dir);
+    let _ = rustix::mount::unmount(dir.join(ROOTFS), rustix::mount::UnmountFlags::DETACH);
+    config::config(spec, &user?, annotations, "", &[])
 }
 
 /// Mounts the tree and finds who the program runs as.
 fn mount_root(spec: &Spec, dir: &Path) -> Result<User, StartError> {
     let at = make_dir(dir.join(ROOTFS))?;
-    crate::container::mount_tree(&spec.rootfs, &at, spec.durable)?;
+    crate::container::mount_tree(&spec.rootfs, &at, spec.durable_rootfs)?;
     User::resolve(&Root::open(&at)?, &spec.user, &spec.extra_groups)
 }
 

@@ -28,7 +28,8 @@ fn architectures() -> Value {
 }
 
 fn rule(rule: &Rule) -> Value {
-    let mut value = json!({ "names": rule.names, "action": if rule.errno == 0 { "SCMP_ACT_ALLOW" } else { "SCMP_ACT_ERRNO" } });
+    let mut value =
+        json!({ "names": rule.names, "action": if rule.errno == 0 { "SCMP_ACT_ALLOW" } else { "SCMP_ACT_ERRNO" } });
     if rule.errno != 0 {
         value["errnoRet"] = json!(rule.errno);
     }

@@ -20,7 +20,7 @@ pub struct Place {
     pub(super) version: Version,
     /// A folder a controller; one for all of them in the newer version.
     pub(super) folders: Vec<(Controller, PathBuf)>,
-    pub(super) limits: Limits,
+    pub(crate) limits: Limits,
     /// What the group is called; `None` where any name serves.
     pub(super) name: Option<String>,
 }

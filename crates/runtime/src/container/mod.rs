@@ -30,14 +30,14 @@ mod user;
 mod users;
 mod visit;
 
-pub use boundary::{Boundary, Device, Namespace, Namespaces, Paths, Users};
 pub(crate) use become_user::environment;
+pub use boundary::{Boundary, Device, Namespace, Namespaces, Paths, Users};
 pub use caps::CapSet;
 pub use error::StartError;
 pub use mount::{Bind, Flags, Memory, Propagation};
+pub(crate) use rootfs::mount as mount_tree;
 pub use run::{ExitStatus, Finished, Left, Running, Stdio, Usage, run};
 pub(crate) use run::{Progress, Starting, prepare};
-pub(crate) use rootfs::mount as mount_tree;
 pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};
 

@@ -330,13 +330,7 @@ pub struct Running {
 
 impl Running {
     /// One that another runtime has started, as a child of ours by now.
-    pub(crate) fn foreign(
-        pid: i32,
-        pidfd: OwnedFd,
-        terminal: Option<OwnedFd>,
-        group: Group,
-        foreign: Foreign,
-    ) -> Self {
+    pub(crate) fn foreign(pid: i32, pidfd: OwnedFd, terminal: Option<OwnedFd>, group: Group, foreign: Foreign) -> Self {
         let rootfs = RootFs::Dir(PathBuf::new());
         let cleanup = Cleanup { foreign: Some(foreign), rootfs, stubs: Stubs::default(), group };
         Self { pid, pidfd, terminal, monitor: None, cleanup: Some(cleanup) }

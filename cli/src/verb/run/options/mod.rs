@@ -7,6 +7,7 @@ pub(in crate::verb) mod life;
 mod logging;
 mod network;
 mod notify;
+mod others;
 mod process;
 pub(in crate::verb) mod resources;
 pub(in crate::verb) mod user_network;
@@ -18,6 +19,8 @@ use containers::time::Moment;
 use oci::ContainerConfig;
 
 use crate::error::Result;
+
+pub(in crate::verb) use others::settle_others;
 
 /// All options that say what a container is to be.
 #[derive(Debug, clap::Args)]
