@@ -23,6 +23,7 @@ mod import;
 mod info;
 mod inspect;
 mod life;
+mod isolation;
 mod limit;
 mod lint;
 mod load;

@@ -12,14 +12,14 @@ use crate::registry::serve::Server;
 use crate::runner::Env;
 
 /// A user's own folder, with the binary and a base image.
-struct Home {
-    user: User,
+pub(crate) struct Home {
+    pub(crate) user: User,
     dir: TempDir,
     binary: PathBuf,
 }
 
 impl Home {
-    fn new(user: User, busybox: &Path) -> Self {
+    pub(crate) fn new(user: User, busybox: &Path) -> Self {
         let dir = user.temp_dir().unwrap();
         let binary = user.install(Path::new(env!("CARGO_BIN_EXE_estiba")), dir.path()).unwrap();
         fixtures::Image::busybox(busybox).layout_in(dir.path(), "layout").unwrap();
@@ -30,17 +30,17 @@ impl Home {
         home
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
     }
 
-    fn run_in(&self, store: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn run_in(&self, store: &str, arguments: &[&str]) -> Output {
         let mut command: Command = self.user.command("env");
         command.arg(format!("ESTIBA_ROOT={}", self.path(store))).arg(&self.binary).args(arguments);
         command.output().unwrap()
     }
 
-    fn ok(&self, arguments: &[&str]) -> String {
+    pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         self.ok_in("store", arguments)
     }
 

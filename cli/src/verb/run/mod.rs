@@ -93,7 +93,8 @@ fn describe(
     probe: &runtime::ladder::Probe,
 ) -> Result<serde_json::Value> {
     let (tree, snapshots) = (container.tree()?, containers.store().snapshots());
-    let grounds = Grounds { rootfs: tree.root_fs(&snapshots), owners: tree.owners(&snapshots), probe };
+    let layout = containers.layout();
+    let grounds = Grounds { rootfs: tree.root_fs(&snapshots), owners: tree.owners(&snapshots), probe, layout };
     let spec = spec(&container.config, &grounds)?;
     let dir = container.folder.path().join("bundle");
     std::fs::create_dir(&dir).during(format!("make {}", dir.display()))?;

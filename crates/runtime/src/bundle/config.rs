@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use sys::ns::IdMap;
 
 use super::seccomp;
-use crate::container::{Bind, CapSet, Flags, Mount, Propagation, Namespace, Network, RootFs, Source, Spec, StartError, User, Users, environment};
+use crate::container::{
+    Bind, CapSet, Flags, Mount, Namespace, Network, Propagation, RootFs, Source, Spec, StartError, User, Users,
+    environment,
+};
 
 const VERSION: &str = "1.0.2";
 /// Which permissions files are made without where nobody says otherwise.
@@ -154,7 +157,8 @@ fn asked(one: &Mount, own: &str, files: &[OwnedFd]) -> Result<Value, StartError>
         Source::Bind(bind) => host(one, bind),
         Source::Memory(memory) => {
             let owner = (memory.owner.0.to_string(), memory.owner.1.to_string());
-            let mut options = vec![format!("mode={:o}", memory.mode), format!("uid={}", owner.0), format!("gid={}", owner.1)];
+            let mut options =
+                vec![format!("mode={:o}", memory.mode), format!("uid={}", owner.0), format!("gid={}", owner.1)];
             options.extend(memory.size.map(|size| format!("size={size}")));
             options.extend(memory.inodes.map(|inodes| format!("nr_inodes={inodes}")));
             options.extend(flags(memory.flags, access).into_iter().map(str::to_owned));

@@ -260,7 +260,10 @@ impl Image {
         // Where there is one id only, all is that one's.
         let asked = |mount: &super::spec::Mount| matches!(&mount.source, Source::Bind(bind) if bind.own);
         let asked = spec.ids == Ids::Mapped && spec.mounts.iter().any(asked);
-        let user = if asked { Some(User::resolve(&root, &spec.user, &[])?) } else { None };
+        let mut user = if asked { Some(User::resolve(&root, &spec.user, &[])?) } else { None };
+        if let Some(user) = &mut user {
+            (user.uid, user.gid) = spec.boundary.users.outside(user.uid, user.gid);
+        }
         let user = user.map(|user| match &spec.boundary.users {
             Users::Own { uids, gids } => User { uid: outside(uids, user.uid), gid: outside(gids, user.gid), ..user },
             _ => user,

@@ -41,7 +41,7 @@ pub(crate) use run::{Progress, Starting, prepare};
 pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};
 
-pub use visit::visit;
 pub(crate) use user::User;
+pub use visit::visit;
 
 pub use crate::snapshot::RootFs;
