@@ -80,6 +80,7 @@ image_of() {
 . "$here/stores.sh"
 . "$here/contained.sh"
 . "$here/kills.sh"
+. "$here/containers.sh"
 
 # --- running them --------------------------------------------------------------------------------
 

@@ -31,7 +31,9 @@ pub(super) fn usage(store: &Store) -> Result<Usage, GcError> {
     let mut ledger = Sums { store, marks: &marks, meter: Meter::new(), rows: Vec::new(), items: Vec::new() };
     ledger.results()?;
     ledger.mounts()?;
+    ledger.containers()?;
     let layout = store.layout();
+    ledger.folder("Volumes", &layout.root().join("volumes"), false)?;
     ledger.folder("Logs", &layout.logs(), true)?;
     ledger.folder("Git repositories", &layout.root().join("git"), false)?;
     ledger.folder("Build contexts", &layout.root().join("contexts"), false)?;
@@ -111,6 +113,32 @@ impl Sums<'_> {
         }
         for (digest, size, used) in forms {
             self.item("Compressed layers", digest.to_string(), size, 0, Some(seconds(used)), false);
+        }
+        Ok(())
+    }
+
+    /// Containers: what each changed of its tree, and its own folder. What keeps one is what ends with it.
+    fn containers(&mut self) -> Result<(), GcError> {
+        let layout = self.store.layout().clone();
+        let (mut total, mut active, mut size, mut idle) = (0, 0, 0, 0);
+        for (id, pin) in list(&layout.pins())? {
+            if id.starts_with('.') {
+                continue;
+            }
+            let folder = layout.root().join("containers").join(&id);
+            let own = [layout.snapshot(&id), folder.clone()].iter().map(|path| self.meter.measure(path)).sum::<u64>();
+            // Who runs it holds its lock.
+            let in_use = is_locked(&folder.join("lock"));
+            (total, size) = (total + 1, size + own);
+            if in_use {
+                active += 1;
+            } else {
+                idle += own;
+            }
+            self.item("Containers", id, own, 0, Some(seconds(changed(&pin))), in_use);
+        }
+        if total > 0 {
+            self.row("Containers", total, active, size, idle);
         }
         Ok(())
     }

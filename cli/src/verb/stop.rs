@@ -1,6 +1,9 @@
 //! `estiba stop`.
 
+use std::time::Duration;
+
 use containers::client::{Client, ClientError};
+use containers::config::STOP_TIMEOUT;
 use containers::supervisor::protocol::{Reply, Request};
 use containers::{Container, Containers};
 
@@ -14,6 +17,9 @@ Examples:
   estiba stop -t 60 db             A minute before it is killed
   estiba stop -s QUIT proxy
   estiba stop --all";
+
+/// How long a killed container may take to go: the kernel frees its memory first.
+const KILLING: Duration = Duration::from_secs(60);
 
 /// Arguments of `estiba stop`.
 #[derive(Debug, clap::Args)]
@@ -65,10 +71,17 @@ pub(super) fn stop_all(
     };
     let asked: Vec<_> = ones.into_iter().map(|one| (ask(&one), one)).collect();
     let heard = asked.into_iter().map(|(asked, One { written, container })| {
-        let answer = asked.and_then(|client| client.map(|client| client.receive(None)).transpose());
+        let patience = patience(timeout.or(container.config.life.stop_timeout));
+        let answer = asked.and_then(|client| client.map(|client| client.receive(patience)).transpose());
         (written, settle(containers, &container, answer))
     });
     heard.collect()
+}
+
+/// How long an answer may take: the time that the container has, and that in which a killed one goes. `None`: for ever.
+fn patience(timeout: Option<i64>) -> Option<Duration> {
+    let seconds = u64::try_from(timeout.unwrap_or(STOP_TIMEOUT.cast_signed())).ok()?;
+    Some(Duration::from_secs(seconds).saturating_add(KILLING))
 }
 
 fn settle(containers: &Containers, container: &Container, answer: Result<Option<Reply>, ClientError>) -> Result {
@@ -81,6 +94,9 @@ fn settle(containers: &Containers, container: &Container, answer: Result<Option<
             containers.get(&container.config.id)?;
             Ok(())
         }
+        Err(error @ ClientError::Silent(_)) => Err(Error::from(error)
+            .context(name)
+            .hint(format!("`estiba rm -f {name}` ends its supervisor, too; `estiba kill {name}` only its program"))),
         Err(error) => Err(Error::from(error).context(name)),
     }
 }

@@ -93,8 +93,13 @@ impl Containers {
         let _lock = match folder.take_lock(std::time::Duration::ZERO) {
             Ok(None) => return Ok(false),
             Ok(lock) => lock,
-            // Killed before it was made.
-            Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => None,
+            // Killed before it was made; or about to make it.
+            Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                if is_young(folder.path()) {
+                    return Ok(false);
+                }
+                None
+            }
             Err(error) => return Err(error),
         };
         let name = folder.read_config().ok().map(|config| config.name);
@@ -102,3 +107,12 @@ impl Containers {
         Ok(true)
     }
 }
+
+/// Whether a folder was made a moment ago: who makes a container takes its lock next.
+fn is_young(path: &std::path::Path) -> bool {
+    let made = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
+    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < MOMENT))
+}
+
+/// Longer than anybody needs from a folder to the lock in it.
+const MOMENT: std::time::Duration = std::time::Duration::from_secs(10);
