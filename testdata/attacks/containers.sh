@@ -40,7 +40,7 @@ some_command() {
 
 attack_kill_containers() {
 	context kill-containers
-	local kills=${ESTIBA_KILLS:-20} round pid state victim nap=4321.$$ left
+	local kills=${ESTIBA_KILLS:-20} round pid state victim start nap=4321.$$ left
 	export ESTIBA_ROOT="$work/kill-containers"
 	works "$estiba" load -i "$BUSYBOX_LAYOUT"
 	RANDOM=$$
@@ -53,8 +53,9 @@ attack_kill_containers() {
 			pkill -9 -P "$pid" 2>/dev/null
 		else
 			for state in "$ESTIBA_ROOT"/containers/*/state.json; do
-				read -r victim _ < <(field "$state" supervisor)
-				[ -z "${victim:-}" ] || lives $(field "$state" supervisor) && kill -9 "${victim:-0}" 2>/dev/null && break
+				victim=
+				read -r victim start < <(field "$state" supervisor)
+				[ -n "$victim" ] && lives "$victim" "$start" && kill -9 "$victim" 2>/dev/null && break
 			done
 			sleep "0.0$((RANDOM % 10))"
 			pkill -9 -P "$pid" 2>/dev/null
