@@ -31,6 +31,7 @@ mod login;
 mod man;
 mod manifest;
 mod mounts;
+mod network;
 mod outputs;
 mod platforms;
 mod prune;

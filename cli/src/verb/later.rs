@@ -10,7 +10,6 @@ const VERBS: &[(&str, &str)] = &[
     ("commit", ""),
     ("export", "`estiba build --output type=tar,dest=FILE` writes a file tree"),
     ("diff", ""),
-    ("port", ""),
     ("compose", ""),
     ("buildx", "`estiba build` knows buildx's options"),
     ("bake", ""),
@@ -19,20 +18,11 @@ const VERBS: &[(&str, &str)] = &[
 /// Options of verbs, and what helps until they come.
 const FLAGS: &[(&str, &str, &str)] = &[
     ("build", "--builder", "there is one builder, and it is in this binary"),
-    ("run", "--publish", "the container shares the host's network: its ports are the host's"),
-    ("run", "-p", "the container shares the host's network: its ports are the host's"),
-    ("run", "--publish-all", "the container shares the host's network: its ports are the host's"),
-    ("run", "--add-host", ""),
-    ("run", "--dns", ""),
     ("run", "--log-driver", ""),
     ("run", "--log-opt", ""),
-    ("run", "-P", "the container shares the host's network: its ports are the host's"),
-    ("run", "--expose", ""),
     ("run", "--attach", ""),
     ("run", "-a", ""),
     ("run", "--detach-keys", ""),
-    ("run", "--dns-search", ""),
-    ("run", "--dns-option", ""),
     ("run", "--secret", "mount the file: `-v FILE:/run/secrets/NAME:ro`"),
 ];
 

@@ -35,6 +35,7 @@ mod man;
 mod manifest;
 mod network;
 mod pause;
+mod port;
 mod prune;
 mod ps;
 pub(crate) mod pull;
@@ -112,6 +113,7 @@ const VERBS: &[Verb] = &[
     verb!(kill, "Send containers a signal"),
     verb!(rm, "Remove containers"),
     verb!(wait, "Wait until containers end, and print their exit codes"),
+    verb!(port, "Show where the published ports of a container are"),
     verb!(rename, "Give a container another name"),
     verb!(stats, "Show what containers use, again and again"),
     verb!(update, "Change the limits of containers, and when they are started again"),
@@ -196,6 +198,7 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["container", "update"], "update"),
     (&["container", "pause"], "pause"),
     (&["container", "unpause"], "unpause"),
+    (&["container", "port"], "port"),
     (&["builder", "prune"], "prune"),
     (&["buildx", "prune"], "prune"),
     (&["buildx", "du"], "df"),

@@ -77,7 +77,7 @@ pub(super) fn places<'c>(config: &'c mut Config, written: &str) -> Result<&'c mu
             let other = match other {
                 NetworkMode::Host => "the host's network".to_owned(),
                 NetworkMode::None => "no network".to_owned(),
-                NetworkMode::Container(id) => format!("the network of container {}", id.short()),
+                NetworkMode::Container(id) => format!("the network of container {id}"),
                 NetworkMode::Private(_) | NetworkMode::Networks(_) => "a private network".to_owned(),
             };
             Err(Error::failed(format!("container {written} has {other}: it can join none of yours"))

@@ -30,10 +30,6 @@ pub struct Network {
     pub no_hosts: bool,
     /// Whether `/etc/hostname` is the image's own.
     pub no_hostname: bool,
-    /// The address that it asks for.
-    pub ip: Option<Ipv4Addr>,
-    /// The same for IPv6.
-    pub ip6: Option<Ipv6Addr>,
     /// The hardware address of its interface.
     pub mac: Option<MacAddress>,
 }
@@ -49,8 +45,8 @@ pub enum Mode {
     None,
     /// One of its own, with a way out.
     Private(Carrier),
-    /// That of another container, by its id.
-    Container(crate::ContainerId),
+    /// That of another container: its id; its name until it is settled.
+    Container(String),
     /// Networks of the user; the first is the default route.
     Networks(Vec<Endpoint>),
 }

@@ -22,6 +22,7 @@ use super::streams::Streams;
 use crate::launch::resources::{self, Effort};
 use crate::launch::{self, Grounds};
 use crate::layout::Folder;
+use crate::network;
 use crate::record::Durability;
 use crate::state::{ProcessId, Status};
 use crate::time::Moment;
@@ -111,10 +112,14 @@ impl Supervisor {
         let (place, note) = resources::place(&self.config, self.effort());
         spec.cgroup = place;
         self.notes.extend(note);
+        let up = self.network()?;
+        self.notes.extend_from_slice(up.notes());
         let mut stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
         launch::share(&self.config, &self.probe.rung, &mut spec, &mut stdio.files, |id| self.containers.known(id))
             .map_err(StartFailure::ours)?;
+        up.connect(&mut spec, &mut stdio.files).map_err(StartFailure::ours)?;
         let mut running = self.run(&spec, stdio)?;
+        (self.state.network, self.state.helpers) = up.keep();
         self.streams.started(running.terminal());
         let pid = running.pid();
         self.state.groups = running.group().folders().to_vec();
@@ -136,6 +141,15 @@ impl Supervisor {
         let annotations = &self.config.life.annotations;
         let by = Foreigner { program, id: self.config.id.as_str(), annotations, dir: &dir };
         Ok(bundle::run(&by, spec, stdio)?)
+    }
+
+    /// Makes what it is connected to. Dropped, that goes.
+    fn network(&self) -> Result<network::Up, StartFailure> {
+        let find = |id: &str| self.containers.known(id);
+        let store = self.containers.store().root();
+        let asked =
+            network::Asked { config: &self.config, folder: &self.folder, store, rung: &self.probe.rung, find: &find };
+        network::up(&asked).map_err(StartFailure::ours)
     }
 
     fn record_start(&mut self, pid: i32) {

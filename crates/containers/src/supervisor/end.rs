@@ -7,6 +7,7 @@ use sys::lock::Lock;
 use super::Supervisor;
 use super::protocol::StartFailure;
 use crate::Container;
+use crate::network;
 use crate::record::Durability;
 use crate::state::Status;
 use crate::time::Moment;
@@ -28,6 +29,8 @@ impl Supervisor {
         state.finished = Moment::now();
         state.init = None;
         state.groups.clear();
+        network::helper::end(&std::mem::take(&mut state.helpers));
+        state.network = crate::state::Network::default();
         let lived = self.since.elapsed();
         let again = self.restarts.ended(self.config.life.restart, code, state.stopped, lived, Instant::now());
         if again {

@@ -61,7 +61,7 @@ impl Options {
             life: self.life.settle(defaults)?,
             process: self.process.settle(&id, command, defaults)?,
             data: self.data.settle(defaults)?,
-            network: self.network.settle()?,
+            network: self.network.settle(defaults)?,
             resources: self.resources.settle()?,
             isolation: self.isolation.settle()?,
             health: self.health.settle(defaults)?,

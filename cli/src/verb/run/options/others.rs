@@ -1,6 +1,6 @@
 //! What of a container depends on other containers: whose namespaces it shares, which ids are nobody's yet.
 
-use containers::config::{Config, Users};
+use containers::config::{Config, NetworkMode, Users};
 use containers::{Containers, launch};
 use runtime::ladder::Rung;
 use sys::lock::Lock;
@@ -14,6 +14,9 @@ const LOCK: &str = ".ids";
 
 /// Puts ids in the place of names, and allots users to `--userns auto`. What it gives is held until the container is made.
 pub(in crate::verb) fn settle_others(config: &mut Config, containers: &Containers) -> Result<Option<Lock>> {
+    if let NetworkMode::Container(name) = &mut config.network.mode {
+        *name = containers.find_id(name)?.as_str().to_owned();
+    }
     for name in config.isolation.shared_mut() {
         *name = containers.find_id(name)?.as_str().to_owned();
     }

@@ -1,0 +1,139 @@
+//! Networks of containers: modes, published ports, the files that tell of them.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::runner::Env;
+
+/// A program that carries private networks, if it would work here.
+fn has(program: &str) -> bool {
+    let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok();
+    let there =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
+    if !(tun && there) {
+        fixtures::skip(&format!("{program} or /dev/net/tun is missing"));
+    }
+    tun && there
+}
+
+/// Asks a web server for a file; tries until it listens.
+fn get(address: &str, path: &str) -> String {
+    let address: SocketAddr = address.trim().parse().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            let _ = write!(stream, "GET {path} HTTP/1.0\r\n\r\n");
+            let _ = stream.read_to_string(&mut answer);
+        }
+        if answer.starts_with("HTTP/1") || Instant::now() > until {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+const SERVER: [&str; 7] = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
+
+/// A web server behind a network of each kind, reached from the host; gone with all that served it.
+fn published(mode: &str) {
+    let Some(env) = Env::with_busybox() else { return };
+    let run =
+        ["run", "-d", "--name", "web", "--hostname", "served", "--network", mode, "-p", "127.0.0.1::80", "-p", "80"];
+    env.ok(&[&run[..], &SERVER].concat());
+    let ports = env.ok(&["port", "web", "80"]);
+    let local = ports.lines().find(|line| line.starts_with("127.")).unwrap();
+    assert!(get(local, "/hostname").ends_with("\r\n\r\nserved"), "{mode}: {ports}");
+    let everywhere = ports.lines().find(|line| line.starts_with("0.0.0.0:")).unwrap().replace("0.0.0.0", "127.0.0.1");
+    assert!(get(&everywhere, "/hostname").ends_with("served"), "{mode}: {ports}");
+    assert!(env.ok(&["port", "web"]).contains(&format!("80/tcp -> {local}\n")));
+    assert!(env.fails(1, &["port", "web", "81"]).contains("no public port '81/tcp' published for web"));
+    let taken = env.fails(125, &["run", "--rm", "--network", mode, "-p", &format!("{local}:80"), "busybox", "true"]);
+    assert!(taken.contains(&format!("port {local}/tcp is taken by ")), "{taken}");
+    env.ok(&["rm", "-f", "web"]);
+    let address: SocketAddr = local.parse().unwrap();
+    assert!(TcpStream::connect_timeout(&address, Duration::from_secs(2)).is_err(), "{mode}: somebody still listens");
+}
+
+#[test]
+fn ports_are_published_by_pasta() {
+    if has("pasta") {
+        published("pasta");
+    }
+}
+
+#[test]
+fn ports_are_published_before_slirp4netns() {
+    if has("slirp4netns") {
+        published("slirp4netns");
+    }
+}
+
+#[test]
+fn a_private_network_has_a_way_out_and_the_others_what_they_say() {
+    let Some(env) = Env::with_busybox() else { return };
+    let routes = |mode: &str| env.ok(&["run", "--rm", "--network", mode, "busybox", "ip", "route"]);
+    assert_eq!(routes("none"), "");
+    assert_eq!(env.ok(&["run", "--rm", "--network", "none", "busybox", "ip", "-o", "link"]).lines().count(), 1);
+    for mode in ["pasta", "slirp4netns"] {
+        if has(mode) {
+            assert!(routes(mode).starts_with("default via "), "{mode}");
+        }
+    }
+    let host = std::fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
+    let own = |mode: &str| env.ok(&["run", "--rm", "--network", mode, "busybox", "readlink", "/proc/self/ns/net"]);
+    assert_eq!(own("host").trim(), host);
+    assert_ne!(own("none").trim(), host);
+    assert!(env.fails(125, &["run", "--network", "host:x", "busybox", "true"]).contains("--network"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_with_whose_it_is() {
+    let Some(env) = Env::with_busybox() else { return };
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let said = env.fails(125, &["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), "busybox", "true"]);
+    let own = std::process::id();
+    assert!(said.contains(&format!("port 127.0.0.1:{port}/tcp is taken by ")), "{said}");
+    assert!(said.contains(&format!("(process {own})")), "{said}");
+    assert!(
+        env.fails(125, &["run", "-p", "203.0.113.9:8080:80", "busybox", "true"]).contains("no address of this host")
+    );
+    assert!(env.fails(125, &["run", "-p", "8080:80/sctp", "busybox", "true"]).contains("SCTP"));
+    assert!(env.fails(125, &["run", "-p", "82-80", "busybox", "true"]).contains("ends before it begins"));
+}
+
+#[test]
+fn the_network_of_another_container() {
+    let Some(env) = Env::with_busybox() else { return };
+    env.ok(&[&["run", "-d", "--name", "web", "--hostname", "served", "--network", "none"][..], &SERVER].concat());
+    let script = "for i in $(seq 50); do wget -qO- http://127.0.0.1/hostname && exit; sleep 0.1; done";
+    let said = env.ok(&["run", "--rm", "--network", "container:web", "busybox", "sh", "-c", script]);
+    assert_eq!(said, "served");
+    env.ok(&["rm", "-f", "web"]);
+    assert!(env.fails(125, &["run", "--rm", "--network", "container:web", "busybox", "true"]).contains("web"));
+}
+
+#[test]
+fn files_that_tell_of_the_network() {
+    let Some(env) = Env::with_busybox() else { return };
+    let options =
+        ["--dns", "10.9.8.7", "--dns-search", "a.example", "--dns-option", "ndots:3", "--add-host", "db:10.1.2.3"];
+    let show = ["busybox", "cat", "/etc/resolv.conf", "/etc/hosts", "/etc/hostname"];
+    for mode in ["none", "host", "private"] {
+        let run = ["run", "--rm", "--hostname", "me", "--network", mode];
+        let text = env.ok(&[&run[..], &options, &show].concat());
+        for line in
+            ["search a.example", "nameserver 10.9.8.7", "options ndots:3", "10.1.2.3\tdb", "127.0.0.1\tlocalhost"]
+        {
+            let spaced = line.replace('\t', " ");
+            assert!(text.contains(line) || text.contains(&spaced), "{mode}: {line}: {text}");
+        }
+        assert!(text.contains("\tme\n"), "{mode}: {text}");
+        assert_eq!(text.matches("nameserver").count(), 1, "{mode}: {text}");
+    }
+    let injected = env.fails(125, &["run", "--add-host", "a:1.2.3.4\n6.6.6.6 b", "busybox", "true"]);
+    assert!(injected.contains("is not an address"), "{injected}");
+}
