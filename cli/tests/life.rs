@@ -13,7 +13,7 @@ use crate::runner::Env;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is left behind would be seen by the next test, too.
-struct Cleaned(Env);
+pub(crate) struct Cleaned(Env);
 
 impl Drop for Cleaned {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl std::ops::Deref for Cleaned {
 }
 
 impl Cleaned {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         Env::with_busybox().map(Self)
     }
 

@@ -63,7 +63,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = Containers::new(&store::Layout::new(context.root()?));
     let filters = Filters::parse(&args.filter, &containers, context)?;
-    let mut all = containers.list()?;
+    let mut all = containers.list_side_by_side()?;
     let last = args.last.filter(|last| *last >= 0).or_else(|| args.latest.then_some(1));
     // As docker has it: who asks for states, or for the last ones, means all of these.
     let everything = args.all || last.is_some() || filters.name_states();

@@ -162,9 +162,9 @@ impl Supervisor {
         (state.finished, state.exit_code, state.error) = (Moment::NEVER, None, None);
         (state.oom_killed, state.stopped) = (false, false);
         self.write_pidfile(pid);
+        self.health.started(&mut self.state);
         // Who reads what was before sees a container that is started a little later.
         drop(self.folder.write_state(&self.state, Durability::Fleeting));
-        self.health.started(&mut self.state);
     }
 
     fn write_pidfile(&self, pid: i32) {
