@@ -102,6 +102,7 @@ impl Containers {
             }
             Err(error) => return Err(error),
         };
+        super::stop::end_leftovers(id.as_str());
         let name = folder.read_config().ok().map(|config| config.name);
         self.discard(id, name.as_deref())?;
         Ok(true)

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use runtime::cgroup::Place;
 use sys::lock::Lock;
 
 use super::{Container, Containers};
@@ -43,6 +44,7 @@ impl Containers {
         match container.folder.take_lock(PATIENCE / 4) {
             Ok(Some(lock)) => match (container.folder.read_config(), container.folder.read_state()) {
                 (Ok(config), Ok(state)) => {
+                    end_leftovers(config.id.as_str());
                     Ok(Some((Container { folder: container.folder.clone(), config, state }, lock)))
                 }
                 (Err(error), _) | (_, Err(error)) if is_gone(&error) => Ok(None),
@@ -52,6 +54,15 @@ impl Containers {
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// Ends what a supervisor left that was killed before it could write that the container runs.
+pub(super) fn end_leftovers(id: &str) {
+    let groups = Place::leftovers(id);
+    if !groups.is_none() {
+        groups.kill();
+        groups.remove();
     }
 }
 
