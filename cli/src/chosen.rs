@@ -51,6 +51,11 @@ pub(crate) struct Found {
 }
 
 impl Chosen {
+    /// For a verb that writes it otherwise.
+    pub(crate) fn new(names: Vec<String>, all: bool, latest: bool, filters: Vec<String>) -> Self {
+        Self { names, all, latest, cidfiles: Vec::new(), filters }
+    }
+
     /// Whether containers were chosen one by one.
     pub(crate) fn is_by_name(&self) -> bool {
         !self.names.is_empty() || !self.cidfiles.is_empty()

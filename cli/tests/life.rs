@@ -107,6 +107,7 @@ fn the_tree_and_the_configuration_stay() {
         assert_eq!((said.code, said.stdout.trim()), (3, times.to_string().as_str()), "{said:#?}");
     }
     // Not by the image: it may be gone.
+    assert!(env.fails(1, &["rmi", "busybox"]).contains("the image of container kept"));
     env.ok(&["rmi", "-f", "busybox"]);
     env.ok(&["prune", "-af"]);
     assert_eq!(env.run(&["start", "--attach", "kept"]).stdout.trim(), "4");
@@ -187,6 +188,9 @@ fn it_is_started_again_as_its_policy_says() {
     let started = env.ok(&["start", "--all", "--filter", "restart-policy=always"]);
     assert_eq!(started.lines().count(), 1);
     assert_eq!(env.state("always")["status"], "running");
+    env.ok(&["update", "--restart", "unless-stopped", "always"]);
+    env.ok(&["stop", "-t", "0", "always"]);
+    assert_eq!(env.ok(&["start", "--all", "--filter", "restart-policy=unless-stopped"]), "");
     assert!(env.fails(125, &["run", "--rm", "--restart", "always", "busybox"]).contains("contradict"));
 }
 

@@ -80,6 +80,9 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<String> {
             .hint("name one of them, or give --force to remove all")
             .code(code::USAGE));
     }
+    if doomed.len() == rows.len() && !force {
+        refuse_used(store, text, &id)?;
+    }
     let mut out = String::new();
     for name in &doomed {
         store.index().remove_image(name)?;
@@ -91,4 +94,14 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<String> {
         out.push_str(&format!("Deleted: {id}\n"));
     }
     Ok(out)
+}
+
+/// As docker: the last name of an image that containers were made of goes by force only. Their layers stay in any case.
+fn refuse_used(store: &Store, text: &str, id: &oci::Digest) -> Result {
+    let containers = containers::Containers::new(store.layout()).list()?;
+    match containers.into_iter().find(|container| container.config.image.id == *id) {
+        Some(container) => Err(Error::failed(format!("`{text}` is the image of container {}", container.config.name))
+            .hint("remove the container, or give --force: it keeps what it needs")),
+        None => Ok(()),
+    }
 }

@@ -1,5 +1,6 @@
 //! `estiba start`.
 
+use containers::config::Restart;
 use containers::{Container, Containers};
 use sys::lock::Lock;
 
@@ -19,10 +20,20 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    #[command(flatten)]
-    chosen: Chosen,
+    /// Names, ids, or beginnings of ids
+    #[arg(value_name = "CONTAINER", required_unless_present_any = ["all", "latest", "filters"])]
+    names: Vec<String>,
+    /// All containers
+    #[arg(long, conflicts_with = "names")]
+    all: bool,
+    /// The container that was made last
+    #[arg(short, long, conflicts_with_all = ["names", "all"])]
+    latest: bool,
+    /// Only those that have it: name=, id=, label=NAME[=VALUE], status=, restart-policy=, ancestor=
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    filters: Vec<String>,
     /// Stay with it: its output is shown, signals are passed on
-    #[arg(long)]
+    #[arg(short, long)]
     attach: bool,
     /// Pass standard input on, too
     #[arg(short, long)]
@@ -32,8 +43,13 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = chosen::containers(context)?;
-    let found = args.chosen.find(&containers)?;
+    let by_policy = args.filters.iter().any(|filter| filter.starts_with("restart-policy="));
+    let mut found = Chosen::new(args.names, args.all, args.latest, args.filters).find(&containers)?;
     let code = found.report();
+    // A user stopped it, and meant that for longer than until the next boot.
+    let stays =
+        |container: &Container| container.config.life.restart == Restart::UnlessStopped && container.state.stopped;
+    found.ones.retain(|one| !by_policy || !stays(&one.container));
     if args.attach || args.interactive {
         return match (<[One; 1]>::try_from(found.ones), code) {
             (Ok([one]), 0) => stay(&containers, one.container, args.interactive, context),

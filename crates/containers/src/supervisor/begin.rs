@@ -161,6 +161,7 @@ impl Supervisor {
         state.started = Moment::now();
         (state.finished, state.exit_code, state.error) = (Moment::NEVER, None, None);
         (state.oom_killed, state.stopped) = (false, false);
+        state.restarts = self.restarts.count;
         self.write_pidfile(pid);
         self.health.started(&mut self.state);
         // Who reads what was before sees a container that is started a little later.
