@@ -10,6 +10,7 @@ mod context;
 mod duration;
 mod error;
 mod image;
+mod inside;
 mod keyed;
 mod launch;
 mod limit;

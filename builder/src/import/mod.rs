@@ -179,6 +179,34 @@ pub fn tarball(store: &Store, mut stream: Box<dyn Read + Send>, mut config: Imag
     admit::admit(&target, &manifest, &config, &[admit::Found::Fresh(ingested)])
 }
 
+/// Makes an image of another one's layers and one more, from the tar of a layer. `config` is the new image's, without layers. Gives the
+/// manifest's digest.
+///
+/// # Errors
+/// When the stream is no layer.
+pub fn upon(
+    store: &Store,
+    base: (&Raw<Manifest>, &Raw<ImageConfig>),
+    mut stream: Box<dyn Read + Send>,
+    mut config: ImageConfig,
+) -> Result<Digest> {
+    let target = Target { store, lease: store.lease()? };
+    let below = base.1.value().rootfs.diff_ids.iter().zip(&base.0.value().layers);
+    let mut found: Vec<_> =
+        below.map(|(diff_id, layer)| admit::Found::Known { digest: layer.digest, diff_id: *diff_id }).collect();
+    let ingested = blob::ingest(store, &mut *stream, "the changes", None)?;
+    let scanned = ingested.scanned()?;
+    config.rootfs.diff_ids.clone_from(&base.1.value().rootfs.diff_ids);
+    config.rootfs.diff_ids.push(scanned.diff_id);
+    let config = encode(config)?;
+    let descriptor = Descriptor::new(media_type::OCI_CONFIG, config.digest(), config.size());
+    let mut layers = base.0.value().layers.clone();
+    layers.push(Descriptor::new(scanned.media_type(), ingested.digest, ingested.size));
+    let manifest = encode(Manifest::new(descriptor, layers))?;
+    found.push(admit::Found::Fresh(ingested));
+    admit::admit(&target, &manifest, &config, &found)
+}
+
 fn encode<T: serde::Serialize>(value: T) -> Result<Raw<T>> {
     Raw::encode(value).map_err(|source| ImportError::Document { name: "the new image".to_owned(), source })
 }

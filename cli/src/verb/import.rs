@@ -67,7 +67,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 }
 
 /// The configuration that the instructions make: a Dockerfile from scratch, lowered.
-fn changed(changes: &[String], platform: &Platform) -> Result<ContainerConfig> {
+pub(super) fn changed(changes: &[String], platform: &Platform) -> Result<ContainerConfig> {
     const ALLOWED: [&str; 9] =
         ["CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "USER", "VOLUME", "STOPSIGNAL", "WORKDIR"];
     for change in changes {

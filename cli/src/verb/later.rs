@@ -6,10 +6,6 @@ use crate::error::Error;
 /// Verbs, and what helps until they come.
 const VERBS: &[(&str, &str)] = &[
     ("search", ""),
-    ("cp", ""),
-    ("commit", ""),
-    ("export", "`estiba build --output type=tar,dest=FILE` writes a file tree"),
-    ("diff", ""),
     ("compose", ""),
     ("buildx", "`estiba build` knows buildx's options"),
     ("bake", ""),

@@ -7,15 +7,19 @@ mod attach;
 mod attestation;
 pub(crate) mod build;
 mod builds;
+mod commit;
 mod completions;
 mod config;
 mod container;
 mod copy;
+mod cp;
 mod create;
 mod delete;
 mod df;
+mod diff;
 mod doctor;
 mod exec;
+mod export;
 mod generate;
 mod history;
 mod ignore;
@@ -120,6 +124,10 @@ const VERBS: &[Verb] = &[
     verb!(pause, "Stop all processes of containers, without ending them"),
     verb!(unpause, "Let the processes of paused containers go on"),
     verbs!(container, "Remove containers that have ended; other names of the verbs for containers"),
+    verb!(cp, "Copy files between a container and this machine"),
+    verb!(diff, "List what a container changed in its image's files"),
+    verb!(commit, "Make an image of a container's changes"),
+    verb!(export, "Write a container's file tree as a tar"),
     verbs!(volume, "Make, list and remove volumes: folders that containers share"),
     verb!(ps, "List containers"),
     verb!(exec, "Run a command in a container that runs"),
@@ -199,6 +207,10 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["container", "pause"], "pause"),
     (&["container", "unpause"], "unpause"),
     (&["container", "port"], "port"),
+    (&["container", "export"], "export"),
+    (&["container", "commit"], "commit"),
+    (&["container", "cp"], "cp"),
+    (&["container", "diff"], "diff"),
     (&["builder", "prune"], "prune"),
     (&["buildx", "prune"], "prune"),
     (&["buildx", "du"], "df"),

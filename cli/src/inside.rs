@@ -1,0 +1,153 @@
+//! The file tree of a container, as `cp` and `export` see it: a running one's by its first process, another's mounted for us alone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use containers::config::MountSource;
+use containers::launch::{self, Grounds};
+use containers::{Container, Containers, Status};
+use runtime::container::RootFs;
+use runtime::ladder::{Probe, Rung};
+use runtime::tree::IdPolicy;
+use sys::Root;
+use sys::lock::Lock;
+
+use crate::error::{Error, Result, While};
+use crate::sandbox;
+
+/// How long somebody who just looks at a container may hold it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A container's tree, and what keeps it as it is.
+pub(crate) struct Inside {
+    /// Its `/`, with all that it mounts.
+    pub(crate) root: Root,
+    _lock: Option<Lock>,
+}
+
+impl Inside {
+    /// Opens the tree to be read and written. This process changes its namespaces: what it needs of the host it has opened before.
+    pub(crate) fn open(containers: &Containers, container: &Container) -> Result<Self> {
+        match container.state.status {
+            Status::Running | Status::Paused => Self::running(container),
+            Status::Created | Status::Exited | Status::Restarting => Self::stopped(containers, container),
+        }
+    }
+
+    /// Its users are those whose ids its files have: we become their root. Paths are resolved below its own root, from here.
+    fn running(container: &Container) -> Result<Self> {
+        let name = &container.config.name;
+        let gone = || Error::failed(format!("{name} has just ended"));
+        let init = container.state.init.ok_or_else(gone)?;
+        let Some(pidfd) = init.open() else { return Err(gone()) };
+        let users = format!("/proc/{}/ns/user", init.pid);
+        let (theirs, ours) = (std::fs::metadata(&users), std::fs::metadata("/proc/self/ns/user"));
+        let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| {
+            use std::os::unix::fs::MetadataExt as _;
+            (a.dev(), a.ino()) == (b.dev(), b.ino())
+        };
+        if !same(&theirs.during(format!("enter {name}"))?, &ours?) {
+            sys::ns::join(&pidfd, sys::ns::Joined::USER)?;
+            sys::ns::become_ids(0, 0)?;
+        }
+        let root = Root::open(format!("/proc/{}/root", init.pid)).during(format!("enter {name}"))?;
+        // Its number may have become another process's before it was opened, never after.
+        if init.lives() { Ok(Self { root, _lock: None }) } else { Err(gone()) }
+    }
+
+    fn stopped(containers: &Containers, container: &Container) -> Result<Self> {
+        let name = &container.config.name;
+        let Some(lock) = container.folder.take_lock(PATIENCE)? else {
+            return Err(Error::failed(format!("{name} is being started or removed")).hint("try once more"));
+        };
+        let probe = sandbox::enter(containers.store())?;
+        let tree = container.tree()?;
+        let snapshots = containers.store().snapshots();
+        tree.renew(&snapshots)?;
+        let rootfs = tree.root_fs(&snapshots);
+        let grounds = Grounds {
+            rootfs: rootfs.clone(),
+            owners: tree.owners(&snapshots),
+            layout: containers.layout(),
+            probe: &probe,
+        };
+        let mut config = container.config.clone();
+        // What is in memory, or another image's, is not there while it does not run.
+        config
+            .data
+            .mounts
+            .retain(|mount| matches!(mount.source, MountSource::Bind { .. } | MountSource::Volume { .. }));
+        let spec = launch::spec(&config, &grounds)?;
+        let bare = probe.rung == Rung::Chroot;
+        let root = runtime::container::visit(&rootfs, &spec.mounts, container.folder.path(), bare)
+            .during(format!("mount the tree of {name}"))?;
+        Ok(Self { root, _lock: Some(lock) })
+    }
+}
+
+/// A container's layers and its changes, for who reads them: running or not, and without what it mounts.
+pub(crate) struct Layers {
+    /// What the machine allows; this process is in its namespaces.
+    pub(crate) probe: Probe,
+    /// The image's trees, base first.
+    pub(crate) lowers: Vec<std::path::PathBuf>,
+    /// What was changed.
+    pub(crate) upper: std::path::PathBuf,
+}
+
+impl Layers {
+    /// Enters the namespaces in which a container's files can be read.
+    pub(crate) fn enter(containers: &Containers, container: &Container) -> Result<Self> {
+        let probe = sandbox::enter(containers.store())?;
+        match container.tree()?.root_fs(&containers.store().snapshots()) {
+            RootFs::Overlay { lowers, upper, .. } => Ok(Self { probe, lowers, upper }),
+            RootFs::View { .. } | RootFs::Dir(_) => Err(Error::failed(format!(
+                "overlay mounts are refused here: what {} changed is not told from its image",
+                container.config.name
+            ))
+            .hint("`estiba doctor` says what would allow them; `estiba export` writes the whole tree")),
+        }
+    }
+
+    /// Where the owners of a tree stand.
+    pub(crate) fn ids(&self, tree: &Path) -> IdPolicy {
+        match self.probe.rung {
+            Rung::SingleId => IdPolicy::Recorded(tree.to_path_buf()),
+            _ => IdPolicy::Keep,
+        }
+    }
+
+    /// The image's tree, read without mounting it.
+    pub(crate) fn image(&self) -> Result<runtime::tree::view::TreeView> {
+        use runtime::tree::view::{LayerSource, TreeView};
+        let source = |tree: &std::path::PathBuf| -> Result<LayerSource> {
+            Ok(LayerSource::Tree { root: Root::open(tree)?, toc: None, ids: self.ids(tree) })
+        };
+        let sources = self.lowers.iter().map(source).collect::<Result<Vec<_>>>()?;
+        Ok(TreeView::new(sources)?)
+    }
+}
+
+/// The whole tree of a container, mounted for us alone and read-only; and where owners stand in it.
+pub(crate) fn whole(containers: &Containers, container: &Container) -> Result<(Root, IdPolicy)> {
+    let probe = sandbox::enter(containers.store())?;
+    let at = container.folder.path();
+    match container.tree()?.root_fs(&containers.store().snapshots()) {
+        RootFs::Overlay { mut lowers, upper, .. } => {
+            let ids = match probe.rung {
+                Rung::SingleId => IdPolicy::Recorded(upper.clone()),
+                _ => IdPolicy::Keep,
+            };
+            lowers.push(upper);
+            Ok((runtime::container::visit(&RootFs::View { lowers }, &[], at, false)?, ids))
+        }
+        RootFs::Dir(dir) => {
+            let ids = match probe.rung {
+                Rung::SingleId => IdPolicy::Recorded(dir.clone()),
+                _ => IdPolicy::Keep,
+            };
+            Ok((Root::open(dir)?, ids))
+        }
+        RootFs::View { .. } => Err(Error::failed("a container's tree takes changes")),
+    }
+}
