@@ -125,7 +125,9 @@ fn describe(image: &mut ImageConfig, args: &Args, container: &Config) -> Result 
     own.working_dir.clone_from(&process.cwd);
     own.user.clone_from(&process.user);
     own.labels.clone_from(&container.life.labels);
-    own.stop_signal = container.life.stop_signal.clone().or(own.stop_signal.take());
+    if let Some(signal) = &container.life.stop_signal {
+        own.stop_signal.clone_from(signal);
+    }
     merge(own, super::import::changed(&args.changes, &container.image.platform)?);
     image.created = Some(now.clone());
     if let Some(author) = &args.author {
@@ -154,13 +156,15 @@ fn merge(own: &mut ContainerConfig, changes: ContainerConfig) {
         own.env.retain(|there| !there.starts_with(&name));
         own.env.push(variable);
     }
-    for (text, change) in [(&mut own.user, changes.user), (&mut own.working_dir, changes.working_dir)] {
+    let texts = [
+        (&mut own.user, changes.user),
+        (&mut own.working_dir, changes.working_dir),
+        (&mut own.stop_signal, changes.stop_signal),
+    ];
+    for (text, change) in texts {
         if !change.is_empty() {
             *text = change;
         }
-    }
-    if changes.stop_signal.is_some() {
-        own.stop_signal = changes.stop_signal;
     }
     own.labels.extend(changes.labels);
     own.volumes.extend(changes.volumes);

@@ -78,7 +78,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let copied = match (Side::parse(&args.from)?, Side::parse(&args.to)?) {
         (Side::There { container, path }, Side::Here(to)) => args.out(context, &container, &path, &to)?,
         (Side::There { container, path }, Side::Stream) => args.stream_out(context, &container, &path)?,
-        (Side::Here(from), Side::There { container, path }) => args.into(context, &from, &container, &path)?,
+        (Side::Here(from), Side::There { container, path }) => args.bring(context, &from, &container, &path)?,
         (Side::Stream, Side::There { container, path }) => stream_in(context, &container, &path)?,
         (Side::There { .. }, Side::There { .. }) => {
             return Err(Error::usage("copying from container to container is not supported")
@@ -138,7 +138,7 @@ impl Args {
         copy(&from, &target, self.owners()).during(format!("copy {container}:{path} to {to}"))
     }
 
-    fn into(&self, context: &Context, from: &str, container: &str, path: &str) -> Result<Copied> {
+    fn bring(&self, context: &Context, from: &str, container: &str, path: &str) -> Result<Copied> {
         let source = here_source(from, self.follow_link)?;
         let is_folder = is_dir(&source)?;
         let inside = Self::inside(context, container)?;

@@ -151,6 +151,9 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     let proc = kernel_fs::new_proc(&host_proc, &spec.boundary.proc_options)?;
     sysctl::apply(spec, &proc)?;
     let workshop = Workshop::open(spec.ids)?;
+    if spec.mounts.iter().any(is_filled) {
+        workshop.show(&host_proc)?;
+    }
     let kernel_fs = KernelFs::new(proc, workshop.empty()?, &spec.boundary.paths, spec.privileged)?;
     let upper = match &spec.rootfs {
         RootFs::Overlay { upper, .. } => Some(Root::open(upper)?),
@@ -244,6 +247,15 @@ fn propagating(mount: &super::spec::Mount) -> Result<Option<OwnedFd>, StartError
     match &mount.source {
         Source::Bind(bind) => bind.propagating(),
         _ => Ok(None),
+    }
+}
+
+/// Whether files of the image are copied to it.
+fn is_filled(mount: &super::spec::Mount) -> bool {
+    match &mount.source {
+        Source::Bind(bind) => bind.fill.is_some(),
+        Source::Memory(memory) => memory.fill,
+        _ => false,
     }
 }
 
@@ -343,6 +355,14 @@ impl Workshop {
         let mount = sys::mount::new("tmpfs", &settings, attributes)?;
         sys::mount::attach_path(&mount, Path::new(WORKSHOP))?;
         Ok(Self { root: Root::from_fd(mount), made: std::cell::Cell::new(0), ids })
+    }
+
+    /// Lets `/proc/self` lead to where it did before the workshop covered it: by it, attributes of files are read.
+    fn show(&self, proc: &OwnedFd) -> Result<(), StartError> {
+        self.root.mkdir("host", 0o755)?;
+        let over = self.root.open_file("host", OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::CLOEXEC)?;
+        sys::mount::attach(sys::mount::copy(proc, true)?, over, WORKSHOP)?;
+        Ok(self.root.symlink("host/self", "self")?)
     }
 
     /// A new directory in it, by path.
