@@ -6,7 +6,7 @@ use std::time::Duration;
 use containers::config::MountSource;
 use containers::launch::{self, Grounds};
 use containers::{Container, Containers, Status};
-use runtime::container::RootFs;
+use runtime::container::{RootFs, Visit};
 use runtime::ladder::{Probe, Rung};
 use runtime::tree::IdPolicy;
 use sys::Root;
@@ -20,12 +20,24 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A container's tree, and what keeps it as it is.
 pub(crate) struct Inside {
-    /// Its `/`, with all that it mounts.
-    pub(crate) root: Root,
+    tree: Tree,
     _lock: Option<Lock>,
 }
 
+enum Tree {
+    Running(Root),
+    Stopped(Visit),
+}
+
 impl Inside {
+    /// Its `/`, with all that it mounts.
+    pub(crate) fn root(&self) -> &Root {
+        match &self.tree {
+            Tree::Running(root) => root,
+            Tree::Stopped(visit) => visit.root(),
+        }
+    }
+
     /// Opens the tree to be read and written. This process changes its namespaces: what it needs of the host it has opened before.
     pub(crate) fn open(containers: &Containers, container: &Container) -> Result<Self> {
         match container.state.status {
@@ -52,7 +64,7 @@ impl Inside {
         }
         let root = Root::open(format!("/proc/{}/root", init.pid)).during(format!("enter {name}"))?;
         // Its number may have become another process's before it was opened, never after.
-        if init.lives() { Ok(Self { root, _lock: None }) } else { Err(gone()) }
+        if init.lives() { Ok(Self { tree: Tree::Running(root), _lock: None }) } else { Err(gone()) }
     }
 
     fn stopped(containers: &Containers, container: &Container) -> Result<Self> {
@@ -79,9 +91,9 @@ impl Inside {
             .retain(|mount| matches!(mount.source, MountSource::Bind { .. } | MountSource::Volume { .. }));
         let spec = launch::spec(&config, &grounds)?;
         let bare = probe.rung == Rung::Chroot;
-        let root = runtime::container::visit(&rootfs, &spec.mounts, container.folder.path(), bare)
+        let visit = Visit::new(&rootfs, &spec.mounts, container.folder.path(), bare)
             .during(format!("mount the tree of {name}"))?;
-        Ok(Self { root, _lock: Some(lock) })
+        Ok(Self { tree: Tree::Stopped(visit), _lock: Some(lock) })
     }
 }
 
@@ -129,25 +141,20 @@ impl Layers {
 }
 
 /// The whole tree of a container, mounted for us alone and read-only; and where owners stand in it.
-pub(crate) fn whole(containers: &Containers, container: &Container) -> Result<(Root, IdPolicy)> {
+pub(crate) fn whole(containers: &Containers, container: &Container) -> Result<(Visit, IdPolicy)> {
     let probe = sandbox::enter(containers.store())?;
-    let at = container.folder.path();
-    match container.tree()?.root_fs(&containers.store().snapshots()) {
+    let (rootfs, own) = match container.tree()?.root_fs(&containers.store().snapshots()) {
         RootFs::Overlay { mut lowers, upper, .. } => {
-            let ids = match probe.rung {
-                Rung::SingleId => IdPolicy::Recorded(upper.clone()),
-                _ => IdPolicy::Keep,
-            };
-            lowers.push(upper);
-            Ok((runtime::container::visit(&RootFs::View { lowers }, &[], at, false)?, ids))
+            lowers.push(upper.clone());
+            (RootFs::View { lowers }, upper)
         }
-        RootFs::Dir(dir) => {
-            let ids = match probe.rung {
-                Rung::SingleId => IdPolicy::Recorded(dir.clone()),
-                _ => IdPolicy::Keep,
-            };
-            Ok((Root::open(dir)?, ids))
-        }
-        RootFs::View { .. } => Err(Error::failed("a container's tree takes changes")),
-    }
+        RootFs::Dir(dir) => (RootFs::Dir(dir.clone()), dir),
+        RootFs::View { .. } => return Err(Error::failed("a container's tree takes changes")),
+    };
+    let ids = match probe.rung {
+        Rung::SingleId => IdPolicy::Recorded(own),
+        _ => IdPolicy::Keep,
+    };
+    let visit = Visit::new(&rootfs, &[], container.folder.path(), probe.rung == Rung::Chroot)?;
+    Ok((visit, ids))
 }

@@ -26,7 +26,7 @@ impl std::ops::Deref for Cleaned {
 fn both() -> Option<Cleaned> {
     let env = Cleaned(Env::with_busybox()?);
     let script =
-        "mkdir -p /t/deep && echo content > /t/deep/f && ln -s deep/f /t/l && ln -s /etc /t/etc && touch /vol/x";
+        "mkdir -p /srv /t/deep && echo content > /t/deep/f && ln -s deep/f /t/l && ln -s /etc /t/etc && touch /vol/x";
     env.ok(&["run", "-d", "--name", "up", "-v", "/vol", "busybox", "sh", "-c", &format!("{script}; sleep 300")]);
     env.ok(&["run", "--name", "down", "-v", "/vol", "busybox", "sh", "-c", script]);
     let ready = || env.run(&["exec", "up", "test", "-f", "/vol/x"]).code == 0;
@@ -166,7 +166,8 @@ fn a_hostile_tar_stays_in_its_folder() {
 fn changes_are_told_committed_and_exported() {
     let Some(env) = both() else { return };
     for name in ["up", "down"] {
-        env.ok(&["cp", env!("CARGO_MANIFEST_DIR").to_owned().as_str(), &format!("{name}:/src")]);
+        env.write("src/Cargo.toml", "x");
+        env.ok(&["cp", "src", &format!("{name}:/src")]);
         let changes = env.ok(&["diff", name]);
         for line in ["A /t", "A /t/deep/f", "A /t/l", "A /src/Cargo.toml"] {
             assert!(changes.lines().any(|found| found == line), "{line}: {changes}");

@@ -124,7 +124,7 @@ impl Args {
     fn out(&self, context: &Context, container: &str, path: &str, to: &str) -> Result<Copied> {
         let here = Here::target(to)?;
         let inside = Self::inside(context, container)?;
-        let from = self.source(&inside.root, container, path)?;
+        let from = self.source(inside.root(), container, path)?;
         let target = match here {
             Here::Folder(folder) => Place { folder, name: name_of(path) },
             Here::File(place) => place,
@@ -143,7 +143,7 @@ impl Args {
         let is_folder = is_dir(&source)?;
         let inside = Self::inside(context, container)?;
         let what = || format!("copy {from} to {container}:{path}");
-        let place = Place::find(&inside.root, Path::new(path), true).during(what())?;
+        let place = Place::find(inside.root(), Path::new(path), true).during(what())?;
         let target = match place.stat().during(what())? {
             Some(there) if there.is_dir() => {
                 let folder = if place.name == "." { place.folder } else { place.folder.open_dir(&place.name)? };
@@ -165,7 +165,7 @@ impl Args {
             return Err(Error::usage("standard output is a terminal").hint("`estiba cp … - | tar -x`, or give a path"));
         }
         let inside = Self::inside(context, container)?;
-        let from = self.source(&inside.root, container, path)?;
+        let from = self.source(inside.root(), container, path)?;
         let mut tar = TarWriter::new(io::BufWriter::with_capacity(1 << 18, io::stdout().lock()));
         write_tar(&from, &name_of(path), &mut tar).during(format!("read {container}:{path}"))?;
         tar.finish()?.flush()?;
@@ -310,7 +310,7 @@ fn stream_in(context: &Context, container: &str, path: &str) -> Result<Copied> {
     let tree = containers.store().snapshots().join(found.config.id.as_str()).join("fs");
     let inside = Inside::open(&containers, &found)?;
     let what = format!("unpack into {container}:{path}");
-    let folder = inside.root.open_dir(path).during(&what)?;
+    let folder = inside.root().open_dir(path).during(&what)?;
     let options = ApplyOptions {
         ids: if single { IdPolicy::Recorded(tree) } else { IdPolicy::Keep },
         whiteouts: Whiteouts::Remove,

@@ -33,8 +33,8 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         }
         None => Box::new(io::stdout().lock()),
     };
-    let (root, ids) = inside::whole(&containers, &container)?;
-    let mut walk = Walk::new(&root, WalkOptions { ids, lower: None })?;
+    let (visit, ids) = inside::whole(&containers, &container)?;
+    let mut walk = Walk::new(visit.root(), WalkOptions { ids, lower: None })?;
     let mut tar = TarWriter::new(BufWriter::with_capacity(1 << 18, out));
     while let Some((entry, file)) = walk.next_entry()? {
         match file {

@@ -150,9 +150,11 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
     devices.add(&spec.boundary.devices)?;
     let proc = kernel_fs::new_proc(&host_proc, &spec.boundary.proc_options)?;
     sysctl::apply(spec, &proc)?;
+    // Copied while nothing covers it: a copy brings what does.
+    let seen = if spec.mounts.iter().any(is_filled) { Some(sys::mount::copy(&host_proc, true)?) } else { None };
     let workshop = Workshop::open(spec.ids)?;
-    if spec.mounts.iter().any(is_filled) {
-        workshop.show(&host_proc)?;
+    if let Some(proc) = seen {
+        workshop.show(&proc)?;
     }
     let kernel_fs = KernelFs::new(proc, workshop.empty()?, &spec.boundary.paths, spec.privileged)?;
     let upper = match &spec.rootfs {
@@ -361,7 +363,7 @@ impl Workshop {
     fn show(&self, proc: &OwnedFd) -> Result<(), StartError> {
         self.root.mkdir("host", 0o755)?;
         let over = self.root.open_file("host", OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::CLOEXEC)?;
-        sys::mount::attach(sys::mount::copy(proc, true)?, over, WORKSHOP)?;
+        sys::mount::attach(proc, over, WORKSHOP)?;
         Ok(self.root.symlink("host/self", "self")?)
     }
 

@@ -42,6 +42,6 @@ pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};
 
 pub(crate) use user::User;
-pub use visit::visit;
+pub use visit::Visit;
 
 pub use crate::snapshot::RootFs;
