@@ -86,9 +86,11 @@ pub fn fork_into(namespaces: Namespaces, group: BorrowedFd<'_>) -> Result<Forked
 
 /// Forks once more, in a process that was forked itself and started no thread since.
 ///
-/// Unlike [`fork`] it asks no `/proc`: that of a container one has joined is what the container made of it.
-pub fn fork_again() -> Result<Forked> {
-    match clone3(0, None) {
+/// Unlike [`fork`] it asks no `/proc`: that of a container one has joined is what the container made of it. With a `group`, as
+/// [`fork_into`].
+pub fn fork_again(group: Option<BorrowedFd<'_>>) -> Result<Forked> {
+    match clone3(0, group) {
+        other if group.is_some() => other,
         Err(error) if error.errno() == Errno::NOSYS => clone_legacy(0),
         other => other,
     }

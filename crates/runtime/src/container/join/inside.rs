@@ -20,16 +20,21 @@ use crate::container::stub::Stubs;
 use crate::container::{StartError, limit, terminal};
 
 /// Joins, forks, and waits. Never returns.
-pub(super) fn keep(launch: Launch<'_>, target: &Target, tell: OwnedFd) -> ! {
+pub(super) fn keep(mut launch: Launch<'_>, target: &Target, tell: OwnedFd, group: Option<OwnedFd>) -> ! {
     let _bulkhead = Bulkhead;
     let socket = match sys::exec::raise(&launch.report, 3) {
         Ok(socket) => socket,
         Err(_) => sys::clone::exit(125),
     };
-    match enter(target) {
+    let entered = enter(target).and_then(|host_proc| {
+        let (forked, entered) = fork(group)?;
+        launch.entered = entered;
+        Ok((host_proc, forked))
+    });
+    match entered {
         Ok((host_proc, Forked::Child)) => {
             drop(tell);
-            let error = match prepare(launch, host_proc) {
+            let error = match prepare(launch, target, host_proc) {
                 Ok(never) => match never {},
                 Err(error) => error,
             };
@@ -71,7 +76,7 @@ fn wait(pid: i32, tell: i32) -> ! {
 }
 
 /// Everything of us that could be looked into is closed to the container before anything of us is in it.
-fn enter(target: &Target) -> Result<(Option<OwnedFd>, Forked), StartError> {
+fn enter(target: &Target) -> Result<Option<OwnedFd>, StartError> {
     SignalSet::full().block()?;
     hide()?;
     // Signals of our terminal are not the keeper's.
@@ -80,7 +85,17 @@ fn enter(target: &Target) -> Result<(Option<OwnedFd>, Forked), StartError> {
     target.enter()?;
     // Becoming somebody else may have opened it again.
     hide()?;
-    Ok((host_proc, sys::clone::fork_again()?))
+    Ok(host_proc)
+}
+
+/// Forks, into the control group where the kernel lets: moving a process there takes it some milliseconds.
+fn fork(group: Option<OwnedFd>) -> Result<(Forked, bool), StartError> {
+    if let Some(group) = group
+        && let Ok(forked) = sys::clone::fork_again(Some(group.as_fd()))
+    {
+        return Ok((forked, true));
+    }
+    Ok((sys::clone::fork_again(None)?, false))
 }
 
 fn hide() -> Result<(), StartError> {
@@ -88,14 +103,15 @@ fn hide() -> Result<(), StartError> {
         .map_err(|errno| StartError::setup("prctl", errno))
 }
 
-fn prepare(mut launch: Launch<'_>, host_proc: Option<OwnedFd>) -> Result<Infallible, StartError> {
+fn prepare(mut launch: Launch<'_>, target: &Target, host_proc: Option<OwnedFd>) -> Result<Infallible, StartError> {
     sys::signal::reset_handlers();
     SignalSet::empty().block()?;
     rustix::process::umask(Mode::empty());
-    for door in &launch.doors {
+    for door in launch.doors.iter().filter(|_| !launch.entered) {
         rustix::io::write(door, b"0")
             .map_err(|errno| StartError::setup("enter the container's control group", errno))?;
     }
+    target.enter_groups()?;
     let spec = launch.spec;
     if let (Some(adjustment), Some(proc)) = (spec.oom_score_adj, &host_proc) {
         write_oom_score(proc, adjustment);

@@ -66,7 +66,9 @@ impl Joining {
         }
         let filter = if spec.privileged { None } else { spec.seccomp.program(spec.caps)? };
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
-        Group::at(guest.groups.to_vec()).approach();
+        let group = Group::at(guest.groups.to_vec());
+        group.approach();
+        let folder = group.folder();
         let doors = guest.groups.iter().map(door).collect::<Result<Vec<_>, _>>()?;
         let trampoline = trampoline()?;
         // Where there is one id only, who the program is, is settled anew.
@@ -95,7 +97,7 @@ impl Joining {
                     entered,
                     guest,
                 };
-                inside::keep(launch, target, tell)
+                inside::keep(launch, target, tell, folder)
             }
             Forked::Parent { pid: keeper, .. } => Ok(Self {
                 keeper,

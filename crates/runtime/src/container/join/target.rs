@@ -125,14 +125,23 @@ impl Target {
             let _ = rustix::thread::set_thread_groups(&[]);
             sys::ns::become_ids(0, 0)?;
         }
-        if !self.spaces.is_empty() {
-            sys::ns::join(&self.pidfd, self.spaces)?;
+        let spaces = self.spaces.difference(Spaces::CONTROL_GROUP);
+        if !spaces.is_empty() {
+            sys::ns::join(&self.pidfd, spaces)?;
         }
         if let Some(root) = &self.root {
             rustix::process::fchdir(root).map_err(|errno| StartError::setup("fchdir", errno))?;
             rustix::process::chroot(".").map_err(|errno| StartError::setup("chroot", errno))?;
         }
         Ok(())
+    }
+}
+
+impl Target {
+    /// Enters the last of its namespaces, once in its control groups: from inside that one the kernel refuses to enter groups.
+    pub(super) fn enter_groups(&self) -> Result<(), StartError> {
+        let space = self.spaces.intersection(Spaces::CONTROL_GROUP);
+        if space.is_empty() { Ok(()) } else { Ok(sys::ns::join(&self.pidfd, space)?) }
     }
 }
 
