@@ -43,6 +43,9 @@ fn its_rights_are_the_containers() {
     assert_eq!(env.ok(&["exec", "c1", "sh", "-c", script]), expected);
     let same = "test \"$(cat /proc/1/cgroup)\" = \"$(cat /proc/self/cgroup)\" && echo same";
     assert_eq!(env.ok(&["exec", "c1", "sh", "-c", same]), "same\n");
+    // No wall stands between it and the container's other processes.
+    let near = "test -n \"$(readlink /proc/1/ns/mnt)\" && test \"$(readlink /proc/1/ns/mnt)\" = \"$(readlink /proc/self/ns/mnt)\" && echo near";
+    assert_eq!(env.ok(&["exec", "c1", "sh", "-c", near]), "near\n");
 }
 
 #[test]

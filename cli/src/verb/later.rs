@@ -4,12 +4,8 @@
 use crate::error::Error;
 
 /// Verbs, and what helps until they come.
-const VERBS: &[(&str, &str)] = &[
-    ("search", ""),
-    ("compose", ""),
-    ("buildx", "`estiba build` knows buildx's options"),
-    ("bake", ""),
-];
+const VERBS: &[(&str, &str)] =
+    &[("search", ""), ("compose", ""), ("buildx", "`estiba build` knows buildx's options"), ("bake", "")];
 
 /// Options of verbs, and what helps until they come.
 const FLAGS: &[(&str, &str, &str)] = &[

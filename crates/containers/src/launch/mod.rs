@@ -11,11 +11,12 @@ mod users;
 
 use std::path::PathBuf;
 
-use runtime::container::{Ids, Isolation, Spec};
+use runtime::container::{Ids, Isolation, Network, Spec};
 use runtime::ladder::{Probe, Rung};
 use runtime::snapshot::RootFs;
 
 use crate::Config;
+use crate::config::NetworkMode;
 use crate::layout::Layout;
 
 /// Why a container cannot be started as it was asked.
@@ -73,6 +74,13 @@ pub struct Grounds<'g> {
 /// What cannot be had on this machine.
 pub fn guest(config: &Config, probe: &Probe, owners: PathBuf) -> Result<Spec, LaunchError> {
     let mut spec = Spec::new(RootFs::Dir(PathBuf::new()), Vec::new());
+    // The container's own is joined; what it is decides which walls there are.
+    spec.network = match config.network.mode {
+        NetworkMode::Host => Network::Host,
+        NetworkMode::None | NetworkMode::Private(_) | NetworkMode::Container(_) | NetworkMode::Networks(_) => {
+            Network::None
+        }
+    };
     process::apply(config, &mut spec);
     resources::apply(config, &mut spec);
     isolation::apply(config, &probe.rung, &mut spec)?;
