@@ -3,7 +3,7 @@
 # "command package": what is looked for, and what brings it.
 NEEDED="cc:gcc make:make wget:wget setpriv:util-linux flock:util-linux newuidmap:uidmap tar:tar"
 # What checks our output against others, or is measured beside us.
-PEERS="skopeo:skopeo podman:podman runc:runc umoci:umoci buildah:buildah bwrap:bubblewrap debootstrap:debootstrap fakeroot:fakeroot mkfs.ext4:e2fsprogs zstd:zstd xz:xz-utils bzip2:bzip2 dockerd:docker.io python3:python3 curl:curl openssl:openssl htpasswd:apache2-utils pasta:passt slirp4netns:slirp4netns"
+PEERS="skopeo:skopeo podman:podman runc:runc umoci:umoci buildah:buildah bwrap:bubblewrap debootstrap:debootstrap fakeroot:fakeroot mkfs.ext4:e2fsprogs zstd:zstd xz:xz-utils bzip2:bzip2 dockerd:docker.io python3:python3 curl:curl openssl:openssl htpasswd:apache2-utils pasta:passt slirp4netns:slirp4netns qemu-system-x86_64:qemu-system-x86 cpio:cpio depmod:kmod busybox:busybox-static"
 
 # missing LIST: the packages of LIST whose command is not there, each once.
 missing() {

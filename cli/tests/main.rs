@@ -42,6 +42,7 @@ mod pull;
 mod push;
 mod referrers;
 mod registry;
+mod resources;
 mod rmi;
 mod run;
 mod rungs;

@@ -20,7 +20,7 @@ while getopts f:m:t:d: option; do
 	esac
 done
 shift $((OPTIND - 1))
-kernel=$1 script=$2
+kernel=$1 script=${2:-}
 image=$(printf '%s\n' "$kernel"/boot/vmlinuz-* | head -n 1)
 version=${image##*/vmlinuz-}
 # What the checks need of the kernel that is not built in.

@@ -1,6 +1,6 @@
 # What is checked inside a virtual machine, as root, by busybox's shell: control groups of version 2, user namespaces, networks.
 # Each check is a function check_NAME; it ends well, or calls `bad` or `cannot`.
-export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root LC_ALL=C
+export PATH=/bin:/sbin:/usr/bin:/usr/sbin:/usr/local/bin HOME=/root LC_ALL=C
 groups=/sys/fs/cgroup
 kernel=$(uname -r | cut -d. -f1,2)
 

@@ -1,5 +1,6 @@
 //! `estiba doctor`.
 
+use runtime::cgroup::{self, Maker};
 use runtime::emulation::{self, Way};
 use runtime::ladder::{Overlay, Probe, Rung};
 use serde_json::json;
@@ -86,6 +87,7 @@ fn findings(store: &Store, probe: &Probe) -> Result<Vec<Finding>> {
             "put the store on ext4, xfs or btrfs with --root or $ESTIBA_ROOT; kernel 5.11 or newer",
         ),
     });
+    all.push(groups());
     all.push(platforms(store, probe));
     all.push(space(store));
     all.extend(broken_images(store)?);
@@ -107,6 +109,18 @@ fn rung(probe: &Probe) -> Finding {
     match &probe.rung {
         Rung::Root | Rung::SubordinateIds { .. } | Rung::SingleId | Rung::Chroot => Finding::good(what),
         Rung::Unprivileged => Finding { good: false, what, fix: None },
+    }
+}
+
+/// Whether containers can be limited, and counted.
+fn groups() -> Finding {
+    match cgroup::maker() {
+        Ok(Maker::Ourselves) => Finding::good("control groups: version 2; containers are limited, counted and paused"),
+        Ok(Maker::ServiceManager) => Finding::good(
+            "control groups: version 2, by your service manager; containers are limited, counted and paused",
+        ),
+        Ok(Maker::Older) => Finding::good("control groups: version 1; containers are limited, counted and paused"),
+        Err(why) => Finding::bad(format!("containers go without control groups: {why}"), why.remedy()),
     }
 }
 

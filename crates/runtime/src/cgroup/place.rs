@@ -176,7 +176,7 @@ impl Place {
 }
 
 /// Whether the newer version is the one that counts: in a mix of both the older one has the controllers.
-fn counts(unified: &Hierarchy, all: &[Hierarchy]) -> bool {
+pub(super) fn counts(unified: &Hierarchy, all: &[Hierarchy]) -> bool {
     let older = |name: &str| all.iter().any(|found| found.controllers.iter().any(|has| has == name));
     !["memory", "pids", "cpu", "freezer"].into_iter().any(older) || unified::has_all(unified, &[Controller::Memory])
 }

@@ -95,6 +95,11 @@ pub(super) fn unit_of(folder: &Path) -> Option<(String, String)> {
     Some((parts[at].to_owned(), format!("/{}", parts[at + 1..].join("/"))))
 }
 
+/// Whether the manager can be spoken with.
+pub(super) fn reach() -> Result<(), SystemdError> {
+    Bus::connect(real_user()).map(drop)
+}
+
 /// Lets the manager move a process into a group within a unit: it may where we, in another unit, may not.
 ///
 /// # Errors
