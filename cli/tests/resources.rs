@@ -70,7 +70,9 @@ fn within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
 fn limits_are_written_and_changed() {
     let Some(env) = place() else { return };
     let limits = ["--memory", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--pids-limit", "90"];
-    let Some(_) = env.grouped(&[&["--name", "one"], &limits[..], &["busybox", "sleep", "300"]].concat()) else { return };
+    let Some(_) = env.grouped(&[&["--name", "one"], &limits[..], &["busybox", "sleep", "300"]].concat()) else {
+        return;
+    };
     let memory = ["memory.max", "memory.limit_in_bytes"];
     assert_eq!(env.group("one", &memory).unwrap(), (64 << 20).to_string());
     assert_eq!(env.group("one", &["pids.max"]).unwrap(), "90");

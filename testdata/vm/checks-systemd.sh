@@ -14,10 +14,12 @@ says() {
 works() { says "$@"; [ "$code" = 0 ] || bad "it failed: $*"; }
 mentions() { echo "$said" | grep -Eq -- "$1" || bad "it said nothing of '$1'"; }
 # as_user COMMAND: a line of shell as the ordinary user, in no session of his.
-as_user() {
-	setpriv --reuid=rt --regid=rt --init-groups --reset-env env XDG_RUNTIME_DIR=/run/user/1001 ESTIBA_ROOT=/var/tmp/rt PATH="$PATH" \
-		LC_ALL=C sh -c "$1"
-}
+cat >/usr/local/bin/as_user <<'SCRIPT'
+#!/bin/sh
+exec setpriv --reuid=rt --regid=rt --init-groups --reset-env env XDG_RUNTIME_DIR=/run/user/1001 ESTIBA_ROOT=/var/tmp/rt \
+	PATH="$PATH" LC_ALL=C sh -c "$1"
+SCRIPT
+chmod 755 /usr/local/bin/as_user
 
 check_a_user_is_given_a_scope() {
 	works as_user 'estiba run -d --name scoped --memory 64m --pids-limit 50 box sleep 600'
@@ -72,7 +74,7 @@ check_a_slice_is_obeyed() {
 export ESTIBA_ROOT=/var/tmp/root
 mkdir -p /var/tmp/box/bin
 cp /bin/busybox /var/tmp/box/bin/
-for applet in $(busybox --list); do ln -sf busybox "/var/tmp/box/bin/$applet"; done
+for applet in $(busybox --list | grep -vx busybox); do ln -s busybox "/var/tmp/box/bin/$applet"; done
 tar -C /var/tmp/box -cf /var/tmp/box.tar .
 : >/run/log-of-check
 name=set-up

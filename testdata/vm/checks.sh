@@ -22,7 +22,11 @@ group() {
 }
 holds() { [ "$(cat "$1/$2" 2>/dev/null)" = "$3" ] || bad "$2 of $1 is '$(cat "$1/$2" 2>&1)', not '$3'"; }
 # as_user COMMAND: a line of shell as the ordinary user.
-as_user() { su rt -c "export HOME=/home/rt ESTIBA_ROOT=/tmp/rt PATH=$PATH; $1"; }
+cat >/bin/as_user <<'SCRIPT'
+#!/bin/sh
+exec su rt -c "export HOME=/home/rt ESTIBA_ROOT=/tmp/rt PATH=$PATH; $1"
+SCRIPT
+chmod 755 /bin/as_user
 
 check_limits_are_written() {
 	works estiba run -d --name limits --memory 64m --memory-swap 96m --memory-reservation 32m --cpus 0.5 --cpu-shares 512 \
@@ -176,7 +180,7 @@ check_nothing_is_left() {
 
 mkdir -p /tmp/box/bin /tmp/box/etc /home/rt
 cp /bin/busybox /tmp/box/bin/
-for applet in $(busybox --list); do ln -sf busybox "/tmp/box/bin/$applet"; done
+for applet in $(busybox --list | grep -vx busybox); do ln -s busybox "/tmp/box/bin/$applet"; done
 chmod 4755 /usr/bin/newuidmap /usr/bin/newgidmap
 printf 'root:x:0:0::/root:/bin/sh\nrt:x:1001:1001::/home/rt:/bin/sh\n' >/etc/passwd
 printf 'root:x:0:\nrt:x:1001:\n' >/etc/group

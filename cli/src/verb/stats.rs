@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use containers::config::Config;
+use containers::config::{Config, NetworkMode};
 use containers::stats::Stats;
 use containers::{Container, ContainerId, Containers};
 use serde_json::{Map, Value, json};
@@ -112,10 +112,13 @@ fn table(args: &Args, all: &[Container], before: &Looks, now: &Looks) -> Table {
 fn row(config: &Config, whole: bool, before: Option<&Stats>, now: Option<&Stats>) -> Map<String, Value> {
     let id = if whole { config.id.as_str() } else { config.id.short() };
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "--".to_owned());
-    let pair = |one: fn(&Stats) -> (u64, u64)| {
+    let pair = |one: &dyn Fn(&Stats) -> (u64, u64)| {
         let shown = now.map(one).map(|(a, b)| format!("{} / {}", duration::size(a), duration::size(b)));
         shown.unwrap_or_else(|| "-- / --".to_owned())
     };
+    // The host's network is not the container's, and what goes over it neither.
+    let traffic =
+        |now: &Stats| if config.network.mode == NetworkMode::Host { (0, 0) } else { (now.received, now.sent) };
     // One that has just begun has used nothing before.
     let percent = |now: &Stats| before.map_or(0.0, |before| now.cpu_percent(before));
     let usage = now.map(|now| format!("{} / {}", binary(now.memory), binary(now.memory_limit)));
@@ -126,8 +129,8 @@ fn row(config: &Config, whole: bool, before: Option<&Stats>, now: Option<&Stats>
         "CPUPerc": or_none(now.map(|now| format!("{:.2}%", percent(now)))),
         "MemUsage": usage.unwrap_or_else(|| "-- / --".to_owned()),
         "MemPerc": or_none(now.map(|now| format!("{:.2}%", now.memory_percent()))),
-        "NetIO": pair(|now| (now.received, now.sent)),
-        "BlockIO": pair(|now| (now.read, now.written)),
+        "NetIO": pair(&traffic),
+        "BlockIO": pair(&|now| (now.read, now.written)),
         "PIDs": or_none(now.map(|now| now.pids.to_string())),
     });
     match shown {
