@@ -59,7 +59,7 @@ check_the_default_bounds_forks() {
 }
 
 check_a_group_is_the_root_of_its_namespace() {
-	works estiba run --rm --memory 64m box sh -c 'cat /proc/self/cgroup; cat /sys/fs/cgroup/memory.max; echo 1 >/sys/fs/cgroup/memory.max'
+	says estiba run --rm --memory 64m box sh -c 'cat /proc/self/cgroup; cat /sys/fs/cgroup/memory.max; echo 1 >/sys/fs/cgroup/memory.max'
 	mentions '^0::/$'
 	mentions "^$((64 << 20))$"
 	mentions 'Read-only'
