@@ -21,6 +21,7 @@ pub mod netif;
 pub mod netlink;
 pub mod notify;
 pub mod ns;
+pub mod pages;
 pub mod process;
 pub mod reflink;
 pub mod root;

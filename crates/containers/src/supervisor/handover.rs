@@ -180,6 +180,12 @@ pub fn resume(descriptor: RawFd) -> u8 {
         std::io::Seek::rewind(&mut file).map_err(|error| sys::Error::from_io("lseek", "", &error))?;
         Supervisor::unpack(serde_json::from_reader(std::io::BufReader::new(file))?)
     };
+    let read = || {
+        let supervisor = read()?;
+        // Where this is refused it is larger than it need be.
+        drop(sys::pages::forget_clean());
+        Ok::<_, HandoverError>(supervisor)
+    };
     // Nobody listens: a container whose supervisor cannot go on ends with it, and who looks next says so.
     read().map_or(1, Supervisor::watch)
 }
