@@ -148,5 +148,4 @@ fn a_terminal_is_one() {
 fn no_network_means_loopback_only() {
     let Some(env) = Env::with_busybox() else { return };
     assert_eq!(env.ok(&["run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net"]), "lo\n");
-    assert!(env.fails(125, &["run", "--network", "bridge", "busybox"]).contains("later version"));
 }
