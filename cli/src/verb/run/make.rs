@@ -77,7 +77,7 @@ impl Args {
             manifest: image.manifest.digest(),
             platform: platform.clone(),
         };
-        let called = self.called(&containers, &id)?;
+        let called = self.called(&containers)?;
         let mut config = self.options.settle(id.clone(), called, of, command, &image.config.value().config)?;
         config.made_by = typed(verb, &self.words);
         if self.options.life.replace {
@@ -113,13 +113,11 @@ impl Args {
         wanted.get(store)
     }
 
-    fn called(&self, containers: &Containers, id: &ContainerId) -> Result<String> {
+    fn called(&self, containers: &Containers) -> Result<String> {
         match &self.options.life.name {
             Some(name) => {
                 check_name(name).map(|()| name.clone()).map_err(|error| Error::usage(format!("--name: {error}")))
             }
-            // Nobody will call it by a name that goes with it.
-            None if self.options.life.rm => Ok(id.short().to_owned()),
             None => Ok(containers.new_name()?),
         }
     }

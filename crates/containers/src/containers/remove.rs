@@ -93,9 +93,9 @@ impl Containers {
         let _lock = match folder.take_lock(std::time::Duration::ZERO) {
             Ok(None) => return Ok(false),
             Ok(lock) => lock,
-            // Killed before it was made; or about to make it.
+            // Removed before who removed it was killed; or about to be made.
             Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                if is_young(folder.path()) {
+                if is_being_made(folder.path()) {
                     return Ok(false);
                 }
                 None
@@ -109,11 +109,12 @@ impl Containers {
     }
 }
 
-/// Whether a folder was made a moment ago: who makes a container takes its lock next.
-fn is_young(path: &std::path::Path) -> bool {
+/// Whether a folder without a lock may get one: it was made a moment ago, and has nothing in it yet.
+fn is_being_made(path: &std::path::Path) -> bool {
+    let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     let made = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
-    made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < MOMENT))
+    is_empty && made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < MOMENT))
 }
 
 /// Longer than anybody needs from a folder to the lock in it.
-const MOMENT: std::time::Duration = std::time::Duration::from_secs(10);
+const MOMENT: std::time::Duration = std::time::Duration::from_secs(2);
