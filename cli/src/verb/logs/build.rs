@@ -1,4 +1,4 @@
-//! `estiba logs`: what the steps of a build said.
+//! What the steps of a build said.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -11,37 +11,15 @@ use crate::error::{Error, Result};
 use crate::record::{self, Step};
 use crate::ui::{self, style};
 
-const EXAMPLES: &str = "\
-Examples:
-  estiba logs latest               Everything that the last build's steps said
-  estiba logs latest 4             Step 4 alone: its number in `estiba builds inspect latest`
-  estiba logs latest 'RUN make'    The steps that are called so
-  estiba logs -f latest            Go on while the build runs";
-
 /// How often a running build's logs are looked at.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Arguments of `estiba logs`.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct Args {
-    /// The build: its id, the beginning of it, or `latest`
-    #[arg(value_name = "BUILD")]
-    build: String,
-    /// One step: its number, or words of its name
-    #[arg(value_name = "STEP")]
-    step: Option<String>,
-    /// Go on until the build ends
-    #[arg(short, long)]
-    follow: bool,
-}
-
-/// Runs the verb.
-pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
+/// Prints a build's log, or that of one step.
+pub(super) fn print(build: &str, step: Option<&str>, follow: bool, context: &Context) -> Result<u8> {
     let layout = store::Layout::new(context.root()?);
-    let line = record::find(&layout, &args.build)?;
+    let line = record::find(&layout, build)?;
     let folder = record::folder(&layout, &line.id);
-    let steps = chosen(record::steps(&layout, &line.id)?, args.step.as_deref())?;
+    let steps = chosen(record::steps(&layout, &line.id)?, step)?;
     if steps.is_empty() && !folder.exists() {
         let why = if line.outcome == record::Outcome::Cached { "it ran no step" } else { "they were pruned" };
         return Err(Error::failed(format!("build {} has no logs: {why}", line.id)));
@@ -50,7 +28,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let mut open: Vec<Follower> = steps.iter().map(|step| Follower::new(step, &folder)).collect();
     loop {
         // Asked before reading: what comes last is read, too.
-        let running = args.follow && record::is_running(&layout, &line.id);
+        let running = follow && record::is_running(&layout, &line.id);
         let mut last = None;
         for (number, follower) in open.iter_mut().enumerate() {
             let text = follower.more()?;
