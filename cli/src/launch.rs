@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use containers::config::{Config, NetworkMode};
 use containers::network::keeper;
 use containers::supervisor::protocol::StartFailure;
-use containers::supervisor::{self, Attached, Given, Start};
+use containers::supervisor::{self, Attached, Attachment, Given, Start};
 use containers::{Container, Containers};
 use oci::Platform;
-use runtime::container::{Mount, WindowSize};
+use runtime::container::Mount;
 use runtime::emulation::{self, Emulation};
 use runtime::ladder::Probe;
 use store::Store;
@@ -82,12 +82,10 @@ impl Neighbour {
 /// Who is connected to a container from its start.
 #[derive(Debug, Default)]
 pub(crate) struct Connected {
-    /// Whether somebody stays.
-    pub(crate) attached: bool,
-    /// What the container gets of ours.
+    /// What we want where we stay.
+    pub(crate) attached: Option<Attachment>,
+    /// What the container gets of ours as it is.
     pub(crate) given: Given,
-    /// The size of our terminal.
-    pub(crate) size: Option<WindowSize>,
 }
 
 /// Starts a container that was just made, or that does not run; its lock is given to its supervisor.
@@ -99,10 +97,10 @@ pub(crate) fn launch(
     connected: Connected,
 ) -> Result<Attached> {
     let args = container.config.process.args.clone();
-    let Connected { attached, given, size } = connected;
+    let Connected { attached, given } = connected;
     let Ground { probe, interpreter, held } = ground;
     let containers = containers.clone();
-    let start = Start { containers, container, lock, probe, interpreter, held, given, size, attached };
+    let start = Start { containers, container, lock, probe, interpreter, held, given, attached };
     let started = supervisor::start(start).map_err(|failure| start_error(&failure, &args))?;
     for note in &started.notes {
         ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(note)));

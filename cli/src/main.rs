@@ -4,6 +4,7 @@
 //! namespaces, which only a single-threaded process may. Then the command line is parsed and one verb runs.
 
 mod attached;
+mod attachment;
 mod chosen;
 mod confinement;
 mod context;
@@ -15,6 +16,7 @@ mod keyed;
 mod launch;
 mod limit;
 mod lockfile;
+mod moment;
 mod near;
 mod page;
 mod place;

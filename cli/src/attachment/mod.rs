@@ -10,14 +10,17 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use containers::Config;
 use containers::supervisor::protocol::{Control, MAX_FRAME, Reply, Stream, WINDOW};
+use containers::supervisor::{Attachment, Given};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use sys::signal::{SignalSet, Signals};
 
-use crate::error::{Result, While};
-use crate::session::detach::{Keys, Typed};
+use crate::error::{Error, Result, While};
+use crate::launch::Connected;
+use crate::session::detach::{self, Keys, Typed};
 use output::Output;
 pub(crate) use terminal::{check, window_size};
 
@@ -32,6 +35,9 @@ const FORWARDED: [i32; 13] = [1, SIGINT, 3, 6, 10, 12, 14, SIGTERM, 18, 24, 25, 
 /// Control-C so often, and the container is killed: process 1 may ignore it.
 const PATIENCE: u32 = 3;
 
+/// What a container exits with whose supervisor was killed: it was killed, too.
+const LOST: u8 = 128 + 9;
+
 /// How much is read of our input at once.
 const CHUNK: usize = 32 << 10;
 
@@ -44,10 +50,79 @@ pub(crate) struct How {
     pub(crate) shows: [bool; 2],
     /// Whether it has a terminal.
     pub(crate) terminal: bool,
-    /// Whether signals that we get are passed on.
-    pub(crate) sig_proxy: bool,
     /// The keys that leave it.
     pub(crate) keys: Keys,
+}
+
+/// Which streams a command line asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Whether the container gets our input.
+    pub(crate) stdin: bool,
+    /// Whether its two streams are shown.
+    pub(crate) shows: [bool; 2],
+}
+
+impl Wanted {
+    /// Both of its streams; our input where asked.
+    pub(crate) fn all(stdin: bool) -> Self {
+        Self { stdin, shows: [true; 2] }
+    }
+
+    /// `-a stdin -a stdout`; all of them where none is named.
+    pub(crate) fn named(names: &[String], interactive: bool) -> Result<Self> {
+        let mut wanted = Self { stdin: false, shows: [false; 2] };
+        for name in names {
+            match name.to_ascii_lowercase().as_str() {
+                "stdin" => wanted.stdin = interactive,
+                "stdout" => wanted.shows[0] = true,
+                "stderr" => wanted.shows[1] = true,
+                _ => return Err(Error::usage(format!("--attach {name}: expected stdin, stdout or stderr"))),
+            }
+        }
+        Ok(if names.is_empty() { Self::all(interactive) } else { wanted })
+    }
+}
+
+impl How {
+    /// What is wanted of this container.
+    ///
+    /// # Errors
+    /// Keys that there are not.
+    pub(crate) fn of(config: &Config, wanted: Wanted, keys: Option<&str>) -> Result<Self> {
+        let keys = keys.or(config.process.detach_keys.as_deref()).unwrap_or(detach::DEFAULT);
+        Ok(Self {
+            stdin: wanted.stdin && config.process.stdin,
+            shows: wanted.shows,
+            terminal: config.process.terminal,
+            keys: Keys::parse(keys)?,
+        })
+    }
+
+    /// What the supervisor is told. Where the container has our own streams, there is nothing to send.
+    pub(crate) fn attachment(&self, foreground: bool) -> Attachment {
+        let size = self.terminal.then(window_size);
+        Attachment { stdin: self.stdin, output: self.shows.contains(&true), foreground, size }
+    }
+}
+
+/// From a start on: what the container's supervisor is given.
+///
+/// # Errors
+/// A terminal that cannot be the container's as it is.
+pub(crate) fn connected(config: &Config, how: Option<&How>) -> Result<Connected> {
+    if config.logging.driver.as_deref() != Some("passthrough") {
+        return Ok(Connected { attached: how.map(|how| how.attachment(true)), given: Given::default() });
+    }
+    if config.process.terminal {
+        return Err(Error::usage(
+            "--log-driver=passthrough gives the container our streams: it has no terminal of its own (-t)",
+        ));
+    }
+    let stdin = if config.process.stdin { Some(io::stdin().as_fd().try_clone_to_owned()?) } else { None };
+    let (stdout, stderr) = (io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?);
+    let nothing = Attachment { foreground: true, ..Attachment::default() };
+    Ok(Connected { attached: how.map(|_| nothing), given: Given { stdin, stdout: Some(stdout), stderr: Some(stderr) } })
 }
 
 /// How it ended.
@@ -61,6 +136,21 @@ pub(crate) enum End {
     LetGo(String),
     /// Its supervisor was killed.
     Lost,
+}
+
+impl End {
+    /// docker's exit code for it.
+    ///
+    /// # Errors
+    /// Where the container did not end as it should.
+    pub(crate) fn code(self) -> Result<u8> {
+        match self {
+            Self::Exited(code) => Ok(code),
+            Self::Left => Ok(0),
+            Self::LetGo(why) => Err(Error::failed(why)),
+            Self::Lost => Err(Error::failed("the container's supervisor was killed").code(LOST)),
+        }
+    }
 }
 
 /// Signals that are ours to pass on from now on. Before the container is started, lest one is missed.

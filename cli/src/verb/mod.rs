@@ -18,6 +18,7 @@ mod delete;
 mod df;
 mod diff;
 mod doctor;
+mod events;
 mod exec;
 mod export;
 mod generate;
@@ -108,7 +109,8 @@ const VERBS: &[Verb] = &[
     verb!(build, "Build an image from a Dockerfile"),
     verb!(lint, "Check Dockerfiles, and mend them"),
     verbs!(builds, "List builds, and look at what each left"),
-    verb!(logs, "Print what the steps of a build said"),
+    verb!(logs, "Print what a container said, or the steps of a build"),
+    verb!(events, "Show what happens to containers, volumes and networks"),
     verb!(run, "Run a command in a new container"),
     verb!(create, "Make a container without starting it"),
     verb!(start, "Start containers that do not run"),
@@ -153,7 +155,7 @@ const VERBS: &[Verb] = &[
     verb!(referrers, "List what refers to an image: signatures, bills of materials"),
     verb!(attestation, "Show what is attached to an image: how it was made, what is in it"),
     verb!(sbom, "List the packages in an image, as SPDX"),
-    verb!(attach, "Attach files to an image in a registry"),
+    verb!(attach, "Attach to a container that runs; or files to an image in a registry"),
     verb!(delete, "Delete tags and images from a registry"),
     verb!(prune, "Remove build cache and images that nothing needs"),
     verb!(df, "Show how much space the store takes"),

@@ -4,7 +4,7 @@ use containers::config::Restart;
 use containers::{Container, Containers};
 use sys::lock::Lock;
 
-use super::run::attach;
+use crate::attachment::{self, How, Wanted};
 use crate::chosen::{self, Chosen, One};
 use crate::context::{self, Context};
 use crate::error::{Error, Result, code};
@@ -18,7 +18,7 @@ Examples:
 
 /// Arguments of `estiba start`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("all", |all| all.short(None)))]
 pub(super) struct Args {
     /// Names, ids, or beginnings of ids
     #[arg(value_name = "CONTAINER", required_unless_present_any = ["all", "latest", "filters"])]
@@ -38,6 +38,12 @@ pub(super) struct Args {
     /// Pass standard input on, too
     #[arg(short, long)]
     interactive: bool,
+    /// The keys that leave it [default: those it was made with, else ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Pass signals on to it
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, hide_default_value = true)]
+    sig_proxy: bool,
 }
 
 /// Runs the verb.
@@ -52,7 +58,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     found.ones.retain(|one| !by_policy || !stays(&one.container));
     if args.attach || args.interactive {
         return match (<[One; 1]>::try_from(found.ones), code) {
-            (Ok([one]), 0) => stay(&containers, one.container, args.interactive, context),
+            (Ok([one]), 0) => stay(&containers, one.container, &args, context),
             (Err(ones), 0) if ones.len() > 1 => {
                 Err(Error::usage("only one container at a time can be started and attached to"))
             }
@@ -67,13 +73,16 @@ pub(super) fn start_all(containers: &Containers, mut ones: Vec<One>, context: &C
     if ones.len() == 1
         && let Some(One { written, container }) = ones.pop()
     {
-        let started = start(containers, &container, context, || Ok(Connected::default())).map(drop);
+        let started =
+            start(containers, &container, context, || attachment::connected(&container.config, None)).map(drop);
         return chosen::tell([(written, started)], code);
     }
     // Namespaces are entered once in a process.
     let mut results = Vec::new();
     for One { written, container } in ones {
-        let result = in_child(|| start(containers, &container, context, || Ok(Connected::default())).map(drop));
+        let result = in_child(|| {
+            start(containers, &container, context, || attachment::connected(&container.config, None)).map(drop)
+        });
         results.push((written, result));
     }
     chosen::tell(results, code)
@@ -94,11 +103,14 @@ fn in_child(work: impl FnOnce() -> Result) -> Result {
     }
 }
 
-fn stay(containers: &Containers, container: Container, interactive: bool, context: &Context) -> Result<u8> {
-    let tty = container.config.process.terminal;
-    let interactive = interactive && container.config.process.stdin;
-    match start(containers, &container, context, || attach::connected(interactive, tty))? {
-        Some(attached) => attach::follow(attached, interactive),
+fn stay(containers: &Containers, container: Container, args: &Args, context: &Context) -> Result<u8> {
+    let config = &container.config;
+    let interactive = args.interactive && config.process.stdin;
+    attachment::check(interactive, config.process.terminal)?;
+    let how = How::of(config, Wanted::all(interactive), args.detach_keys.as_deref())?;
+    let signals = attachment::signals(args.sig_proxy)?;
+    match start(containers, &container, context, || attachment::connected(config, Some(&how)))? {
+        Some(attached) => attachment::stay(attached.socket, &signals, how)?.code(),
         None => Err(Error::failed(format!("{} runs already", container.config.name))
             .hint(format!("`estiba attach {}` joins it", container.config.name))),
     }

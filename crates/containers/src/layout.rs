@@ -86,6 +86,11 @@ impl Layout {
 }
 
 impl Folder {
+    /// A container's folder that is known by its path.
+    pub fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
     /// Itself.
     pub fn path(&self) -> &Path {
         &self.path

@@ -3,7 +3,6 @@
 //! One process, one thread: it makes the container ([`make`]), enters the namespaces, forks the container's supervisor
 //! ([`crate::launch`]), and stays as its terminal, or not. Nothing is written into the index.
 
-pub(in crate::verb) mod attach;
 pub(in crate::verb) mod environment;
 pub(in crate::verb) mod make;
 pub(super) mod mounts;
@@ -13,9 +12,10 @@ pub(super) use options::user_network;
 
 use containers::launch::{Grounds, spec};
 
+use crate::attachment::{self, How, Wanted};
 use crate::context::Context;
 use crate::error::{Result, While, code};
-use crate::launch::{self, Connected};
+use crate::launch;
 use crate::ui;
 
 const EXAMPLES: &str = "\
@@ -44,8 +44,12 @@ pub(super) struct Args {
     /// Print the OCI runtime configuration (config.json) that it amounts to, and run nothing
     #[arg(long)]
     print_spec: bool,
-    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    sig_proxy: Option<String>,
+    /// Show or give only these streams: stdin, stdout, stderr
+    #[arg(short, long, value_name = "STREAM")]
+    attach: Vec<String>,
+    /// Pass signals on to it (`--sig-proxy=false`: a signal ends this command, and the container goes on)
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, hide_default_value = true)]
+    sig_proxy: bool,
     /// Print help
     #[arg(long, action = clap::ArgAction::HelpLong)]
     help: Option<bool>,
@@ -60,21 +64,27 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 fn start(args: &Args, context: &Context) -> Result<u8> {
     let process = &args.make.options.process;
     let (interactive, tty) = (process.interactive, process.tty);
+    let wanted = Wanted::named(&args.attach, interactive)?;
     if !args.detach && !args.print_spec {
-        attach::check(interactive, tty)?;
+        attachment::check(interactive, tty)?;
     }
     let new = args.make.make("run", context)?;
     if args.print_spec {
         return print_spec(new);
     }
     let id = new.container.config.id.clone();
-    let connected = if args.detach { Connected::default() } else { attach::connected(interactive, tty)? };
+    let config = &new.container.config;
+    let how = if args.detach { None } else { Some(How::of(config, wanted, None)?) };
+    let connected = attachment::connected(config, how.as_ref())?;
+    let signals = if args.detach { None } else { Some(attachment::signals(args.sig_proxy)?) };
     let started = launch::launch(&new.containers, new.container, new.lock, new.ground, connected)?;
-    if args.detach {
-        ui::out(&format!("{id}\n"))?;
-        return Ok(0);
+    match how.zip(signals) {
+        Some((how, signals)) => attachment::stay(started.socket, &signals, how)?.code(),
+        None => {
+            ui::out(&format!("{id}\n"))?;
+            Ok(0)
+        }
     }
-    attach::follow(started, interactive)
 }
 
 /// Says what the container would be, and removes it.

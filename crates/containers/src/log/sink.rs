@@ -24,6 +24,7 @@ pub struct Sink {
 #[derive(Debug)]
 enum To {
     Records(Writer),
+    Later(Series, Option<u64>, u32),
     Lines { writer: Writer, held: [Lines; 2] },
     Journal { journal: Journal, held: [Lines; 2] },
     Nowhere,
@@ -38,6 +39,8 @@ impl Sink {
         let settings = Settings::of(&config.logging)?;
         let (series, size, files) = (Series::new(path), settings.max_size, settings.max_file);
         let to = match settings.driver {
+            // Most containers that are gone at once say nothing: a log that is not there yet is made for the first word.
+            Driver::Local if is_absent(&series) => To::Later(series, size, files),
             Driver::Local => To::Records(Writer::open_records(series, size, files)?),
             Driver::JsonFile => To::Lines { writer: Writer::open(series, size, files)?, held: Default::default() },
             Driver::Journald => To::Journal { journal: Journal::open(config, &settings)?, held: Default::default() },
@@ -48,7 +51,7 @@ impl Sink {
 
     /// Whether [`Sink::splice`] is worth it: bytes go to the disk as they are.
     pub fn takes_pipes(&self) -> bool {
-        matches!(self.to, To::Records(_)) && self.lost == 0
+        matches!(self.to, To::Records(_) | To::Later(..)) && self.lost == 0
     }
 
     /// Keeps these bytes, which came at once.
@@ -64,6 +67,9 @@ impl Sink {
 
     /// Keeps so many bytes that are in a pipe, at most [`super::record::MAX_LENGTH`]. Gives how many left it; 0: read them.
     pub fn splice(&mut self, source: Source, pipe: BorrowedFd<'_>, length: usize) -> usize {
+        if self.begin().is_err() {
+            return 0;
+        }
         let To::Records(writer) = &mut self.to else { return 0 };
         let (moved, result) = writer.splice(source, pipe, length);
         if result.is_err() {
@@ -82,12 +88,21 @@ impl Sink {
                     held[at].finish(put);
                 }
                 To::Journal { journal, held } => held[at].finish(|line| drop(journal.send(source, line))),
-                To::Records(_) | To::Nowhere => {}
+                To::Records(_) | To::Later(..) | To::Nowhere => {}
             }
         }
     }
 
+    /// Makes the log that was left for later.
+    fn begin(&mut self) -> Result<(), LogError> {
+        if let To::Later(series, size, files) = &self.to {
+            self.to = To::Records(Writer::open_records(series.clone(), *size, *files)?);
+        }
+        Ok(())
+    }
+
     fn keep(&mut self, source: Source, bytes: &[u8]) -> Result<(), LogError> {
+        self.begin()?;
         let mut result = Ok(());
         let at = source as usize - 1;
         match &mut self.to {
@@ -105,7 +120,7 @@ impl Sink {
                     result = Err(error);
                 }
             }),
-            To::Nowhere => {}
+            To::Later(..) | To::Nowhere => {}
         }
         result
     }
@@ -120,4 +135,8 @@ impl Sink {
             self.lost = 0;
         }
     }
+}
+
+fn is_absent(series: &Series) -> bool {
+    std::fs::symlink_metadata(series.path()).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }

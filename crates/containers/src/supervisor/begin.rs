@@ -1,11 +1,10 @@
 //! Starting the container: the first time, and again.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Instant;
 
 use runtime::bundle::{self, Foreigner};
-use runtime::channel;
 use runtime::container::{self, Running, Spec, Stdio, WindowSize};
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -18,7 +17,7 @@ use super::notify::Notify;
 use super::protocol::{self, Hello, StartFailure};
 use super::restart::Restarts;
 use super::start::Start;
-use super::streams::Streams;
+use super::streams::{Attachment, Streams};
 use crate::launch::resources::{self, Effort};
 use crate::launch::{self, Grounds};
 use crate::layout::Folder;
@@ -39,7 +38,8 @@ const BACKLOG: i32 = 16;
 impl Supervisor {
     /// Sets up and starts the container, and says how that went. `None` when it did not start, and all is cleaned up.
     pub(super) fn begin(start: Start, socket: OwnedFd) -> Option<Self> {
-        let size = start.size;
+        let attached = start.attached.clone();
+        let size = attached.as_ref().and_then(|attached| attached.size);
         let mut supervisor = match Self::new(start) {
             Ok(supervisor) => supervisor,
             Err(failure) => {
@@ -47,9 +47,12 @@ impl Supervisor {
                 return None;
             }
         };
+        if attached.is_some() {
+            supervisor.streams.expect();
+        }
         match supervisor.launch(size) {
             Ok(pid) => {
-                supervisor.say_hello(socket, pid);
+                supervisor.say_hello(socket, pid, attached);
                 Some(supervisor)
             }
             Err(failure) => {
@@ -61,11 +64,11 @@ impl Supervisor {
     }
 
     fn new(start: Start) -> Result<Self, StartFailure> {
-        let Start { containers, container, lock, probe, interpreter, held, given, attached, .. } = start;
+        let Start { containers, container, lock, probe, interpreter, held, given, .. } = start;
         let signals = Signals::block(&SignalSet::of(&TAKEN)).map_err(StartFailure::ours)?;
         let listener = listen(&container.folder).map_err(StartFailure::ours)?;
         let tree = container.tree().map_err(StartFailure::ours)?;
-        let streams = Streams::new(&container.config, &container.folder, given, attached);
+        let streams = Streams::open(&container.config, &container.folder, given);
         let health = Health::new(&container.config);
         let notify = Notify::new(&container.config);
         Ok(Self {
@@ -104,7 +107,7 @@ impl Supervisor {
             probe: &self.probe,
         };
         let mut spec = launch::spec(&self.config, &grounds).map_err(StartFailure::ours)?;
-        if let (Some(own), Some(size)) = (spec.terminal.as_mut(), size) {
+        if let (Some(own), Some(size)) = (spec.terminal.as_mut(), size.or(self.streams.size())) {
             *own = size;
         }
         spec.mounts.extend(self.interpreter.clone());
@@ -176,14 +179,13 @@ impl Supervisor {
     }
 
     /// Tells who started us. Where he stays, his connection is one of the attached.
-    fn say_hello(&mut self, socket: OwnedFd, pid: i32) {
+    fn say_hello(&mut self, socket: OwnedFd, pid: i32, attached: Option<Attachment>) {
         let notes = std::mem::take(&mut self.notes);
-        let Ok(bytes) = serde_json::to_vec(&Hello::Started { pid, notes }) else { return };
-        let terminal = self.streams.lend();
-        let fds: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
         // He may be gone; the container is not his.
-        drop(channel::send(&socket, &bytes, &fds));
-        self.streams.front(socket);
+        drop(protocol::send(&socket, &Hello::Started { pid, notes }));
+        if let Some(attached) = attached {
+            self.streams.join(socket, attached);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use rustix::net::SocketFlags;
 use super::Supervisor;
 use super::protocol::{self, Reply, Request};
 use super::serve::{Waits, Who};
+use super::streams::Attachment;
 
 /// More than so many at once wait at the door: each is a descriptor.
 const MAX: usize = 64;
@@ -133,9 +134,9 @@ impl Supervisor {
                 return self.begin_stop(signal, timeout);
             }
             Request::Wait => return self.connections.wait(place, Waiter::End),
-            Request::Attach { stdin, output, size } => {
+            Request::Attach { stdin, output, foreground, size } => {
                 if let Some(socket) = self.connections.take(place) {
-                    self.streams.attach(socket, stdin, output, size);
+                    self.streams.join(socket, Attachment { stdin, output, foreground, size });
                 }
                 return;
             }

@@ -88,7 +88,7 @@ impl Supervisor {
         let code = self.state.exit_code.unwrap_or(UNKNOWN);
         // From here on nobody finds us; who is connected is answered below.
         drop(std::fs::remove_file(self.folder.control()));
-        let Self { containers, folder, config, state, lock, mut connections, mut streams, .. } = self;
+        let Self { containers, folder, config, state, lock, mut connections, streams, .. } = self;
         let durability = if config.life.remove { Durability::Fleeting } else { config.durability() };
         let written = folder.write_state(&state, durability);
         if config.life.remove {
@@ -97,8 +97,9 @@ impl Supervisor {
             // Before the answers: who hears of the end may start it again at once.
             drop(lock);
         }
-        streams.say_ended(code);
         connections.say_ended(code);
+        // Last: who reads slowly holds up nobody but himself.
+        streams.finish(code);
         u8::from(written.is_err())
     }
 }

@@ -57,6 +57,8 @@ enum HandoverError {
     Containers(#[from] crate::ContainersError),
     #[error(transparent)]
     Start(#[from] runtime::container::StartError),
+    #[error(transparent)]
+    Streams(#[from] super::streams::StreamsError),
     #[error("its lock is another's")]
     Lock,
 }
@@ -90,6 +92,7 @@ impl Supervisor {
     /// Executes the program again. Where that fails all stays as it is, only larger.
     pub(super) fn shrink(&mut self) {
         self.shrinks = None;
+        self.streams.finish_lines();
         let Some(running) = self.running.take() else { return };
         let (left, _) = running.leave();
         let left = match self.execute(left) {
@@ -150,7 +153,7 @@ impl Supervisor {
             listener: sys::inherit::take(luggage.listener)?,
             signals: Signals::block(&SignalSet::of(&TAKEN))?,
             connections: Connections::default(),
-            streams: Streams::unpack(luggage.streams, &folder)?,
+            streams: Streams::unpack(luggage.streams, &config, &folder)?,
             health: Health::resumed(&config, luggage.lived),
             notify: Notify::new(&config),
             stop: None,

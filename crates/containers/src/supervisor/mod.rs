@@ -19,7 +19,7 @@ mod restart;
 mod serve;
 mod start;
 mod stop;
-mod streams;
+pub mod streams;
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ use sys::signal::Signals;
 pub(crate) use begin::address;
 pub use handover::{entry, resume};
 pub use start::{Attached, Start, start};
-pub use streams::Given;
+pub use streams::{Attachment, Given};
 
 use crate::layout::Folder;
 use crate::{Config, Containers, State};

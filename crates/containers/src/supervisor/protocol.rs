@@ -30,6 +30,9 @@ pub enum Request {
         stdin: bool,
         /// Whether its output is wanted.
         output: bool,
+        /// Whether the container waits for who reads too slowly; else he is let go.
+        #[serde(default)]
+        foreground: bool,
         /// The size of the terminal of who attaches.
         size: Option<runtime::container::WindowSize>,
     },
@@ -49,11 +52,18 @@ pub enum Reply {
     Ended(i32),
 }
 
+/// How much input is under way to a container that does not read.
+pub const WINDOW: usize = 64 << 10;
+
+/// The most bytes of a frame, its first one excepted.
+pub const MAX_FRAME: usize = 64 << 10;
+
 /// What a frame of an attached connection carries: one packet is this byte, then the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stream {
-    /// Standard input, or what is typed; without bytes: it is closed.
+    /// Standard input, or what is typed; without bytes: it is closed. From the supervisor: how many bytes of it were taken, as 4
+    /// bytes, little-endian: who attaches has [`WINDOW`] of them under way at most.
     Stdin = 0,
     /// Standard output, or the terminal's.
     Stdout = 1,
@@ -121,13 +131,9 @@ pub(crate) fn send(socket: impl std::os::fd::AsFd, value: &impl Serialize) -> sy
     runtime::channel::send(socket, &bytes, &[])
 }
 
-/// Sends a value as a frame of an attached connection.
-///
-/// # Errors
-/// The kernel's refusal.
-pub(crate) fn send_control(socket: impl std::os::fd::AsFd, value: &impl Serialize) -> sys::Result<()> {
-    let mut bytes = vec![Stream::Control as u8];
-    serde_json::to_writer(&mut bytes, value)
-        .map_err(|error| sys::Error::from_io("serialize", "", &std::io::Error::other(error)))?;
-    runtime::channel::send(socket, &bytes, &[])
+impl Stream {
+    /// What a frame begins with.
+    pub fn of(byte: u8) -> Option<Self> {
+        [Self::Stdin, Self::Stdout, Self::Stderr, Self::Control].into_iter().find(|stream| *stream as u8 == byte)
+    }
 }

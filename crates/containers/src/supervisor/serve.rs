@@ -20,8 +20,8 @@ pub(super) enum Who {
     Signals,
     /// A connection, by its place.
     Connection(usize),
-    /// Something of the streams, by a number of theirs.
-    Streams(usize),
+    /// Something of the streams.
+    Streams,
     /// Something of the question for the container's health.
     Health(usize),
     /// Something of the service manager's.
@@ -54,7 +54,7 @@ impl<'w> Waits<'w> {
         self.until = [self.until, time].into_iter().flatten().min();
     }
 
-    fn wait(mut self) -> Vec<(Who, PollFlags)> {
+    fn wait(mut self) -> Vec<Who> {
         let timeout = self.until.map(|until| {
             let left = until.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
@@ -64,8 +64,8 @@ impl<'w> Waits<'w> {
             // Out of memory, if anything: the next turn may do better, and must not spin.
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
         }
-        let ready = self.who.into_iter().zip(&self.fds).map(|(who, fd)| (who, fd.revents()));
-        ready.filter(|(_, flags)| !flags.is_empty()).collect()
+        let ready = self.who.into_iter().zip(&self.fds).filter(|(_, fd)| !fd.revents().is_empty());
+        ready.map(|(who, _)| who).collect()
     }
 }
 
@@ -74,10 +74,10 @@ impl Supervisor {
     pub(super) fn watch(mut self) -> u8 {
         loop {
             let mut ended = false;
-            for (who, flags) in self.waits().wait() {
+            for who in self.waits().wait() {
                 match who {
                     Who::Container => ended = true,
-                    other => self.serve(other, flags),
+                    other => self.serve(other),
                 }
             }
             // What it said last was there before its end: streams are served first.
@@ -108,21 +108,21 @@ impl Supervisor {
         waits
     }
 
-    fn serve(&mut self, who: Who, flags: PollFlags) {
+    fn serve(&mut self, who: Who) {
         match who {
             Who::Container => {}
             Who::Listener => self.connections.accept(&self.listener),
             Who::Signals => self.take_signals(),
             Who::Connection(place) => self.request(place),
-            Who::Streams(number) => self.serve_streams(number, flags),
+            Who::Streams => self.serve_streams(),
             Who::Health(_) => self.tick_health(Instant::now()),
             Who::Notify(number) => self.notify.ready(number),
         }
     }
 
     /// What came of the streams that is not theirs: signals that an attached terminal passes on.
-    fn serve_streams(&mut self, number: usize, flags: PollFlags) {
-        for signal in self.streams.ready(number, flags) {
+    fn serve_streams(&mut self) {
+        for signal in self.streams.turn() {
             if let Some(running) = &self.running {
                 drop(running.kill(signal));
             }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use runtime::channel::{self, Received};
-use runtime::container::{Mount, WindowSize};
+use runtime::container::Mount;
 use runtime::ladder::Probe;
 use rustix::fs::{Mode, OFlags};
 use sys::clone::{Forked, Namespaces};
@@ -11,7 +11,7 @@ use sys::lock::Lock;
 
 use super::Supervisor;
 use super::protocol::{Hello, StartFailure};
-use super::streams::Given;
+use super::streams::{Attachment, Given};
 use crate::{Container, Containers};
 
 /// What a supervisor is given.
@@ -29,12 +29,10 @@ pub struct Start {
     pub interpreter: Option<Mount>,
     /// Held open while the container runs.
     pub held: Vec<OwnedFd>,
-    /// What the container is connected to from its start.
+    /// Streams that the container has as they are, where its settings say so.
     pub given: Given,
-    /// The size of the terminal of who starts it.
-    pub size: Option<WindowSize>,
-    /// Whether somebody stays for its output: then [`Attached::socket`] goes on with frames.
-    pub attached: bool,
+    /// What somebody wants who stays: then [`Attached::socket`] goes on with frames.
+    pub attached: Option<Attachment>,
 }
 
 /// A container that runs.
@@ -46,8 +44,6 @@ pub struct Attached {
     pub notes: Vec<String>,
     /// The connection to its supervisor.
     pub socket: OwnedFd,
-    /// Our end of its terminal.
-    pub terminal: Option<OwnedFd>,
 }
 
 /// Forks a supervisor and waits until the container's program runs. Only in a process of one thread, in the namespaces of the
@@ -69,8 +65,8 @@ pub fn start(start: Start) -> Result<Attached, StartFailure> {
 /// Waits for the first word.
 fn hear(socket: OwnedFd) -> Result<Attached, StartFailure> {
     match channel::receive(&socket, true).map_err(StartFailure::ours)? {
-        Received::Packet(bytes, mut fds) => match serde_json::from_slice(&bytes).map_err(StartFailure::ours)? {
-            Hello::Started { pid, notes } => Ok(Attached { pid, notes, socket, terminal: fds.pop() }),
+        Received::Packet(bytes, _) => match serde_json::from_slice(&bytes).map_err(StartFailure::ours)? {
+            Hello::Started { pid, notes } => Ok(Attached { pid, notes, socket }),
             Hello::Failed(failure) => Err(failure),
         },
         Received::End | Received::Nothing => {

@@ -21,9 +21,9 @@ impl Options {
     pub(super) fn settle(&self) -> Result<Logging> {
         let mut logging = Logging { driver: self.log_driver.clone(), ..Logging::default() };
         for option in &self.log_options {
-            let (name, value) = option
-                .split_once('=')
-                .ok_or_else(|| Error::usage(format!("--log-opt {option}: expected NAME=VALUE, such as max-size=10m")))?;
+            let (name, value) = option.split_once('=').ok_or_else(|| {
+                Error::usage(format!("--log-opt {option}: expected NAME=VALUE, such as max-size=10m"))
+            })?;
             logging.options.insert(name.to_owned(), value.to_owned());
         }
         Settings::of(&logging).map_err(|error| Error::usage(error.to_string()))?;

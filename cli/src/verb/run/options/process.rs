@@ -37,9 +37,16 @@ pub(in crate::verb) struct Options {
     /// The container's host name
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
+    /// The keys that leave its terminal and let it go on [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS", value_parser = keys)]
+    detach_keys: Option<String>,
     /// Let process 1 be an init that reaps orphans and passes signals on
     #[arg(long)]
     init: bool,
+}
+
+fn keys(written: &str) -> std::result::Result<String, String> {
+    crate::session::detach::Keys::parse(written).map(|_| written.to_owned()).map_err(|error| error.message().to_owned())
 }
 
 impl Options {
@@ -62,7 +69,7 @@ impl Options {
             init: self.init,
             terminal: self.tty,
             stdin: self.interactive,
-            detach_keys: None,
+            detach_keys: self.detach_keys.clone(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! `estiba attach`.
+//! Files that are attached to an image in a registry.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,44 +6,30 @@ use std::path::{Path, PathBuf};
 use builder::transfer::copy::{self, Attachment, Place};
 use oci::Platform;
 
-use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ui::transfer::{Progress, ProgressArgs};
 use crate::wire::{self, WireArgs};
 use crate::{place, ui};
-
-const EXAMPLES: &str = "\
-Examples:
-  estiba attach --artifact-type application/spdx+json registry.example.com/app:1.2 app.spdx.json:application/spdx+json
-  estiba attach --artifact-type example/notes --annotation author=ann app:1.2 notes.txt:text/plain
-  estiba attach --artifact-type example/mark --annotation reviewed=yes app:1.2
-
-`estiba referrers app:1.2` lists what is attached; `estiba copy docker://REPOSITORY@DIGEST oci:DIR` fetches it. A registry that
-keeps no list of referrers gets the tag that stands in for it.";
 
 /// What a file is where nobody says.
 const OCTETS: &str = "application/octet-stream";
 /// RFC 6838: 127 letters on each side of the slash.
 const LONGEST_TYPE: usize = 255;
 
-/// Arguments of `estiba attach`.
+/// What is attached, and how.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct Args {
-    /// The image that it belongs to
-    #[arg(value_name = "IMAGE")]
-    subject: String,
-    /// Files, each with its media type [default: application/octet-stream]
+pub(super) struct Options {
+    /// Files for an image, each with its media type [default: application/octet-stream]
     #[arg(value_name = "FILE[:TYPE]")]
-    files: Vec<String>,
+    pub(super) files: Vec<String>,
     /// The kind of artifact
-    #[arg(long, value_name = "TYPE", value_parser = media_type)]
-    artifact_type: String,
+    #[arg(long, value_name = "TYPE", value_parser = media_type, help_heading = "Files for an image")]
+    pub(super) artifact_type: Option<String>,
     /// An annotation of the artifact
-    #[arg(short, long = "annotation", value_name = "NAME=VALUE", value_parser = annotation)]
+    #[arg(short, long = "annotation", value_name = "NAME=VALUE", value_parser = annotation, help_heading = "Files for an image")]
     annotations: Vec<(String, String)>,
     /// Of an index the image for this platform, and not the index
-    #[arg(long, value_name = "OS/ARCH")]
+    #[arg(long, value_name = "OS/ARCH", help_heading = "Files for an image")]
     platform: Option<Platform>,
     #[command(flatten)]
     progress: ProgressArgs,
@@ -51,11 +37,11 @@ pub(super) struct Args {
     wire: WireArgs,
 }
 
-/// Runs the verb.
-pub(super) fn run(args: Args, _: &Context) -> Result<u8> {
-    let subject = place::reference(&args.subject, "attach")?;
+/// Attaches files to an image.
+pub(super) fn attach(image: &str, artifact_type: &str, args: &Options) -> Result<u8> {
+    let subject = place::reference(image, "attach")?;
     let attachment = Attachment {
-        artifact_type: args.artifact_type.clone(),
+        artifact_type: artifact_type.to_owned(),
         files: args.files.iter().map(|text| file(text)).collect::<Result<_>>()?,
         annotations: args.annotations.iter().cloned().collect::<BTreeMap<_, _>>(),
         platform: args.platform.clone(),
