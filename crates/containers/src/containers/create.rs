@@ -12,6 +12,7 @@ use sys::lock::Lock;
 use super::{Container, Containers};
 use crate::config::MountSource;
 use crate::error::{ContainersError, Result, io_at};
+use crate::event::{Event, Journal};
 use crate::layout::Folder;
 use crate::record::Durability;
 use crate::{Config, ContainerId, State};
@@ -97,6 +98,10 @@ impl Containers {
         let written = container.folder.write_config(&config, container.durability());
         let (goes, id) = if written.is_ok() { (before.as_str(), &config.id) } else { (name, &config.id) };
         self.give_name_up(goes, id)?;
+        if written.is_ok() {
+            let event = Event::of(&config, "rename").with("oldName", format!("/{before}"));
+            Journal::new(&self.layout).record(&event);
+        }
         written
     }
 }
@@ -149,6 +154,7 @@ impl Made<'_> {
             sync_folder(&self.containers.layout.containers())?;
         }
         let container = Container { folder: home, config: self.config.clone(), state: State::default() };
+        self.containers.tell(&container.config, "create");
         match self.lock.take() {
             Some(lock) => Ok((container, lock)),
             None => Err(ContainersError::Busy(self.config.name.clone())),

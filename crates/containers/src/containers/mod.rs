@@ -40,6 +40,11 @@ impl Containers {
         Self { store: store.clone(), layout: Layout::new(store) }
     }
 
+    /// Writes into the journal that something happened to a container.
+    pub fn tell(&self, config: &Config, action: &str) {
+        crate::event::Journal::new(&self.layout).record(&crate::event::Event::of(config, action));
+    }
+
     /// Where they are.
     pub fn layout(&self) -> &Layout {
         &self.layout

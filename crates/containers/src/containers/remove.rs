@@ -28,6 +28,7 @@ impl Containers {
     pub fn remove(&self, container: &Container, lock: Lock) -> Result<()> {
         self.put_aside(container)?;
         self.discard(&container.config.id, None)?;
+        self.tell(&container.config, "destroy");
         // Until here: a sweep takes what nobody holds.
         drop(lock);
         Ok(())

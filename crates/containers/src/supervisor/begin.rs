@@ -70,7 +70,7 @@ impl Supervisor {
         let tree = container.tree().map_err(StartFailure::ours)?;
         let streams = Streams::open(&container.config, &container.folder, given);
         let health = Health::new(&container.config);
-        let notify = Notify::new(&container.config);
+        let notify = Notify::new(&container.config, &container.folder);
         Ok(Self {
             containers,
             tree,
@@ -111,6 +111,7 @@ impl Supervisor {
             *own = size;
         }
         spec.mounts.extend(self.interpreter.clone());
+        self.notify.dress(&mut spec);
         spec.durable_rootfs = !self.config.life.remove;
         let (place, note) = resources::place(&self.config, self.effort());
         spec.cgroup = place;
@@ -169,6 +170,8 @@ impl Supervisor {
         self.health.started(&mut self.state);
         // Who reads what was before sees a container that is started a little later.
         drop(self.folder.write_state(&self.state, Durability::Fleeting));
+        self.containers.tell(&self.config, "start");
+        self.notify.started();
     }
 
     fn write_pidfile(&self, pid: i32) {

@@ -10,6 +10,7 @@ use super::Supervisor;
 use super::protocol::{self, Reply, Request};
 use super::serve::{Waits, Who};
 use super::streams::Attachment;
+use crate::event::{Event, Journal};
 
 /// More than so many at once wait at the door: each is a descriptor.
 const MAX: usize = 64;
@@ -128,6 +129,11 @@ impl Supervisor {
     /// Serves the next request of a connection.
     pub(super) fn request(&mut self, place: usize) {
         let Some(request) = self.connections.next(place) else { return };
+        let told = match &request {
+            Request::Pause => Some("pause"),
+            Request::Unpause => Some("unpause"),
+            _ => None,
+        };
         let done = match request {
             Request::Stop { signal, timeout } => {
                 self.connections.wait(place, Waiter::Stop);
@@ -145,6 +151,9 @@ impl Supervisor {
             Request::Unpause => self.unpause(),
             Request::Reload => self.reload(),
         };
+        if let (Ok(()), Some(action)) = (&done, told) {
+            self.containers.tell(&self.config, action);
+        }
         self.connections.answer(place, &done.map_or_else(Reply::Failed, |()| Reply::Done));
     }
 
@@ -155,6 +164,8 @@ impl Supervisor {
             self.state.stopped = true;
         }
         running.kill(signal).map_err(|error| error.to_string())?;
+        let event = Event::of(&self.config, "kill").with("signal", signal);
+        Journal::new(self.containers.layout()).record(&event);
         if signal == crate::signal::SIGKILL {
             self.wake();
         }

@@ -7,6 +7,7 @@ use sys::lock::Lock;
 use super::Supervisor;
 use super::protocol::StartFailure;
 use crate::Container;
+use crate::event::{Event, Journal};
 use crate::network;
 use crate::record::Durability;
 use crate::state::Status;
@@ -22,6 +23,7 @@ impl Supervisor {
         let finished = running.wait();
         self.state.oom_killed = finished.as_ref().is_ok_and(|finished| finished.oom_kills > 0);
         let code = finished.map_or(UNKNOWN, |finished| i32::from(finished.status.code()));
+        self.tell_end(code);
         self.streams.ended();
         self.health.ended();
         let state = &mut self.state;
@@ -39,6 +41,17 @@ impl Supervisor {
             drop(self.folder.write_state(state, Durability::Fleeting));
         }
         again
+    }
+
+    fn tell_end(&self, code: i32) {
+        if self.state.oom_killed {
+            self.containers.tell(&self.config, "oom");
+        }
+        let end = Event::of(&self.config, "die").with("exitCode", code);
+        Journal::new(self.containers.layout()).record(&end);
+        if self.state.stopped {
+            self.containers.tell(&self.config, "stop");
+        }
     }
 
     /// Starts it again. Gives whether there is still something to watch: one that does not start is tried again, too.

@@ -155,7 +155,7 @@ impl Supervisor {
             connections: Connections::default(),
             streams: Streams::unpack(luggage.streams, &config, &folder)?,
             health: Health::resumed(&config, luggage.lived),
-            notify: Notify::new(&config),
+            notify: Notify::new(&config, &folder),
             stop: None,
             restarts: Restarts::counted(luggage.restarts.0, luggage.restarts.1),
             notes: Vec::new(),

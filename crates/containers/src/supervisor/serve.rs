@@ -150,6 +150,7 @@ impl Supervisor {
             return false;
         }
         self.tick_health(now);
+        self.notify.tick(&self.state);
         if self.shrinks.is_some_and(|at| at <= now) && self.is_quiet() {
             self.shrink();
         }
