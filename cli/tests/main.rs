@@ -51,6 +51,7 @@ mod running;
 mod save;
 mod secrets;
 mod sources;
+mod streams;
 mod tag;
 mod tags;
 mod usage;

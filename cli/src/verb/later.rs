@@ -10,11 +10,6 @@ const VERBS: &[(&str, &str)] =
 /// Options of verbs, and what helps until they come.
 const FLAGS: &[(&str, &str, &str)] = &[
     ("build", "--builder", "there is one builder, and it is in this binary"),
-    ("run", "--log-driver", ""),
-    ("run", "--log-opt", ""),
-    ("run", "--attach", ""),
-    ("run", "-a", ""),
-    ("run", "--detach-keys", ""),
     ("run", "--secret", "mount the file: `-v FILE:/run/secrets/NAME:ro`"),
 ];
 

@@ -37,6 +37,8 @@ use source::{Progress, SourceEnd};
 
 /// How many pieces of a stream are taken in one turn: others wait for their turn meanwhile.
 const PIECES: usize = 16;
+/// How many of its last words are taken: more than a pipe and a terminal hold. Who shares its processes may go on for ever.
+const LAST_PIECES: usize = 256;
 /// How many may be attached: each is a descriptor, and memory.
 const MAX_ATTACHED: usize = 64;
 /// How long those who are attached may take for the last words.
@@ -267,7 +269,7 @@ impl Streams {
     /// The container ended: what it said last is read, whoever reads it.
     pub fn ended(&mut self) {
         for at in 0..2 {
-            self.take(at, usize::MAX);
+            self.take(at, LAST_PIECES);
         }
         self.sink.finish();
         self.close();
@@ -328,7 +330,7 @@ impl Streams {
                         attached.send(&self.buffer[..=length]);
                         held_up |= attached.about.foreground && attached.is_behind();
                     }
-                    if held_up && pieces != usize::MAX {
+                    if held_up && pieces != LAST_PIECES {
                         return;
                     }
                 }
