@@ -18,7 +18,7 @@ Examples:
 
 /// Arguments of `estiba start`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES, mut_arg("all", |all| all.short(None)))]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Names, ids, or beginnings of ids
     #[arg(value_name = "CONTAINER", required_unless_present_any = ["all", "latest", "filters"])]
