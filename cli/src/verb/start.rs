@@ -50,7 +50,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = chosen::containers(context)?;
     let by_policy = args.filters.iter().any(|filter| filter.starts_with("restart-policy="));
-    let mut found = Chosen::new(args.names, args.all, args.latest, args.filters).find(&containers)?;
+    let mut found = Chosen::new(args.names.clone(), args.all, args.latest, args.filters.clone()).find(&containers)?;
     let code = found.report();
     // A user stopped it, and meant that for longer than until the next boot.
     let stays =
