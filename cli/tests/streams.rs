@@ -60,7 +60,7 @@ fn wait(mut child: Child) -> (i32, String) {
 #[test]
 fn logs_of_a_container_that_ended() {
     let Some(env) = place() else { return };
-    background(&env, "talker", &[], "echo one; echo two; echo err >&2; echo three");
+    background(&env, "talker", &[], "echo err >&2; sleep 0.3; echo one; echo two; echo three");
     env.ok(&["wait", "talker"]);
     let said = env.run(&["logs", "talker"]);
     assert_eq!((said.stdout.as_str(), said.stderr.as_str(), said.code), ("one\ntwo\nthree\n", "err\n", 0));
@@ -91,7 +91,8 @@ fn logs_of_every_driver() {
 #[test]
 fn a_follower_ends_with_the_container_and_sees_rotation() {
     let Some(env) = place() else { return };
-    let script = "i=0; while [ $i -lt 300 ]; do echo line $i of a log that is rotated; i=$((i+1)); done; sleep 1; echo end";
+    let script =
+        "i=0; while [ $i -lt 300 ]; do echo line $i of a log that is rotated; i=$((i+1)); done; sleep 1; echo end";
     background(&env, "long", &["--log-opt", "max-size=4k", "--log-opt", "max-file=9"], script);
     let (code, said) = wait(spawn(&env, &["logs", "-f", "long"]));
     assert_eq!((code, said.lines().count(), said.ends_with("end\n")), (0, 301, true));
@@ -116,7 +117,8 @@ fn a_log_that_is_swapped_for_a_link_is_not_followed() {
 #[test]
 fn input_output_and_the_end_of_the_foreground() {
     let Some(env) = place() else { return };
-    let mut child = spawn(&env, &["run", "-i", "--network", "none", "--name", "cat", "busybox", "sh", "-c", "cat; exit 3"]);
+    let mut child =
+        spawn(&env, &["run", "-i", "--network", "none", "--name", "cat", "busybox", "sh", "-c", "cat; exit 3"]);
     child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
     assert_eq!(wait(child), (3, "typed\n".to_owned()));
     assert_eq!(env.ok(&["logs", "cat"]), "typed\n");
@@ -125,7 +127,8 @@ fn input_output_and_the_end_of_the_foreground() {
     assert_eq!(wait(again), (3, "again\n".to_owned()));
     let much = env.ok(&["run", "--rm", "--network", "none", "busybox", "sh", "-c", "yes | head -c 3000000"]);
     assert_eq!(much.len(), 3_000_000);
-    let only = env.run(&["run", "--rm", "--network", "none", "-a", "stderr", "busybox", "sh", "-c", "echo o; echo e >&2"]);
+    let only =
+        env.run(&["run", "--rm", "--network", "none", "-a", "stderr", "busybox", "sh", "-c", "echo o; echo e >&2"]);
     assert_eq!((only.stdout.as_str(), only.stderr.as_str()), ("", "e\n"));
 }
 
@@ -161,7 +164,18 @@ fn the_service_manager_hears() {
     let path = env.work().join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut command = env.command(&["run", "-d", "--network", "none", "--sdnotify=conmon", "--name", "unit", "busybox", "sleep", "60"]);
+    let mut command = env.command(&[
+        "run",
+        "-d",
+        "--network",
+        "none",
+        "--sdnotify=conmon",
+        "--name",
+        "unit",
+        "busybox",
+        "sleep",
+        "60",
+    ]);
     assert!(command.env("NOTIFY_SOCKET", &path).output().unwrap().status.success());
     let mut bytes = [0; 256];
     let length = manager.recv(&mut bytes).unwrap();
