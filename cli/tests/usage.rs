@@ -14,7 +14,7 @@ fn what_comes_later_says_so() {
     let env = Env::new();
     assert!(env.fails(125, &["search", "alpine"]).contains("`search` comes in a later version of estiba"));
     for (arguments, option) in
-        [(&["run", "--secret", "id=x", "x"][..], "`--secret`"), (&["build", "--builder", "x", "."], "`--builder`")]
+        [(&["run", "--secret", "id=x", "x"][..], "`--secret`"), (&["run", "--rm", "--secret=id=x", "x"], "`--secret`")]
     {
         let error = env.fails(125, arguments);
         assert!(error.contains(option) && error.contains("later version") && !error.contains("image"), "{error}");

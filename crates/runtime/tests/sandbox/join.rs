@@ -16,7 +16,7 @@ struct Waiting {
 
 impl Waiting {
     fn start(bench: &Bench, spec: &Spec, modes: &[&str]) -> Self {
-        let helper = bench.command(spec, modes).spawn().unwrap();
+        let mut helper = bench.command(spec, modes).spawn().unwrap();
         let until = Instant::now() + Duration::from_secs(20);
         loop {
             let list = format!("/proc/{0}/task/{0}/children", helper.id());
@@ -26,7 +26,10 @@ impl Waiting {
             if let Some(first) = ready {
                 return Self { helper, first };
             }
-            assert!(Instant::now() < until, "the container does not start");
+            if Instant::now() >= until {
+                helper.kill().and_then(|()| helper.wait()).unwrap();
+                panic!("the container does not start");
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
     }

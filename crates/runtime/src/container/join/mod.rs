@@ -14,7 +14,7 @@ mod inside;
 mod target;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -69,7 +69,7 @@ impl Joining {
         let group = Group::at(guest.groups.to_vec());
         group.approach();
         let folder = group.folder();
-        let doors = guest.groups.iter().map(door).collect::<Result<Vec<_>, _>>()?;
+        let doors = guest.groups.iter().map(|folder| door(folder)).collect::<Result<Vec<_>, _>>()?;
         let trampoline = trampoline()?;
         // Where there is one id only, who the program is, is settled anew.
         let inhabitant = target.inhabitant().filter(|_| spec.ids == Ids::Mapped);
@@ -294,7 +294,7 @@ impl Fate {
 }
 
 /// By which a control group is entered: opened by us, used by the process that shall be in it.
-fn door(folder: &PathBuf) -> Result<OwnedFd, StartError> {
+fn door(folder: &Path) -> Result<OwnedFd, StartError> {
     let path = folder.join("cgroup.procs");
     rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| StartError::setup(format!("open {}", path.display()), errno))
