@@ -230,3 +230,57 @@ fn a_shared_volume_that_races_leads_nowhere() {
     assert_eq!(crate::runner::files_below(&env.work().join("outside")), ["secret"]);
     assert!(!env.work().join("outside/y").exists());
 }
+
+#[test]
+fn what_the_host_mounts_later_shows_where_that_is_asked_for() {
+    let Some(env) = Env::with_busybox().map(Cleaned) else { return };
+    if !rustix_is_root() {
+        return;
+    }
+    let host = env.work().join("host");
+    fs::create_dir_all(host.join("below")).unwrap();
+    let shell =
+        |script: &str| std::process::Command::new("sh").args(["-c", script]).current_dir(env.work()).status().unwrap();
+    if !shell("mount --bind host host && mount --make-shared host").success() {
+        fixtures::skip("mounts of the host: they are refused");
+        return;
+    }
+    for (name, how) in [("private", "rprivate"), ("slave", "rslave"), ("shared", "rshared")] {
+        env.ok(&["run", "-d", "--name", name, "-v", &format!("./host:/h:{how}"), "busybox", "sleep", "300"]);
+    }
+    let mounted = shell("mount -t tmpfs later host/below && touch host/below/new").success();
+    let seen = |name: &str| env.run(&["exec", name, "test", "-f", "/h/below/new"]).code == 0;
+    let found = ["private", "slave", "shared"].map(seen);
+    shell("umount host/below; umount host");
+    assert!(mounted);
+    assert_eq!(found, [false, true, true]);
+}
+
+/// Volumes, `cp`, `diff`, `commit` and `export`, as each kind of user.
+#[test]
+fn every_user_has_volumes() {
+    let Some(busybox) = fixtures::busybox() else { return };
+    for user in [fixtures::User::subordinate(), fixtures::User::plain()].into_iter().flatten() {
+        let dir = user.temp_dir().unwrap();
+        let binary = user.install(std::path::Path::new(env!("CARGO_BIN_EXE_estiba")), dir.path()).unwrap();
+        fixtures::Image::busybox(&busybox).layout_in(dir.path(), "layout").unwrap();
+        let script = "set -e; cd \"$1\"; export ESTIBA_ROOT=\"$1/store\"\n\
+            estiba=$2; e() { \"$estiba\" \"$@\"; }\n\
+            e load -q --tag busybox -i layout >/dev/null\n\
+            mkdir c; printf 'FROM busybox\\nRUN mkdir -p /d && echo hi > /d/f && chown 5:6 /d/f\\nVOLUME /vol\\n' > c/Dockerfile\n\
+            e build -q -t v c >/dev/null\n\
+            test \"$(e run --rm -v data:/d v cat /d/f)\" = hi\n\
+            e run -d --name up v sh -c 'touch /vol/x; echo c > /t; exec sleep 300' >/dev/null\n\
+            e run --name down v sh -c 'touch /vol/x; echo c > /t'\n\
+            for one in up down; do\n\
+              for try in 1 2 3 4 5 6 7 8 9; do e cp $one:/t out 2>/dev/null && break; sleep 0.1; done\n\
+              test \"$(cat out)\" = c; echo back > in; e cp in $one:/vol/in; e cp $one:/vol/in again; cmp in again\n\
+              e diff $one | grep -qx 'A /t'; e commit $one i-$one >/dev/null 2>&1; test \"$(e run --rm i-$one cat /t)\" = c\n\
+              e export $one | tar t | grep -qx t\n\
+            done\n\
+            e rm -fv up down >/dev/null; e volume rm data >/dev/null; test -z \"$(e volume ls -q)\"\n\
+            rm -rf out again c\n";
+        let output = user.command("sh").args(["-c", script, "sh"]).arg(dir.path()).arg(&binary).output().unwrap();
+        assert!(output.status.success(), "{}: {output:#?}", user.name);
+    }
+}

@@ -85,8 +85,8 @@ impl Flags {
     }
 }
 
-/// What becomes of mounts that are made below a mount, here or where it comes from. In a user namespace of ours what is made inside
-/// never shows outside: the kernel makes `Shared` a `Slave` of the host's there.
+/// What becomes of mounts that are made below a mount, here or where it comes from. What is made inside never shows on the host: whoever
+/// starts a container has a mount namespace of its own, which hands on what the host mounts and gives nothing back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Propagation {
@@ -95,7 +95,7 @@ pub enum Propagation {
     Private,
     /// Those of the host show inside.
     Slave,
-    /// They show on the other side.
+    /// Those of the host show inside, and those of the container where it shares them in turn.
     Shared,
 }
 

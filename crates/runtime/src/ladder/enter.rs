@@ -98,8 +98,10 @@ pub fn enter(rung: &Rung) -> Result<(), EnterError> {
     private_mounts().map_err(failed(Step::Mounts))
 }
 
+/// Nothing that is mounted here shows outside. What is mounted outside shows here: so `rslave` has something to hand on, and a file system
+/// that is taken away outside is not kept busy by who has long been started.
 fn private_mounts() -> sys::Result<()> {
-    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    let private = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).map_err(|errno| sys::Error::new("mount", "/", errno))
 }
 
