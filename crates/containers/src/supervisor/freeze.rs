@@ -50,7 +50,7 @@ impl Supervisor {
 fn explain(error: GroupError) -> String {
     match error {
         GroupError::None => {
-            "it has no control group that could be stopped: `estiba run --memory=… ` says why there is none, \
+            "it has no control group that could be stopped: `estiba run --memory=…` says why there is none, \
                              and `estiba doctor` what helps"
                 .to_owned()
         }
