@@ -171,6 +171,7 @@ impl Supervisor {
     }
 
     fn tell_health(&mut self, status: &'static str) {
+        self.containers.tell(&self.config, &format!("health_status: {status}"));
         if status != UNHEALTHY {
             return;
         }
