@@ -64,8 +64,8 @@ fn overlay(
     }
     match by_descriptor(lowers, writable, durable) {
         Ok(mount) => return Ok(Some(mount)),
-        // The words of an older kernel for settings that it doesn't know yet.
-        Err(error) if matches!(error.errno(), Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {}
+        // The words of an older kernel for settings that it doesn't know yet; 6.12 takes no descriptor that is but a path.
+        Err(error) if matches!(error.errno(), Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::BADF) => {}
         Err(error) => return Err(error.into()),
     }
     by_path(lowers, writable, at, durable).map(|()| None)
