@@ -192,6 +192,11 @@ export ESTIBA_ROOT=/tmp/store
 : >/tmp/log
 name=set-up
 (works estiba import /tmp/box.tar box; works as_user 'estiba import /tmp/box.tar box') || exit 1
+# Attributes of mounts are set by a call of Linux 5.12, and without them no container is made.
+said=$(estiba run --rm box true 2>&1) || if echo "$said" | grep -q 'mount_setattr: function not implemented'; then
+	echo "skip containers [linux $kernel]: they take Linux 5.12 or newer, and it is said: $said"
+	exit 0
+fi
 
 failures=0
 for check in $(sed -n 's/^check_\([a-z_]*\)().*/\1/p' /script); do
