@@ -329,10 +329,12 @@ fn subnets(
         }
         made.push(subnet(cidr, wanted)?);
     }
-    for stray in wanted.gateways.iter().filter(|gateway| !made.iter().any(|subnet| subnet.subnet.contains(**gateway))) {
+    if let Some(stray) =
+        wanted.gateways.iter().find(|gateway| !made.iter().any(|subnet| subnet.subnet.contains(**gateway)))
+    {
         return Err(NetworkError::Invalid(format!("gateway {stray} is in no subnet of the network")));
     }
-    for stray in wanted.ranges.iter().filter(|range| !made.iter().any(|subnet| subnet.range == Some(**range))) {
+    if let Some(stray) = wanted.ranges.iter().find(|range| !made.iter().any(|subnet| subnet.range == Some(**range))) {
         return Err(NetworkError::Invalid(format!("range {stray} is in no subnet of the network")));
     }
     Ok(made)
