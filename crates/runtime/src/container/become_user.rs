@@ -240,12 +240,14 @@ fn install_filters(becoming: &Becoming<'_>, user: &User, report: &OwnedFd) -> Re
 fn raise_wall(becoming: &Becoming<'_>) -> Result<(), StartError> {
     let spec = becoming.launch.spec;
     let bare = spec.isolation == Isolation::Chroot;
-    if !spec.boundary.landlock || spec.privileged {
+    // A wall keeps a debugger out, too: of a container that shares processes to look at them, or of a guest that was sent to.
+    let looks = becoming.launch.guest || (spec.boundary.namespaces.pid != Namespace::Own && !bare);
+    if !spec.boundary.landlock || spec.privileged || looks {
         return Ok(());
     }
     let wall = sys::landlock::Wall {
         sockets: spec.network == Network::Host,
-        signals: bare || spec.boundary.namespaces.pid == Namespace::Host,
+        signals: bare,
         below: if bare { Some(becoming.root.as_fd()) } else { None },
     };
     match sys::landlock::raise(&wall) {

@@ -33,8 +33,8 @@ pub struct Boundary {
     pub label: Option<String>,
     /// The AppArmor profile that its program gets.
     pub profile: Option<String>,
-    /// Whether landlock keeps it from what a shared namespace would let it reach: abstract sockets on the host's network, signals
-    /// among the host's processes, files outside where there is only a chroot. Where the kernel can't, it doesn't.
+    /// Whether landlock keeps it from what namespaces leave within reach: abstract sockets on the host's network; files and processes
+    /// outside where there is only a chroot. Where the kernel can't, it doesn't.
     pub landlock: bool,
 }
 
