@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use estiba_runtime::container::{CapSet, Mount, RootFs, Source, Spec};
+use estiba_runtime::container::{CapSet, Ids, Mount, RootFs, Source, Spec};
 
 use super::harness::Bench;
 
@@ -67,7 +67,7 @@ fn descriptors_do_not_lead_out() {
     assert_eq!(bench.run(&spec, &["keep-fds"]).code, 125);
 }
 
-/// CVE-2025-31133 and -62161: masks and devices don't come from the image.
+/// CVE-2025-31133, CVE-2025-62161: masks and devices don't come from the image.
 #[test]
 fn devices_of_the_image_are_not_used() {
     for kind in ["link", "file", "directory"] {
@@ -110,7 +110,7 @@ fn devices_made_inside_open_nothing() {
     assert_eq!(bench.run(&spec, &[]).ok(), "2\ntoo");
 }
 
-/// CVE-2019-19921, CVE-2025-52881: `/proc` and `/sys` that are links are refused, not followed.
+/// CVE-2019-19921, CVE-2025-52881, CVE-2025-62596: `/proc` and `/sys` that are links are refused, not followed.
 #[test]
 fn kernel_file_systems_are_not_redirected() {
     for (name, target) in [("proc", "/tmp"), ("proc", "../../../../tmp"), ("sys", "/var"), ("proc", "/dev")] {
@@ -222,4 +222,13 @@ fn nothing_is_inherited() {
     let mut spec = bench.script("grep -E 'Cap(Inh|Amb)' /proc/self/status | tr -d '\\t'");
     spec.caps = CapSet::ALL;
     assert_eq!(bench.run(&spec, &[]).ok(), "CapInh:0000000000000000\nCapAmb:0000000000000000");
+}
+
+/// CVE-2014-8989: who can't be given groups can't let go of one either, and read what it is kept from by a group.
+#[test]
+fn groups_are_not_let_go_of() {
+    let Some(bench) = Bench::of(fixtures::User::plain()) else { return };
+    let mut spec = bench.script("cat /proc/self/setgroups");
+    spec.ids = Ids::Single;
+    assert_eq!(bench.run(&spec, &["single-id"]).ok(), "deny");
 }
