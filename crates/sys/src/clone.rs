@@ -30,6 +30,9 @@ impl Namespaces {
     /// Its users and groups.
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
 
+    /// Not a namespace: the new process is its maker's sibling, a child of the same parent.
+    pub const SIBLING: Self = Self(libc::CLONE_PARENT as u64);
+
     /// These without `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
@@ -114,7 +117,7 @@ fn clone3(flags: u64, group: Option<BorrowedFd<'_>>) -> Result<Forked> {
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags | libc::CLONE_PIDFD as u64;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = exit_signal(flags) as u64;
     if let Some(group) = group {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = group.as_raw_fd() as u64;
@@ -127,10 +130,15 @@ fn clone3(flags: u64, group: Option<BorrowedFd<'_>>) -> Result<Forked> {
 
 fn clone_legacy(flags: u64) -> Result<Forked> {
     let mut pidfd: RawFd = -1;
-    let flags = flags | (libc::CLONE_PIDFD | libc::SIGCHLD) as u64;
+    let flags = flags | (libc::CLONE_PIDFD | exit_signal(flags)) as u64;
     // SAFETY: as in `clone3`; a null stack means the caller's, and parent_tid is where CLONE_PIDFD writes.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0usize, std::ptr::from_mut(&mut pidfd), 0usize, 0usize) };
     forked("clone", pid, pidfd)
+}
+
+/// A sibling ends with the signal that its maker ends with.
+fn exit_signal(flags: u64) -> i32 {
+    if flags & libc::CLONE_PARENT as u64 == 0 { libc::SIGCHLD } else { 0 }
 }
 
 fn forked(call: &'static str, pid: libc::c_long, pidfd: RawFd) -> Result<Forked> {
