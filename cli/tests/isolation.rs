@@ -85,16 +85,13 @@ fn files_of_the_image_that_lie_do_no_harm() {
         ("loop", "ln -sf passwd /etc/passwd"),
         ("device", "rm /etc/passwd && ln -s /dev/zero /etc/passwd"),
         ("binary", "head -c 100000 /dev/urandom > /etc/passwd"),
-        (
-            "huge",
-            "yes root:x:0:0:::/bin/sh | head -c 30000000 > /etc/passwd; yes x:x:9: | head -c 30000000 > /etc/group",
-        ),
+        ("huge", "yes root:x:0:0:::/bin/sh | head -c 9000000 > /etc/passwd; yes x:x:9: | head -c 9000000 > /etc/group"),
         ("long", "head -c 8000000 /dev/zero | tr '\\0' x > /etc/passwd"),
     ] {
         let said = env.build(&format!("FROM busybox\nRUN {lie}\n"), &["-q", "-t", name]);
         assert_eq!(said.code, 0, "{said:#?}");
         let started = std::time::Instant::now();
-        assert_eq!(env.ok(&["run", "--rm", "--user", "5:6", name, "id", "-u"]), "5\n", "{name}");
+        assert_eq!(env.ok(&["run", "--rm", "--user", "5:6", name, "stat", "-c", "%u", "/proc/self"]), "5\n", "{name}");
         let error = env.run(&["run", "--rm", "--user", "nosuchuser", name, "true"]);
         assert!(error.code == 125, "{name}: {error:#?}");
         assert!(started.elapsed().as_secs() < 20, "{name}");

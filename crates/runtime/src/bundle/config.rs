@@ -121,7 +121,9 @@ fn mounts(spec: &Spec, place: &dyn Fn(&str) -> String, files: &[OwnedFd]) -> Res
         mounts.push(mount("/sys", "bind", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
     } else {
         mounts.push(owned("/sys", "sysfs", "sysfs", with(&[write])));
-        mounts.push(owned("/sys/fs/cgroup", "cgroup", "cgroup", with(&["relatime", write])));
+        if crate::container::has_unified_groups() {
+            mounts.push(owned("/sys/fs/cgroup", "cgroup", "cgroup", with(&["relatime", write])));
+        }
     }
     if !spec.boundary.no_shm {
         mounts.push(if spec.boundary.namespaces.ipc == Namespace::Own {

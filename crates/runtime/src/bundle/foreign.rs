@@ -30,6 +30,19 @@ pub struct Foreigner<'a> {
     pub dir: &'a Path,
 }
 
+/// What the child says when the program could not be executed.
+const UNEXECUTED: u8 = 126;
+
+/// crun refuses to start where both versions of control groups are mounted, though it is told to leave them alone: it is shown one.
+fn cover_hybrid() {
+    const BOTH: &str = "/sys/fs/cgroup/unified";
+    if Path::new(BOTH).exists() && sys::ns::unshare(sys::ns::Namespaces::NEWNS).is_ok() {
+        let cover = sys::mount::new("tmpfs", &[], sys::mount::Attributes::empty());
+        // Without it, crun says what it does not like.
+        let _ = cover.and_then(|cover| sys::mount::attach_path(&cover, Path::new(BOTH)));
+    }
+}
+
 /// A container of another runtime, to be deleted there when it has ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Foreign {
@@ -127,9 +140,15 @@ impl Foreign {
 
     /// Runs it to its end; what it says of a failure is docker's code too.
     fn finish(&self, mut command: Command, spec: &Spec) -> Result<(), StartError> {
-        let status = command.status().map_err(|error| sys::Error::from_io("execute", &self.program, &error))?;
-        if status.success() {
-            return Ok(());
+        // In a child with mounts of its own.
+        let child = sys::fork::child(move || {
+            cover_hybrid();
+            command.status().map_or(UNEXECUTED, |status| u8::from(!status.success()))
+        })?;
+        match child.wait()? {
+            0 => return Ok(()),
+            UNEXECUTED => return Err(StartError::Invalid(format!("{} cannot be executed", self.program.display()))),
+            _ => {}
         }
         let mut said = String::new();
         if let Ok(log) = std::fs::File::open(self.log()) {
@@ -141,7 +160,7 @@ impl Foreign {
         }
         let name = self.program.display();
         let said = said.trim();
-        Err(StartError::Invalid(if said.is_empty() { format!("{name}: {status}") } else { format!("{name}: {said}") }))
+        Err(StartError::Invalid(if said.is_empty() { format!("{name} failed") } else { format!("{name}: {said}") }))
     }
 
     /// Forgets the container there, unmounts what was mounted for it, and removes its bundle. Best effort.

@@ -36,7 +36,7 @@ impl KernelFs {
     /// Makes them around a [`new_proc`]; `empty` is a directory without entries.
     pub(super) fn new(proc: OwnedFd, empty: impl AsFd, paths: &Paths, privileged: bool) -> Result<Self, StartError> {
         let readonly = confined() | Attributes::MOUNT_ATTR_RDONLY;
-        let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == CGROUP2_MAGIC);
+        let unified = has_unified_groups();
         let attributes = if privileged { confined() } else { readonly };
         let mut cgroup = if unified { sys::mount::new("cgroup2", &[], attributes).ok() } else { None };
         let sys = match sys::mount::new("sysfs", &[], attributes) {
@@ -105,6 +105,11 @@ impl KernelFs {
         }
         Ok(Entered { proc: self.proc, others: self.others })
     }
+}
+
+/// Whether the host has control groups of version 2 alone.
+pub(crate) fn has_unified_groups() -> bool {
+    rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type as u64 == CGROUP2_MAGIC)
 }
 
 /// `/proc` inside, and what of the image is still to be hidden.

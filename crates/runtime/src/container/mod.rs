@@ -34,6 +34,7 @@ pub(crate) use become_user::environment;
 pub use boundary::{Boundary, Device, Namespace, Namespaces, Paths, Users};
 pub use caps::CapSet;
 pub use error::StartError;
+pub(crate) use kernel_fs::has_unified_groups;
 pub use mount::{Bind, Flags, Memory, Propagation};
 pub(crate) use rootfs::mount as mount_tree;
 pub use run::{ExitStatus, Finished, Left, Running, Stdio, Usage, run};

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::clone::{Forked, Namespaces as Flags};
 use sys::ns::Joined;
@@ -44,17 +43,33 @@ impl Shared {
 pub(super) fn fork(spec: &Spec, shared: &Shared, group: &Group) -> Result<(Forked, bool), StartError> {
     let wanted = flags(spec);
     let Namespace::Joined { index } = spec.boundary.namespaces.pid else { return clone(wanted, group) };
-    // A process never changes its own pid namespace: only that of its children.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let own = rustix::fs::open("/proc/self/ns/pid", flags, Mode::empty())
-        .map_err(|errno| StartError::setup("open /proc/self/ns/pid", errno))?;
-    sys::ns::join(shared.get(index)?, Joined::PROCESS_ID)?;
-    let forked = clone(wanted, group);
-    if !matches!(forked, Ok((Forked::Child, _))) {
-        let back = rustix::thread::move_into_link_name_space(own.as_fd(), None);
-        back.map_err(|errno| StartError::setup("setns", errno))?;
+    // A process never changes its own pid namespace, only that of its children, and may not go back: a child makes our child there.
+    let (ours, theirs) = channel::pair()?;
+    let Forked::Parent { pid: middle, .. } = sys::clone::fork(Flags::NONE)? else {
+        let made = shared.get(index).and_then(|process| Ok(sys::ns::join(process, Joined::PROCESS_ID)?));
+        match made.and_then(|()| Ok(sys::clone::fork(wanted | Flags::SIBLING)?)) {
+            Ok(Forked::Child) => return Ok((Forked::Child, false)),
+            Ok(Forked::Parent { pid, pidfd }) => {
+                let told = channel::send(&theirs, &pid.to_ne_bytes(), &[pidfd.as_fd()]);
+                sys::clone::exit(u8::from(told.is_err()));
+            }
+            Err(error) => {
+                // Where even this fails, our end says so.
+                let _ = channel::send(&theirs, error.to_string().as_bytes(), &[]);
+                sys::clone::exit(1);
+            }
+        }
+    };
+    drop(theirs);
+    let received = channel::receive(&ours, true);
+    sys::clone::wait(middle, true)?;
+    match received? {
+        Received::Packet(bytes, mut fds) => match (<[u8; 4]>::try_from(bytes.as_slice()), fds.pop()) {
+            (Ok(pid), Some(pidfd)) => Ok((Forked::Parent { pid: i32::from_ne_bytes(pid), pidfd }, false)),
+            _ => Err(StartError::Invalid(format!("share the processes: {}", String::from_utf8_lossy(&bytes)))),
+        },
+        Received::End | Received::Nothing => Err(StartError::setup("share the processes", Errno::SRCH)),
     }
-    forked
 }
 
 fn flags(spec: &Spec) -> Flags {
