@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::runner::Env;
 
 /// A program that carries private networks, if it would work here.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_ok();
     let there =
         std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(program).is_file());
@@ -18,7 +18,7 @@ fn has(program: &str) -> bool {
 }
 
 /// Asks a web server for a file; tries until it listens.
-fn get(address: &str, path: &str) -> String {
+pub(crate) fn get(address: &str, path: &str) -> String {
     let address: SocketAddr = address.trim().parse().unwrap();
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -35,7 +35,7 @@ fn get(address: &str, path: &str) -> String {
     }
 }
 
-const SERVER: [&str; 7] = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
+const SERVER: [&str; 8] = ["busybox", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc"];
 
 /// A web server behind a network of each kind, reached from the host; gone with all that served it.
 fn published(mode: &str) {
@@ -74,16 +74,20 @@ fn ports_are_published_before_slirp4netns() {
 #[test]
 fn a_private_network_has_a_way_out_and_the_others_what_they_say() {
     let Some(env) = Env::with_busybox() else { return };
-    let routes = |mode: &str| env.ok(&["run", "--rm", "--network", mode, "busybox", "ip", "route"]);
+    let routes = |mode: &str| env.ok(&["run", "--rm", "--network", mode, "busybox", "busybox", "ip", "route"]);
     assert_eq!(routes("none"), "");
-    assert_eq!(env.ok(&["run", "--rm", "--network", "none", "busybox", "ip", "-o", "link"]).lines().count(), 1);
+    assert_eq!(
+        env.ok(&["run", "--rm", "--network", "none", "busybox", "busybox", "ip", "-o", "link"]).lines().count(),
+        1
+    );
     for mode in ["pasta", "slirp4netns"] {
         if has(mode) {
             assert!(routes(mode).starts_with("default via "), "{mode}");
         }
     }
     let host = std::fs::read_link("/proc/self/ns/net").unwrap().display().to_string();
-    let own = |mode: &str| env.ok(&["run", "--rm", "--network", mode, "busybox", "readlink", "/proc/self/ns/net"]);
+    let own =
+        |mode: &str| env.ok(&["run", "--rm", "--network", mode, "busybox", "busybox", "readlink", "/proc/self/ns/net"]);
     assert_eq!(own("host").trim(), host);
     assert_ne!(own("none").trim(), host);
     assert!(env.fails(125, &["run", "--network", "host:x", "busybox", "true"]).contains("--network"));
@@ -109,7 +113,8 @@ fn a_port_that_is_taken_is_said_with_whose_it_is() {
 fn the_network_of_another_container() {
     let Some(env) = Env::with_busybox() else { return };
     env.ok(&[&["run", "-d", "--name", "web", "--hostname", "served", "--network", "none"][..], &SERVER].concat());
-    let script = "for i in $(seq 50); do wget -qO- http://127.0.0.1/hostname && exit; sleep 0.1; done";
+    let script =
+        "for i in $(busybox seq 50); do busybox wget -qO- http://127.0.0.1/hostname && exit; busybox sleep 0.1; done";
     let said = env.ok(&["run", "--rm", "--network", "container:web", "busybox", "sh", "-c", script]);
     assert_eq!(said, "served");
     env.ok(&["rm", "-f", "web"]);

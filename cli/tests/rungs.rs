@@ -119,12 +119,28 @@ fn to_a_registry_and_back(home: &Home, rung: &str) {
     assert_eq!(home.ok_in("lazy", &["run", "--rm", "-q", "--pull=always", &again, "cat", "/c"]), "a\n");
 }
 
+/// A network of its own, and a port that leads into it.
+fn a_port(home: &Home) {
+    if !["pasta", "slirp4netns"].map(crate::network::has).contains(&true) {
+        return;
+    }
+    let run = ["run", "-d", "--name", "web", "--network", "private", "-p", "127.0.0.1::80", "busybox"];
+    home.ok(&[&run[..], &["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"]].concat());
+    let address = home.ok(&["port", "web", "80"]);
+    assert!(crate::network::get(&address, "/passwd").contains("root:"), "{address}");
+    home.ok(&["rm", "-f", "web"]);
+    let said = home.run_in("store", &["run", "--rm", "-p", "80:80", "busybox", "true"]);
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("port 80 of the host is root's") || said.contains("is taken"), "{said}");
+}
+
 #[test]
 fn subordinate_ids() {
     let (Some(user), Some(busybox)) = (User::subordinate(), fixtures::busybox()) else { return };
     let home = Home::new(user, &busybox);
     whole_road(&home, "subordinate-ids");
     assert_eq!(home.ok(&["run", "--rm", "-u", "33", "busybox", "id", "-u"]), "33\n");
+    a_port(&home);
     let store = fs::metadata(home.path("store")).unwrap();
     assert_eq!((store.uid(), store.mode() & 0o077), (home.user.uid, 0), "a store is its owner's alone");
 }
@@ -134,6 +150,7 @@ fn a_single_id() {
     let (Some(user), Some(busybox)) = (User::plain(), fixtures::busybox()) else { return };
     let home = Home::new(user, &busybox);
     whole_road(&home, "single-id");
+    a_port(&home);
     let doctor = home.ok(&["doctor"]);
     assert!(doctor.contains("usermod --add-subuids"), "{doctor}");
 }

@@ -16,7 +16,7 @@ use crate::state::ProcessId;
 pub(super) const SIGKILL: i32 = 9;
 
 /// The longest that a carrier may take to set itself up: on a busy machine it takes a second, and it hangs where it has no device.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How much of what a program says is kept: it must not fill the memory of the machine.
 const MAX_SAID: u64 = 16 << 10;
@@ -135,7 +135,7 @@ fn wait(name: &'static str, helper: Helper, ready: BorrowedFd<'_>, said: &File) 
         let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
         let mut waited = [PollFd::new(&ready, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
         match poll(&mut waited, Some(&timeout)) {
-            Ok(0) => return Err(failed("it was not ready after ten seconds")),
+            Ok(0) => return Err(failed("it was not ready after thirty seconds")),
             Err(rustix::io::Errno::INTR) => continue,
             Ok(_) => {}
             Err(errno) => return Err(sys::Error::new("poll", "", errno).into()),

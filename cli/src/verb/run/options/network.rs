@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use containers::config::{Carrier, Host, MacAddress, Network, NetworkMode};
-use containers::network::ports;
+use containers::network::{carrier, ports};
 use oci::ContainerConfig;
 
 use super::user_network;
@@ -118,7 +118,11 @@ impl Options {
 
 /// The network of who asks for none: one of its own, where it would have a way out.
 fn usual(publishes: bool) -> NetworkMode {
-    if publishes { NetworkMode::Private(Carrier::Any) } else { NetworkMode::Host }
+    if publishes || carrier::choose(Carrier::Any).is_ok() {
+        NetworkMode::Private(Carrier::Any)
+    } else {
+        NetworkMode::Host
+    }
 }
 
 /// `None` for what is a network of the user's.
