@@ -55,6 +55,7 @@ mod streams;
 mod tag;
 mod tags;
 mod usage;
+mod user_networks;
 mod version;
 mod volumes;
 mod wire;

@@ -49,15 +49,13 @@ pub fn resolv_conf(config: &Config, servers: Servers<'_>) -> Option<Vec<u8>> {
 
 fn resolver(host: &str, asked: &crate::config::Network, servers: Servers<'_>) -> String {
     let found = servers_of(host);
-    let servers: Vec<String> = if asked.dns.is_empty() {
-        match servers {
-            Servers::Host => found,
-            Servers::Given([]) => reachable(&found, None),
-            Servers::Given(given) => given.iter().map(ToString::to_string).collect(),
-            Servers::Instead(instead) => reachable(&found, instead),
-        }
-    } else {
-        asked.dns.iter().map(ToString::to_string).collect()
+    let servers: Vec<String> = match servers {
+        // They know the names of containers, and ask those that were asked for about all else.
+        Servers::Given(given) if !given.is_empty() => given.iter().map(ToString::to_string).collect(),
+        _ if !asked.dns.is_empty() => asked.dns.iter().map(ToString::to_string).collect(),
+        Servers::Host => found,
+        Servers::Given(_) => reachable(&found, None),
+        Servers::Instead(instead) => reachable(&found, instead),
     };
     let mut text = String::new();
     let search =
