@@ -28,6 +28,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = chosen::containers(context)?;
     let container = chosen::one(&containers, &args.container)?;
     containers.rename(&container, &args.name)?;
+    if let Ok(Some(keeper)) = containers::network::keeper::find(context.root()?) {
+        // Where it is in no network, there is nobody to call it by its name.
+        drop(keeper.rename(&container.config.id, &args.name));
+    }
     // One that does not run needs not be told.
     drop(Client::connect(&container.folder).and_then(|client| client.ask(&Request::Reload, Some(PATIENCE))));
     Ok(0)

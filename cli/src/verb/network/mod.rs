@@ -90,6 +90,15 @@ fn leases(context: &Context) -> Result<Leases> {
     Ok(keeper::leases(context.root()?)?)
 }
 
+/// Cleans up after a keeper that was killed, so that no bridge stays whose network is gone.
+fn tidy(context: &Context) -> Result {
+    let layout = store::Layout::new(context.root()?);
+    if !layout.root().join("networks").is_dir() {
+        return Ok(());
+    }
+    Ok(keeper::tidy(context.root()?, &crate::sandbox::probe(&layout)?.rung)?)
+}
+
 /// Who is in a network now, by name.
 fn members(leases: &Leases, network: &Definition) -> Vec<String> {
     leases.within(&network.id).map(|(attachment, _)| attachment.name.clone()).collect()

@@ -24,6 +24,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     if !args.force && !confirmed()? {
         return Err(Error::silent(1));
     }
+    super::tidy(context)?;
     let (networks, leases) = (networks(context)?, leases(context)?);
     let wanted = super::wanted_by_containers(context)?;
     let mut gone = Vec::new();

@@ -20,6 +20,7 @@ pub(super) struct Args {
 
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
+    super::tidy(context)?;
     let (networks, leases) = (networks(context)?, leases(context)?);
     let mut failed = Vec::new();
     let mut used = false;

@@ -123,6 +123,17 @@ pub fn find(store: &Path) -> Result<Option<Keeper>, KeeperError> {
     }
 }
 
+/// Has another keeper clean up after one that was killed, where one was: it ends by itself when nobody is left.
+///
+/// # Errors
+/// Why there can be none.
+pub fn tidy(store: &Path, rung: &Rung) -> Result<(), KeeperError> {
+    if Files::of(store).leases().exists() && find(store)?.is_none() {
+        ensure(store, rung)?;
+    }
+    Ok(())
+}
+
 /// Who is where, as its keeper wrote it down: those whose supervisors live.
 ///
 /// # Errors

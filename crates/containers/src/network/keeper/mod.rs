@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::ladder::Rung;
 
-pub use client::{Keeper, ensure, find, join, leases};
+pub use client::{Keeper, ensure, find, join, leases, tidy};
 
 use super::definition::NetworkError;
 
