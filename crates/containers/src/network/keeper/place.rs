@@ -79,7 +79,7 @@ pub(super) fn interfaces(namespace: BorrowedFd<'_>) -> Result<Socket, KeeperErro
     made.into_iter().next().map(Socket::from_fd).ok_or(KeeperError::Child)
 }
 
-fn step_into(namespace: BorrowedFd<'_>) -> sys::Result<()> {
+pub(super) fn step_into(namespace: BorrowedFd<'_>) -> sys::Result<()> {
     let network = Some(LinkNameSpaceType::Network);
     rustix::thread::move_into_link_name_space(namespace, network).map_err(|errno| sys::Error::new("setns", "", errno))
 }

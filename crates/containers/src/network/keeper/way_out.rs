@@ -1,11 +1,17 @@
 //! What carries packets from the keeper's network namespace into the world: pasta, or else slirp4netns.
 
-use std::os::fd::AsRawFd;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use super::KeeperError;
+use super::place::step_into;
 use super::serve::{Serving, end, has_ended, reap};
 use crate::state::ProcessId;
 
@@ -33,7 +39,8 @@ impl Serving {
         if !Path::new("/dev/net/tun").exists() {
             return Err("there is no /dev/net/tun (`modprobe tun` makes it)".to_owned());
         }
-        let namespace = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd()));
+        let anchor = Anchor::drop_in(namespace.as_fd()).map_err(|error| error.to_string())?;
+        let namespace = PathBuf::from(format!("/proc/{}/ns/net", anchor.0.pid));
         let mut why = Vec::new();
         for (name, command) in [("pasta", pasta as fn(&Path, &Path) -> Command), ("slirp4netns", slirp)] {
             let Some(program) = find(name) else { continue };
@@ -92,6 +99,40 @@ impl Serving {
             drop(self.way_out());
         }
         drop(self.keep());
+    }
+}
+
+/// A process in the network namespace, without any capability: its files in `/proc` lead there, and those of a process that may do
+/// more than the programs, which let go of what they do not need first, are not shown to them. It ends when this is dropped.
+struct Anchor(ProcessId);
+
+impl Anchor {
+    fn drop_in(namespace: BorrowedFd<'_>) -> Result<Self, KeeperError> {
+        let (mut there, mut said) = std::io::pipe().map_err(|error| sys::Error::from_io("pipe", "", &error))?;
+        let child = sys::fork::child(move || {
+            let none = CapabilitySet::empty();
+            let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            let stepped = step_into(namespace).is_ok()
+                && set_dumpable_behavior(DumpableBehavior::Dumpable).is_ok()
+                && rustix::thread::set_capabilities(None, none).is_ok()
+                && said.write_all(&[1]).is_ok();
+            drop(said);
+            while stepped {
+                std::thread::park();
+            }
+            1
+        })?;
+        let pid = child.pid().cast_signed();
+        let anchor = Self(ProcessId { pid, start: sys::process::start_time(pid)? });
+        there.read_exact(&mut [0]).map_err(|_| KeeperError::Child)?;
+        Ok(anchor)
+    }
+}
+
+impl Drop for Anchor {
+    fn drop(&mut self) {
+        end(self.0);
+        reap(self.0);
     }
 }
 
