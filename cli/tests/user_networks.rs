@@ -131,7 +131,10 @@ fn names_and_walls(user: Option<User>, busybox: &Path) {
     let both = ["run", "--rm", "--network", "front", "--network", "back", "busybox"];
     assert_eq!(home.ok(&[&both[..], &["sh", "-c", &fetch("web")]].concat()), "served");
     assert!(home.ok(&[&both[..], &["busybox", "ip", "route"]].concat()).starts_with("default via "));
-    assert_eq!(home.ok(&["run", "--rm", "--network", "back", "busybox", "busybox", "ip", "route"]).matches("default").count(), 0);
+    assert_eq!(
+        home.ok(&["run", "--rm", "--network", "back", "busybox", "busybox", "ip", "route"]).matches("default").count(),
+        0
+    );
     // In use, and then not.
     let used = home.fails(1, &["network", "rm", "back"]);
     assert!(used.contains("in use by web"), "{used}");
@@ -165,10 +168,7 @@ fn a_container_moves_between_networks_while_it_runs() {
         assert_eq!(home.ok(&from("back").each_ref().map(String::as_str)), "served");
         assert!(home.fails(1, &["network", "connect", "back", "web"]).contains("already"));
         home.ok(&["network", "disconnect", "front", "web"]);
-        home.fails(
-            1,
-            &["run", "--rm", "--network", "front", "busybox", "wget", "-T", "2", "-qO-", "http://web/hostname"],
-        );
+        home.fails(1, &["run", "--rm", "--network", "front", "busybox", "sh", "-c", &known("web")]);
         // What it was connected to is what it is started with again.
         home.ok(&["restart", "-t", "0", "web"]);
         assert_eq!(home.ok(&from("back").each_ref().map(String::as_str)), "served");
@@ -246,7 +246,8 @@ fn what_is_asked_wrongly_is_said() {
         let said = env.fails(code, arguments);
         assert!(said.contains(words), "{arguments:?}: {said}");
     }
-    let address = ["run", "--rm", "--network", "small:ip=10.199.7.3,mac=02:00:00:00:00:07", "busybox", "busybox", "ip", "addr"];
+    let address =
+        ["run", "--rm", "--network", "small:ip=10.199.7.3,mac=02:00:00:00:00:07", "busybox", "busybox", "ip", "addr"];
     let said = env.ok(&address);
     assert!(said.contains("10.199.7.3/29") && said.contains("02:00:00:00:00:07"), "{said}");
     assert_eq!(env.ok(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"]), "small bridge\n");
