@@ -119,7 +119,7 @@ fn survivors(files: &Files) -> Result<Leases, KeeperError> {
 /// Into the user namespace of those that are left, or a new one.
 fn enter(plan: &Plan, before: &Leases) -> Result<(), KeeperError> {
     let shared = before.attachments.iter().find_map(|attachment| attachment.supervisor.open());
-    let entry = shared.map_or_else(|| Entry::Own(plan.rung.clone()), Entry::Join);
+    let entry = shared.map_or_else(|| Entry::Own(plan.rung), Entry::Join);
     Ok(entry.enter()?)
 }
 

@@ -44,7 +44,7 @@ impl Machine {
     fn keeper(&self) -> Keeper {
         ensure_by(self.dir.path(), &self.rung, |store, rung| {
             let (mut ready, said) = std::io::pipe().unwrap();
-            let plan = Plan { store: store.to_owned(), rung: rung.clone(), ready: said.as_raw_fd(), here: false };
+            let plan = Plan { store: store.to_owned(), rung: *rung, ready: said.as_raw_fd(), here: false };
             let child = sys::fork::child(|| begin::run(&plan)).unwrap();
             child.wait().unwrap();
             drop(said);

@@ -117,10 +117,12 @@ impl Anchor {
                 && rustix::thread::set_capabilities(None, none).is_ok()
                 && said.write_all(&[1]).is_ok();
             drop(said);
-            while stepped {
+            if !stepped {
+                return 1;
+            }
+            loop {
                 std::thread::park();
             }
-            1
         })?;
         let pid = child.pid().cast_signed();
         let anchor = Self(ProcessId { pid, start: sys::process::start_time(pid)? });
