@@ -66,7 +66,8 @@ attack_kill_containers() {
 	done
 	states_are_true || bad "a container is said to run that does not"
 
-	# What is left can be removed, and nothing stays of it.
+	# What is left can be removed, and nothing stays of it. An empty folder younger than two seconds could be one that is being made.
+	sleep 2.5
 	works "$estiba" rm --all --force
 	works "$estiba" container prune --force
 	left=$("$estiba" ps -aq)
