@@ -63,7 +63,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let mut reader = journal.reader();
     let watch = if waits { Some(watch(&containers)?) } else { None };
     loop {
-        for event in reader.next().map_err(|error| Error::failed(error.to_string()))? {
+        for event in reader.take().map_err(|error| Error::failed(error.to_string()))? {
             if args.until.is_some_and(|until| event.time > until) {
                 return Ok(0);
             }

@@ -132,7 +132,7 @@ impl Events {
     ///
     /// # Errors
     /// A journal that cannot be read.
-    pub fn next(&mut self) -> Result<Vec<Event>, LogError> {
+    pub fn take(&mut self) -> Result<Vec<Event>, LogError> {
         let mut events = Vec::new();
         loop {
             let parts = self.series.parts()?;
@@ -176,7 +176,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let journal = journal(&dir);
         let mut reader = journal.reader();
-        assert_eq!(reader.next().unwrap(), []);
+        assert_eq!(reader.take().unwrap(), []);
         let writers: Vec<_> = (0..4)
             .map(|by| {
                 let journal = journal.clone();
@@ -185,9 +185,9 @@ mod tests {
                 })
             })
             .collect();
-        let mut seen = reader.next().unwrap();
+        let mut seen = reader.take().unwrap();
         writers.into_iter().for_each(|writer| writer.join().unwrap());
-        seen.extend(reader.next().unwrap());
+        seen.extend(reader.take().unwrap());
         assert_eq!(seen.len(), 200);
         assert!((0..4).all(|by| seen.iter().filter(|event| event.id == by.to_string()).count() == 50));
     }
@@ -202,10 +202,10 @@ mod tests {
         journal.record(&Event::now("container", "start", "a"));
         let mut reader = journal.reader();
         let actions = |events: Vec<Event>| events.into_iter().map(|event| event.action).collect::<Vec<_>>();
-        assert_eq!(actions(reader.next().unwrap()), ["create", "start"]);
+        assert_eq!(actions(reader.take().unwrap()), ["create", "start"]);
         file.write_all(&vec![b'\n'; usize::try_from(MAX_SIZE).unwrap()]).unwrap();
         journal.record(&Event::now("container", "die", "a"));
-        assert_eq!(actions(reader.next().unwrap()), ["die"]);
+        assert_eq!(actions(reader.take().unwrap()), ["die"]);
         assert!(std::fs::metadata(journal.series.path()).unwrap().len() < 200);
     }
 

@@ -20,12 +20,7 @@ pub(crate) fn config(driver: Option<&str>, options: &[(&str, &str)]) -> Config {
         id: ContainerId::try_from("ab".repeat(32)).unwrap(),
         name: "web".into(),
         created: Moment::now(),
-        image: Image {
-            name: "app".into(),
-            id: digest.clone(),
-            manifest: digest,
-            platform: "linux/amd64".parse().unwrap(),
-        },
+        image: Image { name: "app".into(), id: digest, manifest: digest, platform: "linux/amd64".parse().unwrap() },
         life: Default::default(),
         process: Default::default(),
         data: Default::default(),

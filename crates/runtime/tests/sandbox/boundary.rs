@@ -142,11 +142,9 @@ fn abstract_sockets_of_the_host_are_out_of_reach() {
     let name = format!("estiba-sandbox-{}", std::process::id());
     let _listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     for bench in benches() {
-        let Ok(python) = std::fs::metadata("/usr/bin/python3") else {
-            fixtures::skip("python3 connects to abstract sockets");
-            return;
-        };
-        drop(python);
+        if !std::path::Path::new("/usr/bin/python3").exists() {
+            return fixtures::skip("python3 connects to abstract sockets");
+        }
         let text = format!("import socket; socket.socket(socket.AF_UNIX).connect('\\0{name}'); print('reached')");
         let mut spec = Spec::new(
             estiba_runtime::container::RootFs::View { lowers: vec!["/".into()] },

@@ -16,22 +16,19 @@ struct Waiting {
 
 impl Waiting {
     fn start(bench: &Bench, spec: &Spec, modes: &[&str]) -> Self {
-        let mut helper = bench.command(spec, modes).spawn().unwrap();
+        let helper = bench.command(spec, modes).spawn().unwrap();
+        let mut waiting = Self { helper, first: 0 };
         let until = Instant::now() + Duration::from_secs(20);
-        loop {
-            let list = format!("/proc/{0}/task/{0}/children", helper.id());
+        while waiting.first == 0 {
+            assert!(Instant::now() < until, "the container does not start");
+            std::thread::sleep(Duration::from_millis(10));
+            let list = format!("/proc/{0}/task/{0}/children", waiting.helper.id());
             let first = std::fs::read_to_string(list).unwrap_or_default();
             // It runs the program once that is no copy of the helper any more.
             let ready = first.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid: &i32| runs(*pid));
-            if let Some(first) = ready {
-                return Self { helper, first };
-            }
-            if Instant::now() >= until {
-                helper.kill().and_then(|()| helper.wait()).unwrap();
-                panic!("the container does not start");
-            }
-            std::thread::sleep(Duration::from_millis(10));
+            waiting.first = ready.unwrap_or_default();
         }
+        waiting
     }
 
     fn join(&self, bench: &Bench, spec: &Spec, modes: &[&str]) -> Ran {
@@ -53,7 +50,8 @@ fn runs(pid: i32) -> bool {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-9", &self.first.to_string()]).status();
+        let process = if self.first == 0 { self.helper.id().to_string() } else { self.first.to_string() };
+        let _ = Command::new("kill").args(["-9", &process]).status();
         let _ = self.helper.wait();
     }
 }

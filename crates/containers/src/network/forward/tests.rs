@@ -80,7 +80,7 @@ fn connections_pass_whole_both_ways_with_their_ends() {
             .into_iter()
             .map(|mut stream| {
                 std::thread::spawn(move || {
-                    let data: Vec<u8> = (0..MUCH).map(|at| (at * 7 >> 3) as u8).collect();
+                    let data: Vec<u8> = (0..MUCH).map(|at| ((at * 7) >> 3) as u8).collect();
                     let mut reader = stream.try_clone().unwrap();
                     let sent = data.clone();
                     let writer = std::thread::spawn(move || {

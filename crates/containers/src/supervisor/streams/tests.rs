@@ -33,7 +33,12 @@ fn pair() -> (OwnedFd, OwnedFd) {
 fn logged(case: &Case) -> Vec<u8> {
     let mut all = Vec::new();
     let mut reader = Reader::open(case.folder.log(), Driver::Local, Selection::default()).unwrap();
-    reader.read::<LogError>(|entry| Ok(all.extend_from_slice(&entry.bytes))).unwrap();
+    reader
+        .read::<LogError>(|entry| {
+            all.extend_from_slice(&entry.bytes);
+            Ok(())
+        })
+        .unwrap();
     all
 }
 

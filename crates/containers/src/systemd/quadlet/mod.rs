@@ -246,9 +246,7 @@ impl Making<'_> {
 fn links(unit: &Unit, name: &str) -> Vec<PathBuf> {
     let Some(install) = unit.section("Install") else { return Vec::new() };
     let (template, target) = match (name.split_once('@'), install.last("DefaultInstance")) {
-        (Some((before, after)), Some(instance)) if after == ".service" => {
-            (true, format!("{before}@{instance}.service"))
-        }
+        (Some((before, ".service")), Some(instance)) => (true, format!("{before}@{instance}.service")),
         (Some((_, ".service")), None) => (true, String::new()),
         _ => (false, name.to_owned()),
     };
