@@ -50,7 +50,7 @@ impl Cleaned {
             entries.map(|entry| format!("{folder}/{}", entry.file_name().to_string_lossy())).collect()
         };
         let mut left = [list("containers"), list("containers/names"), list("pins")].concat();
-        left.retain(|path| path != "containers/names" && !path.contains("events"));
+        left.retain(|path| path != "containers/names" && path != "containers/gate" && !path.contains("events"));
         left.extend(list("snapshots").into_iter().filter(|path| path.len() == "snapshots/".len() + 64));
         left
     }

@@ -40,7 +40,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     for One { written, container } in found.ones {
         claimed.push((written, claim(&containers, &container, args.force)));
     }
-    if claimed.iter().any(|(_, claimed)| matches!(claimed, Ok(Some(_)))) {
+    if claimed.iter().any(|(_, claimed)| matches!(claimed, Ok(Some(_)))) || containers.is_littered()? {
         sandbox::enter(containers.store())?;
         // Others may have left something half done; what cannot be removed now stays for the next.
         drop(containers.sweep());

@@ -16,6 +16,7 @@ use crate::ContainerId;
 ///             log, log.1 …         what it said
 ///             hosts resolv.conf hostname   files of ours that are mounted inside
 /// <store>/containers/names/<name>  a symbolic link to the id: whoever makes it has the name
+/// <store>/containers/gate          held by who makes a folder until that has its lock, and by who looks for folders without one
 /// <store>/containers/events.jsonl  what happened, a line each
 /// <store>/pins/<id>                what a container needs of the store, so that a collector leaves it alone
 /// <store>/snapshots/<id>/          its file tree's changes
@@ -57,6 +58,11 @@ impl Layout {
     /// The folder of names.
     pub fn names(&self) -> PathBuf {
         self.containers().join("names")
+    }
+
+    /// What is held while a folder has no lock yet.
+    pub fn gate(&self) -> PathBuf {
+        self.containers().join("gate")
     }
 
     /// The journal of what happened.

@@ -34,12 +34,22 @@ impl Containers {
     /// [`ContainersError::Taken`]; what the system refuses.
     pub fn begin(&self, config: Config) -> Result<Made<'_>> {
         let folder = self.layout.unfinished(&config.id);
-        make_folder(&self.layout.names(), &folder)?;
+        make_folders(&self.layout.names())?;
+        let gate = Lock::shared(self.gate()?)?;
+        make_folder(&folder)?;
         let lock = make_lock(&folder.lock())?;
+        drop(gate);
         let made = Made { containers: self, folder, config, lock: Some(lock) };
         made.folder.write_config(&made.config, made.config.durability())?;
         self.take_name(&made.config.name, &made.config.id)?;
         Ok(made)
+    }
+
+    /// What keeps a folder that has no lock yet from those who look for litter: held shared until it has one.
+    pub(super) fn gate(&self) -> Result<File> {
+        let path = self.layout.gate();
+        let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        opened.map_err(io_at("open", &path))
     }
 
     /// Makes the link that gives a name to an id.
@@ -174,16 +184,12 @@ impl Drop for Made<'_> {
 /// How long a folder's maker waits for who looks at its lock.
 const MOMENT: Duration = Duration::from_secs(1);
 
-fn make_folder(names: &Path, folder: &Folder) -> Result<()> {
-    let make = || DirBuilder::new().mode(0o700).create(folder.path());
-    match make() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().mode(0o700).recursive(true).create(names).map_err(io_at("mkdir", names))?;
-            make()
-        }
-        other => other,
-    }
-    .map_err(io_at("mkdir", folder.path()))
+fn make_folders(names: &Path) -> Result<()> {
+    DirBuilder::new().mode(0o700).recursive(true).create(names).map_err(io_at("mkdir", names))
+}
+
+fn make_folder(folder: &Folder) -> Result<()> {
+    DirBuilder::new().mode(0o700).create(folder.path()).map_err(io_at("mkdir", folder.path()))
 }
 
 fn make_lock(path: &Path) -> Result<Lock> {

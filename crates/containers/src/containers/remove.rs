@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::time::{Duration, Instant};
 
 use sys::Root;
 use sys::lock::Lock;
@@ -70,16 +71,8 @@ impl Containers {
     /// # Errors
     /// When the folder cannot be read.
     pub fn sweep(&self) -> Result<Swept> {
-        let path = self.layout.containers();
-        let listing = match fs::read_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Swept::default()),
-            other => other.map_err(io_at("read directory", &path))?,
-        };
         let mut swept = Swept::default();
-        for entry in listing {
-            let name = entry.map_err(io_at("read directory", &path))?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_prefix('.'));
-            let Some(id) = id.and_then(|id| ContainerId::try_from(id.to_owned()).ok()) else { continue };
+        for id in self.litter()? {
             match self.sweep_one(&id) {
                 Ok(true) => swept.containers += 1,
                 Ok(false) | Err(_) => swept.left += 1,
@@ -88,34 +81,77 @@ impl Containers {
         Ok(swept)
     }
 
+    /// Whether there is something for [`Containers::sweep`].
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn is_littered(&self) -> Result<bool> {
+        Ok(!self.litter()?.is_empty())
+    }
+
+    /// Whose folders are not those of containers.
+    fn litter(&self) -> Result<Vec<ContainerId>> {
+        let path = self.layout.containers();
+        let listing = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(io_at("read directory", &path))?,
+        };
+        let mut litter = Vec::new();
+        for entry in listing {
+            let name = entry.map_err(io_at("read directory", &path))?.file_name();
+            let id = name.to_str().and_then(|name| name.strip_prefix('.'));
+            litter.extend(id.and_then(|id| ContainerId::try_from(id.to_owned()).ok()));
+        }
+        Ok(litter)
+    }
+
     /// Gives whether it is gone.
     fn sweep_one(&self, id: &ContainerId) -> Result<bool> {
         let folder = self.layout.unfinished(id);
-        let _lock = match folder.take_lock(std::time::Duration::ZERO) {
+        let _held = match folder.take_lock(Duration::ZERO) {
+            Ok(Some(lock)) => lock,
             Ok(None) => return Ok(false),
-            Ok(lock) => lock,
-            // Removed before who removed it was killed; or about to be made.
-            Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                if is_being_made(folder.path()) {
-                    return Ok(false);
+            // About to have one; or what is left of it has none any more.
+            Err(error) if is_missing(&error) => {
+                let Some(gate) = self.close_gate()? else { return Ok(false) };
+                match folder.take_lock(Duration::ZERO) {
+                    Ok(Some(lock)) => lock,
+                    Ok(None) => return Ok(false),
+                    Err(error) if is_missing(&error) => gate,
+                    Err(error) => return Err(error),
                 }
-                None
             }
             Err(error) => return Err(error),
         };
+        // Made whole, or gone, since it was listed: then what is called so in the store is a container's.
+        if !folder.path().try_exists().map_err(io_at("stat", folder.path()))? {
+            return Ok(true);
+        }
         super::stop::end_leftovers(id.as_str());
         let name = folder.read_config().ok().map(|config| config.name);
         self.discard(id, name.as_deref())?;
         Ok(true)
     }
+
+    /// Waits until nobody is between a folder and its lock. `None`: somebody is, and does not go on.
+    fn close_gate(&self) -> Result<Option<Lock>> {
+        let until = Instant::now() + PATIENCE;
+        let mut file = self.gate()?;
+        loop {
+            match Lock::try_exclusive(file)? {
+                Ok(lock) => return Ok(Some(lock)),
+                Err(_) if Instant::now() >= until => return Ok(None),
+                Err(back) => file = back,
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
 }
 
-/// Whether a folder without a lock may get one: it was made a moment ago, and has nothing in it yet.
-fn is_being_made(path: &std::path::Path) -> bool {
-    let is_empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
-    let made = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
-    is_empty && made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < MOMENT))
-}
+/// How long is waited for who makes a folder and its lock: it takes microseconds, unless he is stopped between.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(1);
 
-/// Longer than anybody needs from a folder to the lock in it.
-const MOMENT: std::time::Duration = std::time::Duration::from_secs(2);
+fn is_missing(error: &ContainersError) -> bool {
+    matches!(error, ContainersError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}

@@ -56,7 +56,12 @@ fn remove_tree(parent: impl AsFd, name: &OsStr) -> Result<()> {
         return Ok(());
     }
     while !remove_dir(&parent, name)? {
-        empty_dir(open_below(&parent, name)?)?;
+        match open_below(&parent, name) {
+            Ok(dir) => empty_dir(dir)?,
+            // Removed or replaced meanwhile: the next attempt tells.
+            Err(error) if matches!(error.errno(), Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
