@@ -80,6 +80,7 @@ impl Args {
         let called = self.called(&containers)?;
         let mut config = self.options.settle(id.clone(), called, of, command, &image.config.value().config)?;
         config.made_by = typed(verb, &self.words);
+        config.life.at_once = verb == "run";
         if self.options.life.replace {
             super::super::rm::replace(&containers, &config.name)?;
         }

@@ -14,6 +14,8 @@ pub const STOP_TIMEOUT: u64 = 10;
 pub struct Life {
     /// Whether it is removed when it ends (`--rm`).
     pub remove: bool,
+    /// Whether who makes it starts it at once, holding it until then (`run`).
+    pub at_once: bool,
     /// When it is started again.
     pub restart: Restart,
     /// The signal that asks it to end, by name or number; `None` is SIGTERM.

@@ -116,8 +116,9 @@ impl Containers {
             let (config, state) = (folder.read_config()?, folder.read_state()?);
             Ok(Container { folder: folder.clone(), config, state })
         };
-        match read() {
-            Ok(container) => self.reconciled(container),
+        match read().and_then(|container| self.reconciled(container)) {
+            Ok(container) => Ok(container),
+            // Or it was removed meanwhile.
             Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -7,6 +7,7 @@ use super::{Container, Containers};
 use runtime::cgroup::{Group, Place};
 
 use crate::error::Result;
+use crate::event::{Event, Journal};
 use crate::state::{State, Status};
 use crate::time::Moment;
 
@@ -29,25 +30,44 @@ impl State {
 impl Containers {
     /// The container, set right where its supervisor is gone. `None` for one that was to go with its end: it goes now.
     pub(super) fn reconciled(&self, mut container: Container) -> Result<Option<Container>> {
-        if !container.state.is_active() || container.folder.is_held()? {
+        if !container.needs_somebody() || container.folder.is_held()? {
             return Ok(Some(container));
         }
         let Some(lock) = container.folder.take_lock(Duration::ZERO)? else { return Ok(Some(container)) };
-        // It may have ended by itself, or have been started, since it was read.
+        // It may have ended by itself, have been started or removed since it was read.
+        container.config = container.folder.read_config()?;
         container.state = container.folder.read_state()?;
-        if !container.state.is_active() {
+        if !container.needs_somebody() {
             return Ok(Some(container));
         }
-        let boot = store::boot_id().unwrap_or_default();
-        set_right(&mut container.state, container.config.id.as_str(), &boot);
-        container.folder.write_state(&container.state, container.durability())?;
+        if container.state.is_active() {
+            let boot = store::boot_id().unwrap_or_default();
+            set_right(&mut container.state, container.config.id.as_str(), &boot);
+            container.folder.write_state(&container.state, container.durability())?;
+            let end = Event::of(&container.config, "die").with("exitCode", KILLED);
+            Journal::new(&self.layout).record(&end);
+        }
         drop(fs::remove_file(container.folder.control()));
         if container.config.life.remove {
             self.put_aside(&container)?;
+            self.tell(&container.config, "destroy");
             return Ok(None);
         }
         drop(lock);
         Ok(Some(container))
+    }
+}
+
+impl Container {
+    /// Whether it is as it is only while somebody holds its lock: who starts it, watches over it or removes it.
+    fn needs_somebody(&self) -> bool {
+        let life = &self.config.life;
+        match self.state.status {
+            _ if self.state.is_active() => true,
+            // One that was made to be started later may wait for that.
+            Status::Created => life.remove && life.at_once,
+            _ => life.remove,
+        }
     }
 }
 

@@ -74,6 +74,8 @@ impl Options {
             return Err(Error::usage(format!("--stop-signal {written}: no such signal")));
         }
         Ok(Life {
+            // Said by the verb.
+            at_once: false,
             remove: self.rm,
             restart: self.restart.unwrap_or_default(),
             stop_signal: Some(signal).filter(|signal| !signal.is_empty()),
