@@ -4,9 +4,9 @@
 //! crash of the machine its last lines may be missing, or torn, and a torn line is passed over.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _};
 
 use serde::{Deserialize, Serialize};
 use sys::lock::Lock;
@@ -84,7 +84,7 @@ impl Journal {
         let mut line = serde_json::to_vec(event).map_err(io::Error::from).map_err(failed("encode an event for"))?;
         line.push(b'\n');
         loop {
-            let file = self.series.write()?;
+            let file = self.open()?;
             let mut lock = Lock::exclusive(file).map_err(|error| failed("lock")(io::Error::from(error.errno())))?;
             let about = lock.file().metadata().map_err(failed("stat"))?;
             // Another process put it away while we waited.
@@ -103,6 +103,23 @@ impl Journal {
                 line.insert(0, b'\n');
             }
             return write_at_end(&mut lock, &line, about.len()).map_err(failed("write"));
+        }
+    }
+
+    /// The file, in a folder that comes with the first container or the first event.
+    fn open(&self) -> Result<File, LogError> {
+        match (self.series.write(), self.series.path().parent()) {
+            (Err(_), Some(folder)) if !folder.exists() => {
+                let made = DirBuilder::new().mode(0o700).create(folder);
+                // Another may have been quicker.
+                match made {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        Err(LogError::io("make", folder)(error))
+                    }
+                    _ => self.series.write(),
+                }
+            }
+            (opened, _) => opened,
         }
     }
 

@@ -11,6 +11,7 @@ use sys::Root;
 use sys::lock::Lock;
 
 use crate::config::Config;
+use crate::event::{Event, Journal};
 use crate::id::{ContainerId, NameError, check_name};
 use crate::layout::Layout;
 use crate::time::Moment;
@@ -163,7 +164,10 @@ impl Volumes {
         let made = self.furnish(&partial, &volume);
         let place = self.folder(&volume.name);
         match made.and_then(|()| fs::rename(&partial, &place).map_err(at("rename", &place))) {
-            Ok(()) => Ok(volume),
+            Ok(()) => {
+                self.tell(&volume, "create");
+                Ok(volume)
+            }
             // Either it cannot be made, or somebody made it at the same time.
             Err(error) => {
                 drop(Root::open(&all).and_then(|all| all.remove_all(partial.file_name().unwrap_or_default())));
@@ -173,6 +177,11 @@ impl Volumes {
                 }
             }
         }
+    }
+
+    fn tell(&self, volume: &Volume, action: &str) {
+        let event = Event::now("volume", action, &volume.name).with("driver", DRIVER);
+        Journal::new(&self.layout).record(&event);
     }
 
     fn furnish(&self, folder: &Path, volume: &Volume) -> Result<()> {
@@ -258,7 +267,7 @@ impl Volumes {
     /// # Errors
     /// [`VolumeError::Used`], unless `whoever` uses it does not matter.
     pub fn remove(&self, name: &str, whoever: bool) -> Result<()> {
-        self.get(name)?;
+        let volume = self.get(name)?;
         if !whoever && let Some(by) = self.users()?.remove(name) {
             return Err(VolumeError::Used { name: name.to_owned(), by });
         }
@@ -269,6 +278,7 @@ impl Volumes {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(VolumeError::Absent(name.to_owned())),
             other => other.map_err(at("rename", &place))?,
         }
+        self.tell(&volume, "destroy");
         Ok(Root::open(&all)?.remove_all(gone.file_name().unwrap_or_default())?)
     }
 

@@ -11,6 +11,7 @@ use sys::lock::Lock;
 
 use super::address::{self, Cidr};
 use crate::ContainerId;
+use crate::event::{Event, Journal};
 use crate::id::{NameError, SHORT, check_name};
 use crate::layout::Layout;
 use crate::time::Moment;
@@ -148,17 +149,19 @@ impl Definition {
 #[derive(Debug, Clone)]
 pub struct Networks {
     folder: PathBuf,
+    journal: Journal,
 }
 
 impl Networks {
     /// Those of this layout. Touches nothing.
     pub fn new(layout: &Layout) -> Self {
-        Self { folder: layout.networks() }
+        Self { folder: layout.networks(), journal: Journal::new(layout) }
     }
 
     #[cfg(test)]
     pub(crate) fn at(folder: PathBuf) -> Self {
-        Self { folder }
+        let journal = Journal::new(&Layout::new(&store::Layout::new(&folder)));
+        Self { folder, journal }
     }
 
     /// Makes one.
@@ -187,6 +190,7 @@ impl Networks {
             options: wanted.options.clone(),
         };
         self.write(&definition)?;
+        self.tell(&definition, "create");
         Ok(definition)
     }
 
@@ -238,8 +242,17 @@ impl Networks {
         let path = self.file(&definition.name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(NetworkError::Io("remove", path, error)),
-            _ => Ok(()),
+            Err(_) => Ok(()),
+            Ok(()) => {
+                self.tell(definition, "destroy");
+                Ok(())
+            }
         }
+    }
+
+    fn tell(&self, definition: &Definition, action: &str) {
+        let event = Event::now("network", action, definition.id.as_str());
+        self.journal.record(&event.with("name", &definition.name).with("type", "bridge"));
     }
 
     /// Excludes others who make or remove networks.
