@@ -132,7 +132,9 @@ fn nothing_stays_of_one_that_is_to_go() {
     let state = env.state("bad");
     assert_eq!((state["status"].as_str(), state["exit_code"].as_i64()), (Some("created"), Some(127)));
     assert!(state["error"].as_str().unwrap().contains("absent"));
-    env.ok(&["container", "prune", "-f"]);
+    let pruned = env.ok(&["container", "prune", "-f"]);
+    assert!(pruned.starts_with("Deleted Containers:\n") && pruned.contains("\n\nTotal reclaimed space: "), "{pruned}");
+    assert!(env.ok(&["container", "prune", "-f"]).starts_with("Total reclaimed space: 0"));
     assert_eq!(env.left(), [""; 0]);
 }
 
@@ -207,6 +209,10 @@ fn a_killed_supervisor_leaves_nothing_that_the_next_command_cannot_clean() {
         (state["status"].as_str(), state["error"].as_str()),
         (Some("exited"), Some("its supervisor was killed"))
     );
+    env.ok(&["ps", "-a"]);
+    let told =
+        env.ok(&["events", "--until", "0s", "--filter", "event=die", "--format", "{{.Actor.Attributes.exitCode}}"]);
+    assert_eq!(told, "137\n");
     env.ok(&["start", "orphan"]);
     assert_eq!(env.state("orphan")["status"], "running");
     // One that was to go goes with the next look.
@@ -215,6 +221,35 @@ fn a_killed_supervisor_leaves_nothing_that_the_next_command_cannot_clean() {
     until("its end", || env.run(&["stop", "-t", "0", "brief"]).code == 1);
     env.ok(&["rm", "-f", "orphan"]);
     assert_eq!(env.left(), [""; 0]);
+}
+
+#[test]
+fn one_that_was_to_go_and_whose_maker_was_killed_goes() {
+    let Some(env) = Cleaned::new() else { return };
+    for (name, verb) in [("made", "create"), ("half", "create")] {
+        env.ok(&[verb, "--rm", "--name", name, "busybox", "true"]);
+    }
+    // As `run` leaves it between making and starting it.
+    let path = env.folder("half").join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["life"]["at_once"] = true.into();
+    fs::write(&path, config.to_string()).unwrap();
+    assert_eq!(env.ok(&["ps", "-a", "--format", "{{.Names}}"]), "made\n");
+    // A folder that was just made, by who was killed before it had a lock.
+    fs::create_dir(env.root().join("containers").join(format!(".{}", "a".repeat(64)))).unwrap();
+    env.ok(&["rm", "--all"]);
+    assert_eq!(env.left(), [""; 0]);
+}
+
+#[test]
+fn volumes_and_networks_have_events() {
+    let Some(env) = Cleaned::new() else { return };
+    for verb in ["create", "rm"] {
+        env.ok(&["volume", verb, "vol"]);
+        env.ok(&["network", verb, "net"]);
+    }
+    let told = env.ok(&["events", "--until", "0s", "--format", "{{.Type}} {{.Action}}"]);
+    assert_eq!(told, "volume create\nnetwork create\nvolume destroy\nnetwork destroy\n");
 }
 
 #[test]

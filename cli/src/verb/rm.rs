@@ -7,7 +7,7 @@ use sys::lock::Lock;
 use crate::chosen::{self, Chosen, One};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::{sandbox, ui};
+use crate::{duration, sandbox, ui};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -107,7 +107,7 @@ pub(super) fn replace(containers: &Containers, name: &str) -> Result {
     }
 }
 
-/// Removes all containers that have ended and match. Gives their ids.
+/// Removes all containers that have ended and match. Gives their ids, and how much room that makes.
 pub(super) fn prune(containers: &Containers, ones: Vec<Container>) -> Result<u8> {
     let mut claimed = Vec::new();
     for container in ones.into_iter().filter(|container| !container.state.is_active()) {
@@ -115,10 +115,30 @@ pub(super) fn prune(containers: &Containers, ones: Vec<Container>) -> Result<u8>
     }
     sandbox::enter(containers.store())?;
     containers.sweep()?;
-    let results = claimed.into_iter().map(|(id, claimed)| (id, claimed.and_then(|one| remove(containers, one, true))));
+    let mut freed = 0;
+    let results = claimed.into_iter().map(|(id, claimed)| {
+        let removed = claimed.and_then(|one| {
+            let bytes = one.as_ref().map_or(0, |(container, _)| size(containers, container));
+            remove(containers, one, true)?;
+            freed += bytes;
+            Ok(())
+        });
+        (id, removed)
+    });
     let results: Vec<_> = results.collect();
-    if results.iter().any(|(_, result)| result.is_ok()) {
+    let some = results.iter().any(|(_, result)| result.is_ok());
+    if some {
         ui::out("Deleted Containers:\n")?;
     }
-    chosen::tell(results, 0)
+    let code = chosen::tell(results, 0)?;
+    let gap = if some { "\n" } else { "" };
+    ui::out(&format!("{gap}Total reclaimed space: {}\n", duration::size(freed)))?;
+    Ok(code)
+}
+
+/// What a container takes besides its image: what it wrote, and what it said.
+fn size(containers: &Containers, container: &Container) -> u64 {
+    let mut meter = store::room::Meter::new();
+    let snapshot = containers.layout().snapshot(&container.config.id);
+    meter.measure(&snapshot) + meter.measure(container.folder.path())
 }
