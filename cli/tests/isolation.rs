@@ -294,6 +294,11 @@ fn run_by(runtime: &str, run: &dyn Fn(&[&str]) -> Output) {
         &["--hostname", "h", "-e", "A=1"],
         &["sh", "-c", "echo $A $(hostname) $(id -u) $$; grep Seccomp: /proc/self/status"],
     );
+    // What crun says of machines with both versions of control groups.
+    if code != Some(0) && all.contains("hybrid mode not supported") {
+        fixtures::skip(&format!("{runtime} refuses the control groups of this machine"));
+        return;
+    }
     assert_eq!((code, out.as_str()), (Some(0), "1 h 0 1\nSeccomp:\t2\n"), "{runtime}: {all}");
     assert_eq!(ran(&[], &["sh", "-c", "exit 7"]).0, Some(7), "{runtime}");
     let (code, _, all) = ran(&[], &["no-such-program"]);
