@@ -54,18 +54,21 @@ fn lender(id: &str, find: &impl Fn(&str) -> Option<Container>) -> Result<(Contai
     let process = init.open().ok_or_else(stopped)?;
     // Ours stays in front of the program: who has users of its own is behind it.
     let ours = lender.config.process.init || lender.config.isolation.pid != Share::Own;
-    let program = if ours { first_child(init.pid).and_then(open_any) } else { None };
+    let program = if ours { first_child_of(init.pid) } else { None };
     Ok((lender, program.unwrap_or(process)))
 }
 
-fn open_any(pid: i32) -> Option<OwnedFd> {
-    let pid = rustix::process::Pid::from_raw(pid)?;
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+/// The first child of a process. Its number could have become another's until it is open, but not from then on.
+fn first_child_of(init: i32) -> Option<OwnedFd> {
+    let child = children(init).into_iter().next()?;
+    let pid = rustix::process::Pid::from_raw(child)?;
+    let opened = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()?;
+    children(init).contains(&child).then_some(opened)
 }
 
-fn first_child(pid: i32) -> Option<i32> {
-    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    listed.split_ascii_whitespace().next()?.parse().ok()
+fn children(pid: i32) -> Vec<i32> {
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// A process of the user namespace that a container with these shares is started in, if it is not one of its own: the supervisor of

@@ -46,7 +46,11 @@ impl Target {
         match Self::of(pid, Some(started), isolation, init) {
             // Nobody may look into ours, not even we from outside; its child serves as well.
             Err(refused @ StartError::Setup { errno, .. }) if init && is_refusal(errno) => match first_child(pid) {
-                Some(child) => Self::of(child, None, isolation, false),
+                Some(child) => {
+                    let target = Self::of(child, None, isolation, false)?;
+                    // Its number could have become another's until it was open.
+                    if children(pid).contains(&child) { Ok(target) } else { Err(ended(child)) }
+                }
                 None => Err(refused),
             },
             other => other,
@@ -95,11 +99,14 @@ impl Target {
 
     /// An init of ours stays in the outer user namespace: then its child tells.
     fn find_inhabitant(&self, outer: (u64, u64), init: bool) -> Option<OwnedFd> {
-        for pid in [Some(self.pid), first_child(self.pid).filter(|_| init)].into_iter().flatten() {
+        let child = first_child(self.pid).filter(|_| init);
+        for pid in [Some(self.pid), child].into_iter().flatten() {
             let users = identity(&format!("/proc/{pid}/ns/user"));
             if users.is_ok_and(|users| users != outer)
                 && let Some(number) = Pid::from_raw(pid)
                 && let Ok(pidfd) = rustix::process::pidfd_open(number, PidfdFlags::empty())
+                // A child's number could have become another's until it was open.
+                && (pid == self.pid || children(self.pid).contains(&pid))
             {
                 return Some(pidfd);
             }
@@ -154,8 +161,12 @@ fn ended(pid: i32) -> StartError {
 }
 
 fn first_child(pid: i32) -> Option<i32> {
-    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
-    listed.split_ascii_whitespace().next()?.parse().ok()
+    children(pid).into_iter().next()
+}
+
+fn children(pid: i32) -> Vec<i32> {
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed.split_ascii_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 fn open(path: &str, flags: OFlags) -> Result<OwnedFd, StartError> {
