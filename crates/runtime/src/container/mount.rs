@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -192,14 +193,27 @@ fn from_io(error: std::io::Error) -> StartError {
     sys::Error::from_io("dup", "", &error).into()
 }
 
-/// Waits for the one who fills; `None` when there is nothing to fill any more.
+/// How long another may take to fill it: who waits may be a supervisor, which hears nobody meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long apart it is looked whether he has done.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Waits for the one who fills, for a time; `None` when there is nothing to fill any more.
 fn lock(marker: &Path) -> Result<Option<Lock>, StartError> {
-    let file = match File::open(marker) {
+    let mut file = match File::open(marker) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(sys::Error::from_io("open", marker, &error).into()),
     };
-    let lock = Lock::exclusive(file)?;
+    let until = Instant::now() + PATIENCE;
+    let lock = loop {
+        match Lock::try_exclusive(file)? {
+            Ok(lock) => break lock,
+            Err(_) if Instant::now() >= until => return Err(sys::Error::new("flock", marker, Errno::TIMEDOUT).into()),
+            Err(back) => file = back,
+        }
+        std::thread::sleep(PAUSE);
+    };
     // Whoever had it before may have done it all.
     Ok(marker.exists().then_some(lock))
 }
