@@ -81,6 +81,7 @@ impl Supervisor {
             folder: container.folder,
             config: container.config,
             running: None,
+            watched: Vec::new(),
             since: Instant::now(),
             lock,
             listener,
@@ -157,6 +158,7 @@ impl Supervisor {
     }
 
     fn record_start(&mut self, pid: i32) {
+        let first = self.state.started.is_never();
         let state = &mut self.state;
         state.status = Status::Running;
         state.boot = store::boot_id().unwrap_or_default();
@@ -168,8 +170,9 @@ impl Supervisor {
         state.restarts = self.restarts.count;
         self.write_pidfile(pid);
         self.health.started(&mut self.state);
-        // Who reads what was before sees a container that is started a little later.
-        drop(self.folder.write_state(&self.state, Durability::Fleeting));
+        // Who reads what was before sees a container that is started a little later. After the first time something is on disk.
+        let durability = if first { self.config.durability() } else { Durability::Fleeting };
+        drop(self.folder.write_state(&self.state, durability));
         self.containers.tell(&self.config, "start");
         self.notify.started();
     }

@@ -31,6 +31,7 @@ impl Supervisor {
         state.finished = Moment::now();
         state.init = None;
         state.groups.clear();
+        self.watched.clear();
         network::helper::end(&std::mem::take(&mut state.helpers));
         state.network = crate::state::Network::default();
         let lived = self.since.elapsed();
@@ -60,7 +61,10 @@ impl Supervisor {
         self.state.restarts = self.restarts.count;
         self.stop = None;
         match self.launch(None) {
-            Ok(_) => true,
+            Ok(_) => {
+                self.watch_helpers();
+                true
+            }
             Err(failure) => {
                 let code = i32::from(failure.code);
                 self.failed(&failure);

@@ -14,6 +14,7 @@ impl Supervisor {
             Status::Running => {}
             _ => return Err("it does not run".to_owned()),
         }
+        self.health.suspend();
         self.group().freeze().map_err(explain)?;
         self.frozen(true);
         Ok(())

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use runtime::container::{Left, Mount};
 use runtime::ladder::Probe;
+use runtime::snapshot::KeptTree;
 use rustix::io::FdFlags;
 use serde::{Deserialize, Serialize};
 use sys::lock::Lock;
@@ -19,11 +20,11 @@ use sys::signal::{SignalSet, Signals};
 use super::begin::TAKEN;
 use super::connection::Connections;
 use super::health::Health;
-use super::notify::Notify;
+use super::notify::{self, Notify};
 use super::restart::Restarts;
 use super::streams::{Packed, Streams};
 use super::{SETTLED, Supervisor};
-use crate::{ContainerId, Containers, State};
+use crate::{Config, ContainerId, Containers, State};
 
 /// The first argument of a supervisor, which no user types.
 const MARK: &str = "\u{1}estiba-supervisor";
@@ -44,6 +45,11 @@ struct Luggage {
     listener: RawFd,
     held: Vec<RawFd>,
     streams: Packed,
+    notify: notify::Packed,
+    given_up: Vec<i32>,
+    /// As they are known here: what cannot be read is not missed then.
+    config: Config,
+    tree: KeptTree,
 }
 
 /// What went wrong on the way.
@@ -53,8 +59,6 @@ enum HandoverError {
     Sys(#[from] sys::Error),
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    #[error(transparent)]
-    Containers(#[from] crate::ContainersError),
     #[error(transparent)]
     Start(#[from] runtime::container::StartError),
     #[error(transparent)]
@@ -93,16 +97,19 @@ impl Supervisor {
     pub(super) fn shrink(&mut self) {
         self.shrinks = None;
         self.streams.finish_lines();
-        let Some(running) = self.running.take() else { return };
-        let (left, _) = running.leave();
-        let left = match self.execute(left) {
+        let Some(running) = &self.running else { return };
+        // What can fail fails here, where nothing is given up yet.
+        if Streams::check(&self.config, &self.folder).is_err() {
+            return;
+        }
+        match self.execute(running.left()) {
             Ok(never) => match never {},
-            Err((left, _)) => left,
-        };
-        self.running = left.and_then(|left| left.resume().ok());
+            // It is only larger than it need be.
+            Err(error) => drop(error),
+        }
     }
 
-    fn execute(&mut self, left: Left) -> Result<std::convert::Infallible, (Option<Left>, HandoverError)> {
+    fn execute(&self, left: Left) -> Result<std::convert::Infallible, HandoverError> {
         let mut kept = Kept::default();
         let luggage = Luggage {
             root: self.containers.store().root().to_path_buf(),
@@ -117,20 +124,17 @@ impl Supervisor {
             listener: kept.keep(&self.listener),
             held: self.held.iter().map(|fd| kept.keep(fd)).collect(),
             streams: self.streams.pack(&mut kept),
+            notify: self.notify.pack(&mut kept),
+            given_up: self.health.given_up().to_vec(),
+            config: self.config.clone(),
+            tree: self.tree.clone(),
         };
-        let go = || -> Result<std::convert::Infallible, HandoverError> {
-            let file = sys::memfd::sealed("estiba-supervisor", &serde_json::to_vec(&luggage)?)?;
-            let mut with_file = Kept::default();
-            let number = with_file.keep(&file);
-            let words = ["estiba", MARK, &number.to_string(), luggage.id.short()];
-            let words: Vec<CString> = words.iter().filter_map(|word| CString::new(*word).ok()).collect();
-            Err(sys::exec::again(&words).into())
-        };
-        let error = match go() {
-            Ok(never) => match never {},
-            Err(error) => error,
-        };
-        Err((Some(luggage.left), error))
+        let file = sys::memfd::sealed("estiba-supervisor", &serde_json::to_vec(&luggage)?)?;
+        let mut with_file = Kept::default();
+        let number = with_file.keep(&file);
+        let words = ["estiba", MARK, &number.to_string(), luggage.id.short()];
+        let words: Vec<CString> = words.iter().filter_map(|word| CString::new(*word).ok()).collect();
+        Err(sys::exec::again(&words).into())
     }
 
     fn unpack(luggage: Luggage) -> Result<Self, HandoverError> {
@@ -139,10 +143,11 @@ impl Supervisor {
         let lock = Lock::try_exclusive(File::from(sys::inherit::take(luggage.lock)?))?;
         let lock = lock.map_err(|_| HandoverError::Lock)?;
         let held = luggage.held.into_iter().map(sys::inherit::take).collect::<sys::Result<Vec<OwnedFd>>>()?;
-        let config = folder.read_config()?;
+        let config = luggage.config;
         let since = Instant::now().checked_sub(luggage.lived).unwrap_or_else(Instant::now);
         Ok(Self {
-            tree: folder.read_tree()?,
+            tree: luggage.tree,
+            watched: Vec::new(),
             probe: luggage.probe,
             interpreter: luggage.interpreter,
             held,
@@ -154,8 +159,8 @@ impl Supervisor {
             signals: Signals::block(&SignalSet::of(&TAKEN))?,
             connections: Connections::default(),
             streams: Streams::unpack(luggage.streams, &config, &folder)?,
-            health: Health::resumed(&config, luggage.lived),
-            notify: Notify::new(&config, &folder),
+            health: Health::resumed(&config, luggage.lived, luggage.given_up),
+            notify: Notify::unpack(&luggage.notify, &config, &folder)?,
             stop: None,
             restarts: Restarts::counted(luggage.restarts.0, luggage.restarts.1),
             notes: Vec::new(),

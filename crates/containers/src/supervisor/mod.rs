@@ -13,6 +13,7 @@ mod end;
 mod freeze;
 mod handover;
 mod health;
+mod helpers;
 mod notify;
 pub mod protocol;
 mod restart;
@@ -60,6 +61,8 @@ struct Supervisor {
     held: Vec<OwnedFd>,
     state: State,
     running: Option<Running>,
+    /// Those of the state's helpers that live.
+    watched: Vec<helpers::Watched>,
     /// When its program started last.
     since: Instant,
     lock: Lock,

@@ -6,6 +6,7 @@
 //! without what only a process outside can say.
 
 use std::io;
+use std::os::fd::RawFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -13,7 +14,10 @@ use std::path::{Path, PathBuf};
 
 use runtime::container::{Mount, Source, Spec};
 use rustix::event::PollFlags;
+use rustix::fs::Mode;
+use serde::{Deserialize, Serialize};
 
+use super::handover::Kept;
 use super::serve::{Waits, Who};
 use crate::config::Ready;
 use crate::layout::Folder;
@@ -41,23 +45,47 @@ pub(super) struct Notify {
     said: bool,
 }
 
+/// What is kept over an exec of the supervisor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Packed {
+    socket: Option<RawFd>,
+    said: bool,
+}
+
 impl Notify {
     /// Who is told is in the environment of who started us.
     pub(super) fn new(config: &Config, folder: &Folder) -> Self {
         let ready = config.notify.ready;
-        let manager = Manager::of_environment().filter(|_| ready != Ready::Ignore);
-        let dir = folder.path().join("notify");
+        let manager = manager(ready);
+        let dir = folder_in(folder);
         let wanted = manager.is_some() && ready == Ready::Container;
         // A program that has nothing to speak to never says that it is ready: the service manager will tell that story.
         let socket = if wanted { listen(&dir).ok().map(|socket| (socket, dir)) } else { None };
         Self { manager, ready, socket, said: false }
     }
 
+    /// For when the supervisor executes itself again. The socket goes along as it is: what was said is still in it, and its folder,
+    /// which the container sees, is not touched again.
+    pub(super) fn pack<'k>(&'k self, kept: &mut Kept<'k>) -> Packed {
+        Packed { socket: self.socket.as_ref().map(|(socket, _)| kept.keep(socket)), said: self.said }
+    }
+
+    /// The same again.
+    ///
+    /// # Errors
+    /// A descriptor that is not there.
+    pub(super) fn unpack(packed: &Packed, config: &Config, folder: &Folder) -> sys::Result<Self> {
+        let ready = config.notify.ready;
+        let socket = packed.socket.map(sys::inherit::take).transpose()?;
+        let socket = socket.map(|socket| (UnixDatagram::from(socket), folder_in(folder)));
+        Ok(Self { manager: manager(ready), ready, socket, said: packed.said })
+    }
+
     /// Gives the program its socket.
     pub(super) fn dress(&self, spec: &mut Spec) {
         let Some((_, dir)) = &self.socket else { return };
         let source = Source::Path { path: dir.clone(), recursive: false };
-        spec.mounts.push(Mount { target: INSIDE.to_owned(), source, readonly: false });
+        spec.mounts.push(Mount { target: INSIDE.to_owned(), source, readonly: true });
         spec.env.retain(|(name, _)| name != "NOTIFY_SOCKET");
         spec.env.push(("NOTIFY_SOCKET".to_owned(), format!("{INSIDE}/{SOCKET}")));
     }
@@ -117,7 +145,15 @@ fn passed(message: &[u8]) -> Option<String> {
     (!message.is_empty()).then_some(message)
 }
 
-/// Listens in a folder that is mounted inside.
+fn manager(ready: Ready) -> Option<Manager> {
+    Manager::of_environment().filter(|_| ready != Ready::Ignore)
+}
+
+fn folder_in(folder: &Folder) -> PathBuf {
+    folder.path().join("notify")
+}
+
+/// Listens in a folder that is to be mounted inside. Only while nothing runs there: what is at the path is taken away.
 fn listen(dir: &Path) -> io::Result<UnixDatagram> {
     use std::os::fd::AsRawFd as _;
     match std::fs::create_dir(dir) {
@@ -129,9 +165,11 @@ fn listen(dir: &Path) -> io::Result<UnixDatagram> {
     let open = std::fs::File::open(dir)?;
     let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", open.as_raw_fd()));
     drop(std::fs::remove_file(&path));
-    let socket = UnixDatagram::bind(&path)?;
-    // Whoever the program runs as inside.
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
+    // Whoever the program runs as inside. A mode that were set afterwards could be another file's.
+    let before = rustix::process::umask(Mode::empty());
+    let socket = UnixDatagram::bind(&path);
+    rustix::process::umask(before);
+    let socket = socket?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -181,6 +219,34 @@ mod tests {
             assert_eq!(passed(said.as_bytes()).as_deref(), goes_on, "{said:?}");
         }
         assert_eq!(passed(b"READY=\xff"), None);
+    }
+
+    #[test]
+    fn what_was_said_before_an_exec_is_heard_after_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inside, path) = (dir.path().join("notify"), dir.path().join("manager"));
+        let listener = UnixDatagram::bind(&path).unwrap();
+        let socket = listen(&inside).unwrap();
+        assert_eq!(std::fs::metadata(inside.join(SOCKET)).unwrap().permissions().mode() & 0o666, 0o666);
+        UnixDatagram::unbound().unwrap().send_to(b"READY=1", inside.join(SOCKET)).unwrap();
+        // The program swaps it meanwhile: nobody looks there again.
+        let other = dir.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::remove_file(inside.join(SOCKET)).unwrap();
+        std::os::unix::fs::symlink(&other, inside.join(SOCKET)).unwrap();
+        let before = Notify { socket: Some((socket, inside.clone())), said: true, ..Notify::default() };
+        let packed = before.pack(&mut Kept::default());
+        let taken = sys::inherit::duplicate(packed.socket.unwrap()).unwrap();
+        let manager = Manager::at(path.to_str().unwrap());
+        let mut after =
+            Notify { manager, socket: Some((taken.into(), inside)), said: packed.said, ..Notify::default() };
+        after.ready(0);
+        let mut bytes = [0; 64];
+        let length = listener.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"READY=1");
+        assert!(after.said);
+        assert_eq!(std::fs::metadata(&other).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(super) enum Who {
     Streams,
     /// Something of the question for the container's health.
     Health(usize),
+    /// A process that serves the container's network has ended.
+    Helper,
     /// Something of the service manager's.
     Notify(usize),
 }
@@ -72,6 +74,7 @@ impl<'w> Waits<'w> {
 impl Supervisor {
     /// Watches until the container has ended for good. Gives our own exit code.
     pub(super) fn watch(mut self) -> u8 {
+        self.watch_helpers();
         loop {
             let mut ended = false;
             for who in self.waits().wait() {
@@ -96,6 +99,9 @@ impl Supervisor {
             waits.who.push(Who::Container);
             waits.fds.push(PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN));
         }
+        for (_, ended) in &self.watched {
+            waits.fd(Who::Helper, ended, PollFlags::IN);
+        }
         waits.fd(Who::Listener, &self.listener, PollFlags::IN);
         waits.fd(Who::Signals, &self.signals, PollFlags::IN);
         self.connections.waits(&mut waits);
@@ -116,6 +122,7 @@ impl Supervisor {
             Who::Connection(place) => self.request(place),
             Who::Streams => self.serve_streams(),
             Who::Health(_) => self.tick_health(Instant::now()),
+            Who::Helper => self.look_after_helpers(),
             Who::Notify(number) => self.notify.ready(number),
         }
     }

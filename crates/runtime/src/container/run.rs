@@ -368,11 +368,11 @@ impl Running {
         }
     }
 
-    /// Gives it out of hand without ending it, so that this process can execute itself again and [`Left::resume`] it. What its
-    /// terminal is comes beside.
-    pub fn leave(mut self) -> (Left, Option<OwnedFd>) {
-        let monitor = self.monitor.take().map(|monitor| monitor.pid());
-        (Left { pid: self.pid, monitor, cleanup: self.cleanup.take() }, self.terminal.take())
+    /// What this process needs to [`Left::resume`] it once it has executed itself again; where that fails, this is still it. Its
+    /// terminal is not in it.
+    pub fn left(&self) -> Left {
+        let monitor = self.monitor.as_ref().map(sys::fork::Forked::pid);
+        Left { pid: self.pid, monitor, cleanup: self.cleanup.clone() }
     }
 
     /// Waits for the end and removes the mount points that were made for it.

@@ -64,8 +64,8 @@ impl Health {
     }
 
     /// We are another program than the one that started it: what is known stands in its state.
-    pub(super) fn resumed(config: &Config, running_for: Duration) -> Self {
-        let mut health = Self::new(config);
+    pub(super) fn resumed(config: &Config, running_for: Duration, given_up: Vec<i32>) -> Self {
+        let mut health = Self { given_up, ..Self::new(config) };
         if health.asked.is_some() {
             let now = Instant::now();
             health.begin(now.checked_sub(running_for).unwrap_or(now));
@@ -75,13 +75,35 @@ impl Health {
 
     fn begin(&mut self, started: Instant) {
         self.started = Some(started);
-        self.question = None;
+        self.drop_question();
+        self.reap();
         self.plan(Instant::now(), true);
     }
 
     /// It has ended, or is stopped.
     pub(super) fn ended(&mut self) {
-        (self.started, self.next, self.question) = (None, None, None);
+        self.drop_question();
+        (self.started, self.next) = (None, None);
+    }
+
+    /// It is about to stand still: who is asked cannot answer in time, and that is no failure. It is asked anew later.
+    pub(super) fn suspend(&mut self) {
+        if self.drop_question() {
+            self.plan(Instant::now(), false);
+        }
+    }
+
+    /// Ends the question that is out. Gives whether there was one.
+    fn drop_question(&mut self) -> bool {
+        let Some(mut question) = self.question.take() else { return false };
+        question.give_up();
+        self.given_up.extend(question.given_up());
+        true
+    }
+
+    /// Keepers that are still to be waited for.
+    pub(super) fn given_up(&self) -> &[i32] {
+        &self.given_up
     }
 
     /// Whether an answer is awaited.
@@ -123,8 +145,13 @@ impl Health {
         }
     }
 
-    fn ask(&mut self, state: &mut State, grounds: &Grounds<'_>) -> Option<Answered> {
+    /// Takes note of the end of keepers that were given up.
+    fn reap(&mut self) {
         self.given_up.retain(|keeper| matches!(sys::clone::wait(*keeper, false), Ok(None)));
+    }
+
+    fn ask(&mut self, state: &mut State, grounds: &Grounds<'_>) -> Option<Answered> {
+        self.reap();
         // One that is frozen cannot answer.
         if state.status != crate::Status::Running {
             self.plan(Instant::now(), false);

@@ -139,13 +139,18 @@ impl Question {
     }
 
     fn too_late(&mut self) -> Progress {
+        self.give_up();
+        let words = format!("Health check exceeded timeout ({} s)", self.timeout.as_secs_f64());
+        self.answer(-1, Some(words))
+    }
+
+    /// Ends it, whatever it does.
+    pub(super) fn give_up(&mut self) {
         // Of one that has not started, dropping it is its end; its program may wait for a disk, and is not waited for here.
         if let Stage::Joined(joined) = std::mem::replace(&mut self.stage, Stage::Over) {
             let _ = joined.kill_all();
             self.given_up = Some(joined.leave());
         }
-        let words = format!("Health check exceeded timeout ({} s)", self.timeout.as_secs_f64());
-        self.answer(-1, Some(words))
     }
 
     fn answer(&mut self, exit_code: i32, error: Option<String>) -> Progress {

@@ -145,6 +145,15 @@ impl Streams {
         })
     }
 
+    /// Whether the log can be opened once more, as a supervisor does that executes itself again.
+    ///
+    /// # Errors
+    /// A log that cannot be written.
+    pub(super) fn check(config: &Config, folder: &Folder) -> Result<(), StreamsError> {
+        drop(Sink::open(config, folder.log())?);
+        Ok(())
+    }
+
     /// What a start of the container connects it to. With the driver `passthrough`, what was given.
     ///
     /// # Errors
