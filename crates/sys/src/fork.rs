@@ -8,6 +8,8 @@ use crate::{Error, Result};
 
 /// What a child that panicked exits with.
 const PANICKED: u8 = 101;
+/// What one exits with whose parent ended before it began.
+const ORPHANED: u8 = 102;
 
 /// A child process. Dropping it doesn't end it; [`Forked::wait`] must be called some time, lest it stay a zombie.
 #[derive(Debug)]
@@ -20,12 +22,15 @@ pub struct Forked {
 /// The child is killed when the thread that forked it ends. Meant for a process with one thread. Where there were more, `work` must keep to system calls and memory: another
 /// thread's locks stay locked in the child.
 pub fn child(work: impl FnOnce() -> u8) -> Result<Forked> {
+    let parent = rustix::process::getpid();
     // SAFETY: the child runs `work` alone and leaves by _exit; the caller answers for what `work` does.
     match unsafe { libc::fork() } {
         -1 => Err(Error::last("fork", "")),
         0 => {
-            let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-            let code = catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED);
+            let code = match end_with(parent) {
+                true => catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANICKED),
+                false => ORPHANED,
+            };
             // SAFETY: ends the process.
             unsafe { libc::_exit(i32::from(code)) }
         }
@@ -34,6 +39,15 @@ pub fn child(work: impl FnOnce() -> u8) -> Result<Forked> {
             None => Err(Error::new("fork", "", rustix::io::Errno::IO)),
         },
     }
+}
+
+/// Has this process killed when its parent ends; to be asked for again when its ids changed, since the kernel forgets it then. `false`:
+/// the parent has ended already, and nobody will be told.
+#[must_use]
+pub fn end_with(parent: Pid) -> bool {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    // In a pid namespace of its own it sees no parent.
+    rustix::process::getppid().is_none_or(|now| now == parent)
 }
 
 impl Forked {

@@ -96,12 +96,15 @@ pub(super) fn start(start: Start<'_>) -> Result<Helper, NetworkError> {
     command.current_dir("/").stdin(Stdio::null()).stdout(copy()?).stderr(copy()?);
     let users = users.map(|users| users.try_clone_to_owned()).transpose();
     let users = users.map_err(|error| sys::Error::from_io("dup", "", &error))?;
+    let parent = rustix::process::getpid();
     let child = sys::fork::child(|| {
         if users.is_some_and(|users| enter(users).is_err()) {
             return 125;
         }
         // Forgotten when the ids change.
-        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        if !sys::fork::end_with(parent) {
+            return 125;
+        }
         let _ = sys::signal::SignalSet::empty().block();
         if third.as_ref().is_some_and(|third| sys::exec::place(third, 3).is_err()) {
             return 125;

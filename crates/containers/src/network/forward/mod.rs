@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
-use rustix::process::Resource;
+use rustix::process::{Pid, Resource};
 
 use super::claim::Claim;
 use super::error::NetworkError;
@@ -38,19 +38,28 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// # Errors
 /// The kernel's refusal.
 pub fn start(claims: Vec<Claim>, namespace: BorrowedFd<'_>, targets: &[IpAddr]) -> Result<Helper, NetworkError> {
-    let child = sys::fork::child(|| match run(&claims, namespace, targets) {
+    let parent = rustix::process::getpid();
+    let child = sys::fork::child(|| match run(&claims, namespace, targets, parent) {
         Ok(never) => match never {},
         Err(_) => 1,
     })?;
     Helper::of(child.pid())
 }
 
-fn run(claims: &[Claim], namespace: BorrowedFd<'_>, targets: &[IpAddr]) -> sys::Result<std::convert::Infallible> {
+fn run(
+    claims: &[Claim],
+    namespace: BorrowedFd<'_>,
+    targets: &[IpAddr],
+    parent: Pid,
+) -> sys::Result<std::convert::Infallible> {
     sys::signal::reset_handlers();
-    sys::ns::join(namespace, sys::ns::Joined::NETWORK)?;
-    let keep: Vec<RawFd> = claims.iter().map(|claim| claim.socket.as_raw_fd()).collect();
+    // First of all: the connection to the networks' keeper is its parent's alone.
+    let mut keep: Vec<RawFd> = vec![namespace.as_raw_fd()];
+    keep.extend(claims.iter().map(|claim| claim.socket.as_raw_fd()));
     sys::exec::close_inherited(3, &keep)?;
-    give_up_rights()?;
+    sys::ns::join(namespace, sys::ns::Joined::NETWORK)?;
+    sys::exec::close_inherited(3, &keep[1..])?;
+    give_up_rights(parent)?;
     let room = descriptors().saturating_sub(RESERVED + claims.len());
     let mut forwarder = Forwarder::new(claims, targets, room).map_err(|errno| sys::Error::new("epoll", "", errno))?;
     loop {
@@ -59,15 +68,14 @@ fn run(claims: &[Claim], namespace: BorrowedFd<'_>, targets: &[IpAddr]) -> sys::
 }
 
 /// It needs no right to do what it does.
-fn give_up_rights() -> sys::Result<()> {
+fn give_up_rights(parent: Pid) -> sys::Result<()> {
     let failed = |call| move |errno| sys::Error::new(call, "", errno);
     let none = rustix::thread::CapabilitySet::empty();
     let sets = rustix::thread::CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::set_capabilities(None, sets).map_err(failed("capset"))?;
     rustix::thread::set_no_new_privs(true).map_err(failed("prctl"))?;
     // Joining and giving up are changes after which the kernel forgets that it is to end with its parent.
-    let signal = Some(rustix::process::Signal::KILL);
-    rustix::process::set_parent_process_death_signal(signal).map_err(failed("prctl"))
+    if sys::fork::end_with(parent) { Ok(()) } else { Err(failed("prctl")(Errno::SRCH)) }
 }
 
 /// As many descriptors as we may have.
