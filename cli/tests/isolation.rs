@@ -91,7 +91,7 @@ fn files_of_the_image_that_lie_do_no_harm() {
         let said = env.build(&format!("FROM busybox\nRUN {lie}\n"), &["-q", "-t", name]);
         assert_eq!(said.code, 0, "{said:#?}");
         let started = std::time::Instant::now();
-        assert_eq!(env.ok(&["run", "--rm", "--user", "5:6", name, "stat", "-c", "%u", "/proc/self"]), "5\n", "{name}");
+        assert_eq!(env.ok(&["run", "--rm", "--user", "5:6", name, "stat", "-Lc", "%u", "/proc/self"]), "5\n", "{name}");
         let error = env.run(&["run", "--rm", "--user", "nosuchuser", name, "true"]);
         assert!(error.code == 125, "{name}: {error:#?}");
         assert!(started.elapsed().as_secs() < 20, "{name}");
