@@ -18,7 +18,7 @@ use crate::{Error, Result};
 use message::{ACK, DUMP, HEADER, Message};
 
 pub use link::{Link, Peer};
-pub use rules::{Rules, Table};
+pub use rules::{Family, Rules, Table};
 
 /// The longest answer: the kernel sends up to 32 KiB at once.
 const ANSWER: usize = 64 << 10;

@@ -19,6 +19,8 @@ const NEW_RULE: u16 = SUBSYSTEM | 6;
 
 /// Rules for both kinds of addresses.
 const INET: u8 = 1;
+const IPV4: u8 = 2;
+const IPV6: u8 = 10;
 const HOOK_FORWARD: u32 = 2;
 const HOOK_POSTROUTING: u32 = 4;
 const PRIORITY_FILTER: u32 = 0;
@@ -31,11 +33,22 @@ const NOT_EQUAL: u32 = 1;
 const META_IN_NAME: u32 = 6;
 const META_OUT_NAME: u32 = 7;
 const META_PROTOCOL: u32 = 15;
+const META_IN_KIND: u32 = 26;
+const META_OUT_KIND: u32 = 27;
 const CT_STATE: u32 = 0;
 /// Of a connection that was let through, or belongs to one; in the machine's order.
 const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
 const ACCEPT: u32 = 1;
 const DROP: u32 = 0;
+
+/// A kind of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
 
 /// The rules of one bridge.
 #[derive(Debug, Clone)]
@@ -110,14 +123,39 @@ impl Socket {
             named(NEW_TABLE, CREATE),
             named(DELETE_TABLE, 0),
             named(NEW_TABLE, CREATE),
-            chain(table.name, "forward", "filter", HOOK_FORWARD, PRIORITY_FILTER),
+            chain(INET, table.name, "forward", "filter", HOOK_FORWARD, PRIORITY_FILTER),
         ];
         if table.masquerade && !table.internal {
-            messages.push(chain(table.name, "postrouting", "nat", HOOK_POSTROUTING, PRIORITY_SOURCE_NAT));
+            messages.push(chain(INET, table.name, "postrouting", "nat", HOOK_POSTROUTING, PRIORITY_SOURCE_NAT));
         }
-        messages.extend(table.rules().0.iter().map(|(chain, expressions)| rule(table.name, chain, expressions)));
+        messages.extend(table.rules().0.iter().map(|(chain, expressions)| rule(INET, table.name, chain, expressions)));
         messages.push(Message::new(BATCH_END, 0, &header(0, SUBSYSTEM >> 8)));
         self.batch(messages, "set nf_tables rules", table.name)
+    }
+
+    /// Sets a table by which nothing is forwarded that neither comes from a bridge nor goes to one, whoever's that is, in place of what
+    /// it was.
+    pub fn set_guard(&mut self, name: &str, family: Family) -> Result<()> {
+        let family = match family {
+            Family::V4 => IPV4,
+            Family::V6 => IPV6,
+        };
+        let named = |kind, flags| Message::new(kind, flags, &header(family, 0)).text(1, name);
+        let (from, to) = (interface(META_IN_KIND, EQUAL, "bridge"), interface(META_OUT_KIND, EQUAL, "bridge"));
+        let mut rules = Rules::default();
+        rules.add("forward", [from(), vec![verdict(ACCEPT)]]);
+        rules.add("forward", [to(), vec![verdict(ACCEPT)]]);
+        rules.add("forward", [vec![verdict(DROP)]]);
+        let mut messages = vec![
+            Message::new(BATCH_BEGIN, 0, &header(0, SUBSYSTEM >> 8)),
+            named(NEW_TABLE, CREATE),
+            named(DELETE_TABLE, 0),
+            named(NEW_TABLE, CREATE),
+            chain(family, name, "forward", "filter", HOOK_FORWARD, PRIORITY_FILTER),
+        ];
+        messages.extend(rules.0.iter().map(|(chain, expressions)| rule(family, name, chain, expressions)));
+        messages.push(Message::new(BATCH_END, 0, &header(0, SUBSYSTEM >> 8)));
+        self.batch(messages, "set nf_tables rules", name)
     }
 
     /// Removes a table. One that is not there is not an error.
@@ -141,8 +179,8 @@ fn header(family: u8, resource: u16) -> Vec<u8> {
     bytes
 }
 
-fn chain(table: &str, name: &str, kind: &str, hook: u32, priority: u32) -> Message {
-    Message::new(NEW_CHAIN, CREATE, &header(INET, 0))
+fn chain(family: u8, table: &str, name: &str, kind: &str, hook: u32, priority: u32) -> Message {
+    Message::new(NEW_CHAIN, CREATE, &header(family, 0))
         .text(1, table)
         .text(3, name)
         .nest(4, |inner| inner.big(1, hook).big(2, priority))
@@ -150,7 +188,7 @@ fn chain(table: &str, name: &str, kind: &str, hook: u32, priority: u32) -> Messa
         .text(7, kind)
 }
 
-fn rule(table: &str, chain: &str, expressions: &[Expression]) -> Message {
+fn rule(family: u8, table: &str, chain: &str, expressions: &[Expression]) -> Message {
     let list = |mut list: Message| {
         for expression in expressions {
             list =
@@ -158,7 +196,7 @@ fn rule(table: &str, chain: &str, expressions: &[Expression]) -> Message {
         }
         list
     };
-    Message::new(NEW_RULE, CREATE | APPEND, &header(INET, 0)).text(1, table).text(2, chain).nest(4, list)
+    Message::new(NEW_RULE, CREATE | APPEND, &header(family, 0)).text(1, table).text(2, chain).nest(4, list)
 }
 
 fn fill(mut message: Message, data: &[Datum]) -> Message {
@@ -198,7 +236,7 @@ fn mask(mask: Vec<u8>) -> Expression {
     Expression { name: "bitwise", data }
 }
 
-/// Compares the name of an interface: all 16 bytes of it.
+/// Compares the name of an interface, or that of its kind: all 16 bytes of it.
 fn interface(key: u32, operation: u32, name: &str) -> impl Fn() -> Vec<Expression> {
     let mut bytes = name.as_bytes().to_vec();
     bytes.resize(super::link::NAME_LIMIT + 1, 0);

@@ -102,3 +102,66 @@ fn rules_are_set_again_and_removed() {
     });
     assert_ne!(worked, Some(false));
 }
+
+/// Three networks in a row, of which the middle one forwards: guarded, only what a bridge takes part in.
+#[test]
+fn a_guard_lets_through_what_a_bridge_takes_part_in() {
+    let worked = in_namespace(|| {
+        let home = std::fs::File::open("/proc/self/ns/net").unwrap();
+        let enter = |at: &std::fs::File| rustix::thread::move_into_link_name_space(at.as_fd(), None).unwrap();
+        let mut here = Socket::route().unwrap();
+        here.add_bridge("br0", None).unwrap();
+        let bridge = here.link("br0").unwrap().unwrap().index;
+        let mut ends = Vec::new();
+        for net in [1, 2] {
+            ns::unshare(Namespaces::NEWNET).unwrap();
+            let away = std::fs::File::open("/proc/self/ns/net").unwrap();
+            let mut there = Socket::route().unwrap();
+            enter(&home);
+            let (name, ours) = (format!("v{net}"), IpAddr::from([10, 9, net, 1]));
+            here.add_pair(&name, &Peer { name: "eth0", namespace: away.as_fd(), mac: None }, None).unwrap();
+            let port = here.link(&name).unwrap().unwrap().index;
+            here.add_address(if net == 1 { bridge } else { port }, ours, 24).unwrap();
+            here.up(port).unwrap();
+            let eth = there.link("eth0").unwrap().unwrap().index;
+            there.add_address(eth, [10, 9, net, 2].into(), 24).unwrap();
+            there.up(eth).unwrap();
+            there.add_default_route(eth, ours, 0).unwrap();
+            ends.push((away, port));
+        }
+        here.enslave(ends[0].1, bridge).unwrap();
+        here.up(bridge).unwrap();
+        let mut rules = Socket::netfilter().unwrap();
+        if let Err(error) = rules.set_guard("estiba-g", Family::V4) {
+            eprintln!("skipped: {error}");
+            return true;
+        }
+        rules.set_guard("estiba-g", Family::V6).unwrap();
+        rules.set_guard("estiba-g", Family::V4).unwrap();
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+        enter(&ends[1].0);
+        let listener = std::net::TcpListener::bind("10.9.2.2:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let reaches = || {
+            enter(&ends[0].0);
+            let reached = std::net::TcpStream::connect_timeout(&at, std::time::Duration::from_millis(1500)).is_ok();
+            enter(&home);
+            reached
+        };
+        let by_bridge = reaches();
+        // The same without the bridge.
+        here.remove_link("br0").unwrap();
+        here.add_address(ends[0].1, [10, 9, 1, 1].into(), 24).unwrap();
+        let guarded = !reaches();
+        // It is not for the link.
+        enter(&ends[0].0);
+        let refused = std::net::TcpStream::connect_timeout(
+            &"10.9.1.1:1".parse().unwrap(),
+            std::time::Duration::from_millis(1500),
+        );
+        let refused = refused.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
+        assert!(by_bridge && guarded && refused, "{by_bridge} {guarded} {refused}");
+        true
+    });
+    assert_ne!(worked, Some(false));
+}
