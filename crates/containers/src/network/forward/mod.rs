@@ -129,6 +129,8 @@ struct Forwarder<'f> {
     sessions: Sessions,
     /// Listeners that have more than could be taken.
     waiting: bool,
+    /// Ports whose datagrams are more than had their turn.
+    behind: Vec<usize>,
     swept: Instant,
 }
 
@@ -155,13 +157,15 @@ impl<'f> Forwarder<'f> {
             connections: Connections::new(connections / DESCRIPTORS_EACH, targets.to_vec()),
             sessions: Sessions::new(sessions, targets.to_vec()),
             waiting: false,
+            behind: Vec::new(),
             swept: Instant::now(),
         })
     }
 
     /// Waits for events and deals with them.
     fn turn(&mut self) -> Result<(), Errno> {
-        let timeout = if self.connections.are_unfinished() {
+        let behind = std::mem::take(&mut self.behind);
+        let timeout = if self.connections.are_unfinished() || !behind.is_empty() {
             Some(Duration::ZERO)
         } else if self.sessions.is_empty() {
             None
@@ -174,6 +178,7 @@ impl<'f> Forwarder<'f> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
+        behind.into_iter().for_each(|index| self.take(index));
         for event in events {
             match Token::of(event.data) {
                 Token::Listener(index) => self.take(index),
@@ -198,7 +203,11 @@ impl<'f> Forwarder<'f> {
         let Some(claim) = self.claims.get(index) else { return };
         match claim.published.container.protocol {
             Protocol::Tcp => self.waiting |= self.connections.accept(&self.epoll, claim),
-            Protocol::Udp => self.sessions.receive(&self.epoll, index, claim),
+            Protocol::Udp => {
+                if self.sessions.receive(&self.epoll, index, claim) && !self.behind.contains(&index) {
+                    self.behind.push(index);
+                }
+            }
             Protocol::Sctp => {}
         }
     }

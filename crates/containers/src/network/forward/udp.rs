@@ -56,16 +56,16 @@ impl Sessions {
         self.known.is_empty()
     }
 
-    /// Passes inside what came on a port.
-    pub(super) fn receive(&mut self, epoll: &OwnedFd, listener: usize, claim: &Claim) {
-        loop {
+    /// Passes inside what came on a port. Gives whether there may be more.
+    pub(super) fn receive(&mut self, epoll: &OwnedFd, listener: usize, claim: &Claim) -> bool {
+        for _ in 0..AT_ONCE {
             let received = rustix::net::recvfrom(&claim.socket, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT);
             let (length, sender) = match received {
                 Ok((length, _, Some(sender))) => (length, sender),
-                Err(Errno::AGAIN) => return,
+                Err(Errno::AGAIN) => return false,
                 // Errors of what was sent before come back here; they are nobody's.
                 Ok(_) | Err(Errno::CONNREFUSED | Errno::HOSTUNREACH | Errno::NETUNREACH | Errno::INTR) => continue,
-                Err(_) => return,
+                Err(_) => return false,
             };
             let Ok(sender) = SocketAddr::try_from(sender) else { continue };
             let port = claim.published.container.port;
@@ -76,6 +76,7 @@ impl Sessions {
                 let _ = session.inner.send(&self.buffer[..length]);
             }
         }
+        true
     }
 
     /// The session of a sender, made where there is none.
@@ -148,4 +149,25 @@ fn connect(target: SocketAddr) -> std::io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.connect(target)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::claim;
+    use crate::network::ports::parse_publish;
+
+    #[test]
+    fn a_flood_on_one_port_has_its_turn_only() {
+        let claims = claim::claim(&parse_publish("127.0.0.1::53/udp").unwrap()).unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..AT_ONCE + 10 {
+            sender.send_to(b"x", claims[0].published.host).unwrap();
+        }
+        let inside = UdpSocket::bind("127.0.0.9:0").unwrap();
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
+        let mut sessions = Sessions::new(4, vec![inside.local_addr().unwrap().ip()]);
+        assert!(sessions.receive(&epoll, 0, &claims[0]), "ten are left");
+        assert!(!sessions.receive(&epoll, 0, &claims[0]));
+    }
 }
