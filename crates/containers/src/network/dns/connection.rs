@@ -8,8 +8,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::Decision;
 use super::message::{self, Outcome};
+use super::{Asker, Decision};
 
 /// How long a connection lasts in all.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const CHUNK: usize = 16 << 10;
 /// A container's connection, and ours to another server while a question is with it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    client: IpAddr,
+    asker: Asker,
     stream: TcpStream,
     inbound: Vec<u8>,
     outbound: Vec<u8>,
@@ -39,33 +39,37 @@ struct Upstream {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, client: IpAddr, now: Instant) -> Option<Self> {
+    pub(super) fn new(stream: TcpStream, asker: Asker, now: Instant) -> Option<Self> {
         stream.set_nonblocking(true).ok()?;
         let (inbound, outbound) = (Vec::new(), Vec::new());
-        Some(Self { client, stream, inbound, outbound, upstream: None, deadline: now + PATIENCE })
+        Some(Self { asker, stream, inbound, outbound, upstream: None, deadline: now + PATIENCE })
     }
 
     pub(super) fn client(&self) -> IpAddr {
-        self.client
+        self.asker.client
     }
 
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// How many sockets it has: as many as [`Connection::interests`] adds.
+    /// How many sockets it waits for: as many as [`Connection::interests`] adds.
     pub(super) fn sockets(&self) -> usize {
-        1 + usize::from(self.upstream.is_some())
+        usize::from(self.wants().is_some()) + usize::from(self.upstream.is_some())
+    }
+
+    /// What the client's socket is to be waited for. One question at a time: no more is read while another server has one, and its
+    /// socket is then waited for by nobody, as one that was hung up would be ready all the time.
+    fn wants(&self) -> Option<PollFlags> {
+        match (self.outbound.is_empty(), self.upstream.is_some()) {
+            (false, _) => Some(PollFlags::OUT),
+            (true, false) => Some(PollFlags::IN),
+            (true, true) => None,
+        }
     }
 
     pub(super) fn interests<'c>(&'c self, set: &mut Vec<PollFd<'c>>) {
-        // One question at a time: no more is read while another server has one.
-        let wants = match (self.outbound.is_empty(), self.upstream.is_some()) {
-            (false, _) => PollFlags::OUT,
-            (true, false) => PollFlags::IN,
-            (true, true) => PollFlags::empty(),
-        };
-        set.push(PollFd::new(&self.stream, wants));
+        set.extend(self.wants().map(|wants| PollFd::new(&self.stream, wants)));
         if let Some(upstream) = &self.upstream {
             let wants = if upstream.outbound.is_empty() { PollFlags::IN } else { PollFlags::OUT };
             set.push(PollFd::new(&upstream.stream, wants));
@@ -73,7 +77,7 @@ impl Connection {
     }
 
     /// Goes on as far as it can without waiting. Whether the connection lives.
-    pub(super) fn pump(&mut self, decide: impl FnMut(&[u8], IpAddr) -> Decision) -> bool {
+    pub(super) fn pump(&mut self, decide: impl FnMut(&[u8], Asker) -> Decision) -> bool {
         if let Some(upstream) = &mut self.upstream {
             match upstream.pump() {
                 Ok(None) => {}
@@ -92,7 +96,7 @@ impl Connection {
     }
 
     /// Reads questions while nothing else is to be done.
-    fn take(&mut self, mut decide: impl FnMut(&[u8], IpAddr) -> Decision) -> bool {
+    fn take(&mut self, mut decide: impl FnMut(&[u8], Asker) -> Decision) -> bool {
         while self.upstream.is_none() && self.outbound.is_empty() {
             let question = match message_in(&self.inbound) {
                 Some(length) if length > QUESTION => return false,
@@ -107,7 +111,7 @@ impl Connection {
                     None => return false,
                 },
             };
-            match decide(&question, self.client) {
+            match decide(&question, self.asker) {
                 Decision::Drop => return false,
                 Decision::Answer(answer) => self.outbound.extend(framed(&answer)),
                 Decision::Ask(servers) => self.ask(question, servers),
@@ -208,5 +212,42 @@ fn connect(server: SocketAddr) -> Option<TcpStream> {
     match rustix::net::connect(&socket, &server) {
         Ok(()) | Err(Errno::INPROGRESS) => Some(TcpStream::from(socket)),
         Err(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::super::message::A;
+    use super::super::message::tests::question;
+    use super::*;
+
+    #[test]
+    fn a_client_that_hung_up_is_not_ready_while_another_server_works() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, from) = listener.accept().unwrap();
+        let asker = Asker { client: from.ip(), gateway: from.ip() };
+        let mut connection = Connection::new(stream, asker, Instant::now()).unwrap();
+        client.write_all(&framed(&question("example.org", A))).unwrap();
+        let server = silent.local_addr().unwrap();
+        while connection.upstream.is_none() {
+            assert!(connection.pump(|_, _| Decision::Ask(vec![server])));
+        }
+        // The question is sent on.
+        while connection.upstream.as_ref().is_some_and(|upstream| !upstream.outbound.is_empty()) {
+            assert!(connection.pump(|_, _| Decision::Drop));
+        }
+        // Closed with something unread, it is reset.
+        client.write_all(b"x").unwrap();
+        drop(client);
+        std::thread::sleep(Duration::from_millis(50));
+        let mut set = Vec::new();
+        connection.interests(&mut set);
+        assert_eq!(set.len(), connection.sockets());
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        assert_eq!(rustix::event::poll(&mut set, Some(&now)), Ok(0));
     }
 }

@@ -39,6 +39,8 @@ pub(super) enum Outcome {
     NoName = 3,
     /// A kind of question that we have no answer to.
     Unknown = 4,
+    /// Who asks is to ask somebody else.
+    Refused = 5,
 }
 
 /// One question.

@@ -109,7 +109,7 @@ impl Server {
         let upstream = &mut self.upstream;
         self.connections.retain_mut(|connection| {
             let any = (0..connection.sockets()).fold(false, |any, _| happened() || any);
-            let alive = !any || connection.pump(|packet, client| decide(packet, client, leases, turn, upstream, false));
+            let alive = !any || connection.pump(|packet, asker| decide(packet, asker, leases, turn, upstream, false));
             alive && now < connection.deadline()
         });
         for (at, (datagrams, streams)) in listeners.into_iter().enumerate() {
@@ -123,12 +123,13 @@ impl Server {
     }
 
     fn receive(&mut self, at: usize, leases: &Leases, now: Instant) {
-        let socket = Rc::clone(&self.listeners[at].datagrams);
+        let (socket, gateway) = (Rc::clone(&self.listeners[at].datagrams), self.listeners[at].gateway);
         let mut buffer = vec![0; DATAGRAM];
         for _ in 0..BURST {
             let Ok((length, client)) = socket.recv_from(&mut buffer) else { return };
             let packet = &buffer[..length];
-            match decide(packet, client.ip(), leases, &mut self.turn, &mut self.upstream, true) {
+            let asker = Asker { client: client.ip(), gateway };
+            match decide(packet, asker, leases, &mut self.turn, &mut self.upstream, true) {
                 Decision::Drop => {}
                 // A container that does not take its answer is no error of ours.
                 Decision::Answer(answer) => drop(socket.send_to(&answer, client)),
@@ -160,13 +161,23 @@ impl Server {
     }
 
     fn accept(&mut self, at: usize, now: Instant) {
+        let gateway = self.listeners[at].gateway;
         while let Ok((stream, client)) = self.listeners[at].streams.accept() {
             let of_client = self.connections.iter().filter(|connection| connection.client() == client.ip()).count();
             if self.connections.len() < CONNECTIONS && of_client < CONNECTIONS_EACH {
-                self.connections.extend(Connection::new(stream, client.ip(), now));
+                let asker = Asker { client: client.ip(), gateway };
+                self.connections.extend(Connection::new(stream, asker, now));
             }
         }
     }
+}
+
+/// Who asks, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Asker {
+    client: IpAddr,
+    /// Of the network that the question came by.
+    gateway: IpAddr,
 }
 
 /// What to do about a packet.
@@ -179,7 +190,7 @@ enum Decision {
 
 fn decide(
     packet: &[u8],
-    client: IpAddr,
+    asker: Asker,
     leases: &Leases,
     turn: &mut usize,
     upstream: &mut Upstream,
@@ -190,7 +201,7 @@ fn decide(
         Read::Other(outcome) => return Decision::Answer(message::outcome(packet, outcome)),
         Read::Question(question) => question,
     };
-    match zone::look_up(leases, client, &question.name, question.kind) {
+    match zone::look_up(leases, asker, &question.name, question.kind) {
         Known::Addresses(mut addresses) => {
             *turn = turn.wrapping_add(1);
             let first = *turn % addresses.len();
@@ -199,6 +210,8 @@ fn decide(
         }
         Known::Name(name) => Decision::Answer(message::pointer(packet, &question, &name)),
         Known::Nothing => Decision::Answer(message::outcome(packet, Outcome::NoName)),
+        Known::Elsewhere => Decision::Answer(message::outcome(packet, Outcome::Refused)),
+        Known::Stranger => Decision::Drop,
         Known::Ask(servers) => {
             let servers: Vec<SocketAddr> = if servers.is_empty() {
                 upstream.servers()

@@ -19,7 +19,9 @@ fn serve(upstream: SocketAddr) -> (SocketAddr, SocketAddr, Sender<()>) {
     std::thread::spawn(move || {
         let mut leases = sample();
         // Who asks here is the first container.
-        leases.attachments[0].endpoints[0].addresses.push(Cidr { address: [127, 0, 0, 1].into(), prefix: 8 });
+        let front = &mut leases.attachments[0].endpoints[0];
+        front.addresses.push(Cidr { address: [127, 0, 0, 1].into(), prefix: 8 });
+        front.gateways.push([127, 0, 0, 1].into());
         let mut server = Server { upstream: Upstream::fixed(upstream), ..Server::default() };
         server.listen([127, 0, 0, 1].into(), datagrams, streams).unwrap();
         while ended.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::message;
+use super::{Asker, message};
 use crate::id::SHORT;
 use crate::network::lease::{Attachment, Leased, Leases};
 
@@ -17,13 +17,19 @@ pub(super) enum Known {
     Ask(Vec<IpAddr>),
     /// Nothing, and nobody is asked: who asks is not to reach the world.
     Nothing,
+    /// Nothing by way of this network, which is internal; another one of who asks may know.
+    Elsewhere,
+    /// Who asks has no address of this network, and gets no answer.
+    Stranger,
 }
 
-/// Looks a name up for who asks from an address.
-pub(super) fn look_up(leases: &Leases, client: IpAddr, name: &str, kind: u16) -> Known {
+/// Looks a name up for who asks from an address. An address can be made up: it counts only in the network that it was given in, and
+/// what comes by an internal network goes no further, whoever it says to be.
+pub(super) fn look_up(leases: &Leases, asker: Asker, name: &str, kind: u16) -> Known {
     let has = |leased: &Leased, address| leased.addresses.iter().any(|cidr| cidr.address == address);
-    let asks = leases.attachments.iter().find(|one| one.endpoints.iter().any(|leased| has(leased, client)));
-    let Some(asks) = asks else { return Known::Ask(Vec::new()) };
+    let is_here = |leased: &&Leased| has(leased, asker.client) && leased.gateways.contains(&asker.gateway);
+    let find = |one| -> Option<(&Attachment, &Leased)> { Some((one, one.endpoints.iter().find(is_here)?)) };
+    let Some((asks, here)) = leases.attachments.iter().find_map(find) else { return Known::Stranger };
     let visible =
         || asks.endpoints.iter().flat_map(|own| leases.within(&own.id).map(move |(who, leased)| (own, who, leased)));
     if kind == message::PTR {
@@ -45,7 +51,11 @@ pub(super) fn look_up(leases: &Leases, client: IpAddr, name: &str, kind: u16) ->
             return Known::Addresses(addresses);
         }
     }
-    if asks.endpoints.iter().all(|leased| leased.internal) { Known::Nothing } else { Known::Ask(asks.servers.clone()) }
+    match here.internal {
+        false => Known::Ask(asks.servers.clone()),
+        true if asks.endpoints.iter().all(|leased| leased.internal) => Known::Nothing,
+        true => Known::Elsewhere,
+    }
 }
 
 fn goes_by(name: &str, who: &Attachment, leased: &Leased) -> bool {
@@ -77,26 +87,35 @@ mod tests {
         let address = |who: usize, endpoint: usize| leases.attachments[who].endpoints[endpoint].addresses[0].address;
         let (app_front, app_back, db, db2) = (address(0, 0), address(0, 1), address(1, 0), address(2, 0));
         let short = leases.attachments[1].container.short().to_owned();
+        let (front, back) = ("10.201.0.1".parse().unwrap(), "10.202.0.1".parse().unwrap());
+        let ask = |client: IpAddr, gateway: IpAddr, name: &str| look_up(&leases, Asker { client, gateway }, name, A);
         let found = |addresses: &[IpAddr]| Known::Addresses(addresses.to_vec());
-        for (client, name, expected) in [
-            (db, "app", found(&[app_back])),
-            (db, "web", found(&[app_back])),
-            (db, "app-host", found(&[app_back])),
-            (db, "app.back", found(&[app_back])),
-            (db, "app.front", Known::Nothing),
-            (app_front, "app", found(&[app_front, app_back])),
-            (app_front, "store", found(&[db, db2])),
-            (app_front, "peer", found(&[db2])),
-            (app_front, "example.org", Known::Ask(Vec::new())),
-            (db, "example.org", Known::Nothing),
-            (app_back, &short, found(&[db])),
-            ("9.9.9.9".parse().unwrap(), "app", Known::Ask(Vec::new())),
+        for (client, gateway, name, expected) in [
+            (db, back, "app", found(&[app_back])),
+            (db, back, "web", found(&[app_back])),
+            (db, back, "app-host", found(&[app_back])),
+            (db, back, "app.back", found(&[app_back])),
+            (db, back, "app.front", Known::Nothing),
+            (app_front, front, "app", found(&[app_front, app_back])),
+            (app_front, front, "store", found(&[db, db2])),
+            (app_front, front, "peer", found(&[db2])),
+            (app_front, front, "example.org", Known::Ask(Vec::new())),
+            (db, back, "example.org", Known::Nothing),
+            (app_back, back, &short, found(&[db])),
+            // Made-up addresses: nobody's, another network's, and a neighbour's that may reach the world.
+            ("9.9.9.9".parse().unwrap(), front, "app", Known::Stranger),
+            ("10.202.0.77".parse().unwrap(), back, "example.org", Known::Stranger),
+            (app_front, back, "example.org", Known::Stranger),
+            (app_back, back, "example.org", Known::Elsewhere),
         ] {
-            assert_eq!(look_up(&leases, client, name, A), expected, "{client} {name}");
+            assert_eq!(ask(client, gateway, name), expected, "{client} {name}");
         }
         let IpAddr::V4(v4) = db2 else { panic!() };
         let [a, b, c, d] = v4.octets();
         let reversed = format!("{d}.{c}.{b}.{a}.in-addr.arpa");
-        assert_eq!(look_up(&leases, app_front, &reversed, PTR), Known::Name("db2.back".to_owned()));
+        assert_eq!(
+            look_up(&leases, Asker { client: app_front, gateway: front }, &reversed, PTR),
+            Known::Name("db2.back".to_owned())
+        );
     }
 }
