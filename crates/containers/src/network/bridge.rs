@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
-use sys::netlink::{Peer, Socket, Table};
+use sys::netlink::{Family, Peer, Socket, Table};
 
 use super::definition::Definition;
 use super::lease::Leased;
@@ -154,6 +154,15 @@ fn forget_by_program(name: &str) {
         for words in [&["-D", hook, "-j", name][..], &["-F", name], &["-X", name]] {
             let _ = run(&[&["-t", table], words].concat());
         }
+    }
+}
+
+/// Has the host forward nothing that no rule lets through, where it forwarded nothing at all before.
+pub(super) fn drop_by_default(family: Family) -> Result<(), String> {
+    match family {
+        Family::V4 => run(&["-P", "FORWARD", "DROP"]),
+        // None of our rules would let a bridge's packets through.
+        Family::V6 => Err("iptables has no rules of ours for IPv6".to_owned()),
     }
 }
 

@@ -64,8 +64,10 @@ impl Serving {
 
     fn joined(&self, container: &ContainerId, notes: Vec<String>) -> Joined {
         let endpoints = self.leases.of(container).map(|attachment| attachment.endpoints.clone()).unwrap_or_default();
+        // Those that answer for the world first: a C library asks three at most.
+        let (inner, outer): (Vec<&Leased>, Vec<&Leased>) = endpoints.iter().partition(|leased| leased.internal);
         let mut name_servers: Vec<IpAddr> =
-            endpoints.iter().flat_map(|leased| leased.gateways.iter().copied()).collect();
+            outer.into_iter().chain(inner).flat_map(|leased| leased.gateways.iter().copied()).collect();
         name_servers.retain(|gateway| self.dns.listens(*gateway));
         Joined { endpoints, name_servers, driver: self.leases.driver.clone(), notes }
     }
@@ -116,16 +118,18 @@ impl Serving {
 
     /// A network's bridge, its name server, and a way out.
     fn bring_up(&mut self, network: &Definition, notes: &mut Vec<String>) -> Result<(), KeeperError> {
+        let mut forwards = Ok(());
         if self.leases.within(&network.id).next().is_none() {
             let made = bridge::set_up(&mut self.place.route, self.place.rules.as_mut(), network)?;
             self.programs |= made.by_program;
             notes.extend(made.note);
+            forwards = self.place.forward(network);
         }
         for subnet in &network.subnets {
             if !network.dns || self.dns.listens(subnet.gateway) {
                 continue;
             }
-            let listens = self.place.name_server(subnet.gateway).and_then(|(datagrams, streams)| {
+            let listens = self.place.name_server(subnet.gateway, &network.bridge()).and_then(|(datagrams, streams)| {
                 let listen = self.dns.listen(subnet.gateway, datagrams, streams);
                 listen.map_err(|error| sys::Error::from_io("listen", "", &error).into())
             });
@@ -133,9 +137,8 @@ impl Serving {
                 notes.push(format!("network {}: names do not resolve on {}: {error}", network.name, subnet.gateway));
             }
         }
-        if !network.internal
-            && let Err(why) = self.way_out()
-        {
+        let way_out = if network.internal { Ok(()) } else { self.way_out() };
+        if let Err(why) = forwards.and(way_out) {
             notes.push(format!("network {} has no way out: {why}", network.name));
         }
         Ok(())
@@ -150,15 +153,17 @@ impl Serving {
             attachment.endpoints.drain(..).partition(|leased| network.is_none_or(|network| leased.id == *network));
         attachment.endpoints = left;
         let (supervisor, empty) = (attachment.supervisor, attachment.endpoints.is_empty());
-        for leased in gone {
-            self.place.route.remove_link(&leased.port)?;
-        }
+        // One that is refused is no reason to leave the others, or to think of a container that is gone as here; who comes by its name
+        // next removes what is left.
+        let refused =
+            gone.iter().filter_map(|leased| self.place.route.remove_link(&leased.port).err()).collect::<Vec<_>>();
         if empty {
             self.leases.attachments.retain(|attachment| attachment.container != *container);
             self.watched.retain(|(watched, _)| *watched != supervisor);
         }
         self.take_down_unused();
-        self.keep()
+        self.keep()?;
+        refused.into_iter().next().map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Removes bridges that nobody is connected to.

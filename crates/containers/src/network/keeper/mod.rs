@@ -15,6 +15,7 @@
 mod attach;
 mod begin;
 mod client;
+mod forwarding;
 mod place;
 pub mod protocol;
 mod serve;

@@ -3,17 +3,22 @@
 //! The keeper itself never leaves the host's network, where it asks other name servers. What must be made in another network
 //! namespace is made by a child that steps in, and comes back as descriptors: a socket belongs to the namespace it was made in.
 
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use runtime::channel::{self, Received};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::thread::LinkNameSpaceType;
 use sys::netlink::Socket;
 use sys::ns::Namespaces;
 
-use super::KeeperError;
+use super::{KeeperError, forwarding};
+use crate::network::definition::Definition;
 use crate::network::dns;
+
+/// Connections that wait until the name server takes them: as many as the standard library has.
+const BACKLOG: i32 = 128;
 
 /// Where bridges are.
 #[derive(Debug)]
@@ -29,7 +34,6 @@ pub(super) struct Place {
 impl Place {
     /// The host's network.
     pub(super) fn host() -> Result<Self, KeeperError> {
-        let _ = forward();
         Ok(Self { namespace: None, route: Socket::route()?, rules: Socket::netfilter().ok() })
     }
 
@@ -40,8 +44,6 @@ impl Place {
             sys::netif::loopback_up()?;
             let namespace = std::fs::File::open("/proc/self/ns/net");
             let namespace = namespace.map_err(|error| sys::Error::from_io("open", "/proc/self/ns/net", &error))?;
-            // Without it nothing leaves; a network without a way out is one all the same.
-            let _ = forward();
             let rules = Socket::netfilter().ok().map(OwnedFd::from);
             Ok([Some(namespace.into()), Some(Socket::route()?.into()), rules].into_iter().flatten().collect())
         })?
@@ -51,13 +53,30 @@ impl Place {
         Ok(Self { namespace: Some(namespace), route: Socket::from_fd(route), rules })
     }
 
-    /// Sockets of a name server on a gateway.
-    pub(super) fn name_server(&self, gateway: IpAddr) -> Result<(UdpSocket, TcpListener), KeeperError> {
-        let at = (gateway, dns::PORT);
+    /// Lets packets of a network's bridge through; why they are not.
+    pub(super) fn forward(&mut self, network: &Definition) -> Result<(), String> {
+        let bridge = network.bridge();
+        let six = network.subnets.iter().any(|subnet| subnet.gateway.is_ipv6());
+        let Some(namespace) = &self.namespace else {
+            forwarding::ignore_advertisements(&bridge);
+            return if network.internal { Ok(()) } else { forwarding::on_host(self.rules.as_mut(), six) };
+        };
+        let done = elsewhere(|| {
+            step_into(namespace.as_fd())?;
+            forwarding::ignore_advertisements(&bridge);
+            if !network.internal {
+                forwarding::in_own_namespace(six)?;
+            }
+            Ok(Vec::new())
+        });
+        done.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Sockets of a name server on a gateway, which hear nobody who is not at its bridge.
+    pub(super) fn name_server(&self, gateway: IpAddr, bridge: &str) -> Result<(UdpSocket, TcpListener), KeeperError> {
         let open = || {
-            let failed =
-                |error: std::io::Error| sys::Error::from_io("bind", format!("{gateway}:{}", dns::PORT), &error);
-            Ok((UdpSocket::bind(at).map_err(failed)?, TcpListener::bind(at).map_err(failed)?))
+            let at = SocketAddr::new(gateway, dns::PORT);
+            Ok((listen(SocketType::DGRAM, at, bridge)?.into(), listen(SocketType::STREAM, at, bridge)?.into()))
         };
         let Some(namespace) = &self.namespace else { return Ok(open()?) };
         let made = elsewhere(|| {
@@ -84,11 +103,21 @@ pub(super) fn step_into(namespace: BorrowedFd<'_>) -> sys::Result<()> {
     rustix::thread::move_into_link_name_space(namespace, network).map_err(|errno| sys::Error::new("setns", "", errno))
 }
 
-/// Lets packets through from one interface to another.
-fn forward() -> std::io::Result<()> {
-    // Where there is no IPv6, there is nothing to forward of it.
-    drop(std::fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1"));
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
+/// A socket on an address, of one interface.
+fn listen(kind: SocketType, at: SocketAddr, interface: &str) -> sys::Result<OwnedFd> {
+    let failed = |call| move |errno| sys::Error::new(call, at.to_string(), errno);
+    let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).map_err(failed("socket"))?;
+    sys::netif::bind_to(&socket, interface)?;
+    if kind == SocketType::STREAM {
+        // Connections that have just ended are no reason not to listen again.
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true).map_err(failed("setsockopt"))?;
+    }
+    rustix::net::bind(&socket, &at).map_err(failed("bind"))?;
+    if kind == SocketType::STREAM {
+        rustix::net::listen(&socket, BACKLOG).map_err(failed("listen"))?;
+    }
+    Ok(socket)
 }
 
 /// Has a child do something wherever it goes, and gives the descriptors that it came to.
