@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use containers::{Container, Containers, ContainersError};
+use containers::{Container, ContainerId, Containers, ContainersError};
 
 use crate::context::Context;
 use crate::error::{Error, Result, While};
@@ -41,12 +41,27 @@ pub(crate) struct One {
     pub(crate) container: Container,
 }
 
+/// A container whose settings cannot be read.
+pub(crate) struct Unread {
+    /// How it was called.
+    pub(crate) written: String,
+    /// Its id.
+    pub(crate) id: ContainerId,
+    why: ContainersError,
+    /// Whether it was meant itself, and not all of a kind.
+    named: bool,
+}
+
 /// All that were found, and what could not be.
+#[derive(Default)]
 pub(crate) struct Found {
     /// Those that were found, in the order in which they were named.
     pub(crate) ones: Vec<One>,
     /// How many of the names lead to nothing.
     pub(crate) absent: usize,
+    /// Those whose settings cannot be read.
+    pub(crate) unreadable: Vec<Unread>,
+    not_there: Vec<Error>,
     errors: Vec<Error>,
 }
 
@@ -63,7 +78,7 @@ impl Chosen {
 
     /// The containers; names that lead to nothing are told by [`Found::report`].
     pub(crate) fn find(&self, containers: &Containers) -> Result<Found> {
-        let mut found = Found { ones: Vec::new(), absent: 0, errors: Vec::new() };
+        let mut found = Found::default();
         let mut names = self.names.clone();
         for path in &self.cidfiles {
             names.push(read_id(path)?);
@@ -71,20 +86,31 @@ impl Chosen {
         for name in names {
             match containers.find(&name) {
                 Ok(container) => found.ones.push(One { written: name, container }),
-                Err(error) => {
-                    found.absent += usize::from(matches!(error, ContainersError::NoSuch(_)));
-                    found.errors.push(explain(containers, error));
+                Err(error @ ContainersError::NoSuch(_)) => {
+                    found.absent += 1;
+                    found.not_there.push(explain(containers, error));
                 }
+                Err(why) if why.is_unreadable() => {
+                    let id = containers.find_id(&name)?;
+                    found.unreadable.push(Unread { written: name, id, why, named: true });
+                }
+                Err(error) => found.errors.push(explain(containers, error)),
             }
         }
         if self.is_by_name() {
             return Ok(found);
         }
         let filters = self.filters.iter().map(|filter| Filter::parse(filter)).collect::<Result<Vec<_>>>()?;
-        let mut all = containers.list()?;
+        let listing = containers.listing()?;
+        let mut all = listing.containers;
         all.retain(|container| Filter::all(&filters, container));
         if self.latest {
             all.truncate(1);
+        }
+        // What they are is not known, so no filter means them.
+        if self.all && filters.is_empty() {
+            let unread = |(id, why): (ContainerId, _)| Unread { written: id.to_string(), id, why, named: false };
+            found.unreadable = listing.unreadable.into_iter().map(unread).collect();
         }
         found.ones =
             all.into_iter().map(|container| One { written: container.config.id.to_string(), container }).collect();
@@ -95,9 +121,36 @@ impl Chosen {
 impl Found {
     /// Tells what was not found. Gives the exit code so far.
     pub(crate) fn report(&self) -> u8 {
-        self.errors.iter().for_each(Error::report);
-        u8::from(!self.errors.is_empty())
+        self.not_there.iter().for_each(Error::report);
+        u8::from(!self.not_there.is_empty()).max(self.report_but_absent())
     }
+
+    /// The same, but for names that lead to nothing.
+    pub(crate) fn report_but_absent(&self) -> u8 {
+        self.errors.iter().for_each(Error::report);
+        let code = u8::from(!self.errors.is_empty());
+        self.unreadable.iter().map(Unread::report).fold(code, u8::max)
+    }
+}
+
+impl Unread {
+    /// Whoever meant all of a kind only hears that it was left out.
+    fn report(&self) -> u8 {
+        if !self.named {
+            note_unreadable(&self.id, &self.why);
+            return 0;
+        }
+        Error::failed(format!("{}: its settings cannot be read: {}", self.written, self.why))
+            .hint(format!("`estiba rm -f {}` removes it without them", self.id.short()))
+            .report();
+        1
+    }
+}
+
+/// Tells of a container that is left out.
+pub(crate) fn note_unreadable(id: &ContainerId, why: &ContainersError) {
+    let short = id.short();
+    ui::note(&format!("container {short} cannot be read, and is left out: {why}; `estiba rm -f {short}` removes it"));
 }
 
 /// The containers of the store; none where there is no store yet.

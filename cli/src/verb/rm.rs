@@ -4,7 +4,7 @@ use containers::volume::Volumes;
 use containers::{Container, Containers, ContainersError};
 use sys::lock::Lock;
 
-use crate::chosen::{self, Chosen, One};
+use crate::chosen::{self, Chosen, One, Unread};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::{duration, sandbox, ui};
@@ -33,14 +33,18 @@ pub(super) struct Args {
 /// Runs the verb.
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = chosen::containers(context)?;
-    let found = args.chosen.find(&containers)?;
-    let code = if args.force { 0 } else { found.report() };
+    let mut found = args.chosen.find(&containers)?;
+    let unreadable = if args.force { std::mem::take(&mut found.unreadable) } else { Vec::new() };
+    let code = if args.force { found.report_but_absent() } else { found.report() };
     // Processes are ended before the namespaces change who we are.
     let mut claimed = Vec::new();
     for One { written, container } in found.ones {
         claimed.push((written, claim(&containers, &container, args.force)));
     }
-    if claimed.iter().any(|(_, claimed)| matches!(claimed, Ok(Some(_)))) || containers.is_littered()? {
+    let unreadable: Vec<_> =
+        unreadable.into_iter().map(|Unread { written, id, .. }| (written, containers.end_unreadable(&id))).collect();
+    let any = claimed.iter().any(|(_, claimed)| matches!(claimed, Ok(Some(_)))) || !unreadable.is_empty();
+    if any || containers.is_littered()? {
         sandbox::enter(containers.store())?;
         // Others may have left something half done; what cannot be removed now stays for the next.
         drop(containers.sweep());
@@ -48,7 +52,10 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let results = claimed
         .into_iter()
         .map(|(written, claimed)| (written, claimed.and_then(|claimed| remove(&containers, claimed, args.volumes))));
-    chosen::tell(results.collect::<Vec<_>>(), code)
+    let unreadable = unreadable
+        .into_iter()
+        .map(|(written, one)| (written, one.and_then(|one| containers.remove_unreadable(one)).map_err(Error::from)));
+    chosen::tell(results.chain(unreadable).collect::<Vec<_>>(), code)
 }
 
 /// Ends a container where that is asked for, and takes its lock. `None`: it went by itself.

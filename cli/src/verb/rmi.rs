@@ -98,7 +98,7 @@ fn remove(store: &Store, text: &str, force: bool) -> Result<String> {
 
 /// As docker: the last name of an image that containers were made of goes by force only. Their layers stay in any case.
 fn refuse_used(store: &Store, text: &str, id: &oci::Digest) -> Result {
-    let containers = containers::Containers::new(store.layout()).list()?;
+    let containers = containers::Containers::new(store.layout()).list_whole()?;
     match containers.into_iter().find(|container| container.config.image.id == *id) {
         Some(container) => Err(Error::failed(format!("`{text}` is the image of container {}", container.config.name))
             .hint("remove the container, or give --force: it keeps what it needs")),

@@ -43,7 +43,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let signal = args.signal.as_deref().map(signal).transpose()?;
     let containers = chosen::containers(context)?;
     let found = args.chosen.find(&containers)?;
-    let code = if args.ignore { 0 } else { found.report() };
+    let code = if args.ignore { found.report_but_absent() } else { found.report() };
     let by_name = args.chosen.is_by_name();
     let ones = found.ones.into_iter().filter(|one| by_name || one.container.state.is_active()).collect();
     chosen::tell(stop_all(&containers, ones, signal, args.time), code)

@@ -56,6 +56,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
 fn update(containers: &Containers, one: &One, change: &Limits, restart: Option<Restart>) -> Result {
     let container = &one.container;
     let name = &container.config.name;
+    let _lock = container.folder.lock_config()?;
     let mut config = container.folder.read_config()?;
     let merged = config.resources.limits.changed_by(change);
     check(&merged).map_err(|error| error.context(name))?;

@@ -48,7 +48,7 @@ enum Condition {
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = chosen::containers(context)?;
     let found = args.chosen.find(&containers)?;
-    let code = if args.ignore { 0 } else { found.report() };
+    let code = if args.ignore { found.report_but_absent() } else { found.report() };
     for one in &found.ones {
         let ended = wait(&containers, &one.container, args.condition)?;
         ui::out(&format!("{ended}\n"))?;

@@ -62,6 +62,13 @@ pub enum ContainersError {
     Sys(#[from] sys::Error),
 }
 
+impl ContainersError {
+    /// Whether it says that a container's own files hold what cannot be read.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Malformed { .. } | Self::Newer { .. })
+    }
+}
+
 /// The result of what is done with containers.
 pub type Result<T, E = ContainersError> = std::result::Result<T, E>;
 

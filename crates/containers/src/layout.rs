@@ -9,6 +9,7 @@ use crate::ContainerId;
 /// ```text
 /// <store>/containers/<id>/         a container; made as .<id>, renamed when it is whole, renamed back before it goes
 ///             config.json          what was asked (synced, replaced by rename: rename, update)
+///             config.lock          held by who changes config.json
 ///             tree.json            what its file tree is made of: written once
 ///             state.json           what happens (replaced by rename by the supervisor, by others only under its lock)
 ///             lock                 held by the supervisor
@@ -105,6 +106,11 @@ impl Folder {
     /// What was asked.
     pub fn config(&self) -> PathBuf {
         self.path.join("config.json")
+    }
+
+    /// Held by who changes what was asked.
+    pub fn config_lock(&self) -> PathBuf {
+        self.path.join("config.lock")
     }
 
     /// What happens.

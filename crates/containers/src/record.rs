@@ -12,12 +12,15 @@ use serde::de::DeserializeOwned;
 use sys::lock::Lock;
 
 use crate::config::VERSION;
+use crate::containers::KILLED;
 use crate::error::{ContainersError, Result, io_at};
 use crate::layout::Folder;
-use crate::{Config, State};
+use crate::{Config, State, Status};
 
 /// How long apart a lock is tried that another holds for a moment.
 const PAUSE: Duration = Duration::from_millis(1);
+/// How long others may take to change what was asked: connecting to a network may start its keeper.
+const CHANGES: Duration = Duration::from_secs(30);
 
 /// Whether a file is on disk when the call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,18 @@ impl Folder {
         Ok(config)
     }
 
-    /// Replaces what was asked.
+    /// Keeps others from changing what was asked, between reading and writing it.
+    ///
+    /// # Errors
+    /// [`ContainersError::Busy`]; what the system refuses.
+    pub fn lock_config(&self) -> Result<Lock> {
+        let path = self.config_lock();
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let lock = take(file.map_err(io_at("open", &path))?, CHANGES)?;
+        lock.ok_or_else(|| ContainersError::Busy(self.path().display().to_string()))
+    }
+
+    /// Replaces what was asked. What changes it holds [`Folder::lock_config`].
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -50,12 +64,21 @@ impl Folder {
         replace(&self.config(), config, durability)
     }
 
-    /// What happened last, as it was written: it may have ended since.
+    /// What happened last, as it was written: it may have ended since. A file that was torn when the machine went down says no more
+    /// than that: then it was killed.
     ///
     /// # Errors
     /// When the file cannot be read.
     pub fn read_state(&self) -> Result<State> {
-        Ok(read(&self.state())?.unwrap_or_default())
+        match read(&self.state()) {
+            Err(error @ ContainersError::Malformed { .. }) => Ok(State {
+                status: Status::Exited,
+                exit_code: Some(KILLED),
+                error: Some(format!("what became of it is lost: {error}")),
+                ..State::default()
+            }),
+            other => Ok(other?.unwrap_or_default()),
+        }
     }
 
     /// Replaces what is known to happen. Only for who holds the lock.
@@ -88,16 +111,7 @@ impl Folder {
     /// # Errors
     /// When there is no such file.
     pub fn take_lock(&self, patience: Duration) -> Result<Option<Lock>> {
-        let until = Instant::now() + patience;
-        let mut file = self.open_lock()?;
-        loop {
-            match Lock::try_exclusive(file)? {
-                Ok(lock) => return Ok(Some(lock)),
-                Err(_) if Instant::now() >= until => return Ok(None),
-                Err(back) => file = back,
-            }
-            std::thread::sleep(PAUSE);
-        }
+        take(self.open_lock()?, patience)
     }
 
     /// Whether a supervisor, or who starts or removes it, holds its lock.
@@ -114,6 +128,18 @@ impl Folder {
     }
 }
 
+fn take(mut file: File, patience: Duration) -> Result<Option<Lock>> {
+    let until = Instant::now() + patience;
+    loop {
+        match Lock::try_exclusive(file)? {
+            Ok(lock) => return Ok(Some(lock)),
+            Err(_) if Instant::now() >= until => return Ok(None),
+            Err(back) => file = back,
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
@@ -125,21 +151,82 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// Writes a file beside, and puts it in place. There is one writer at a time: who holds the lock.
+/// Writes a file beside, and puts it in place: who reads sees one or the other, whole.
 pub(crate) fn replace(path: &Path, value: &impl Serialize, durability: Durability) -> Result<()> {
-    let partial = path.with_extension("new");
     let text =
         serde_json::to_vec(value).map_err(|source| ContainersError::Malformed { path: path.to_path_buf(), source })?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&partial)
-        .map_err(io_at("create", &partial))?;
-    file.write_all(&text).map_err(io_at("write", &partial))?;
-    if durability == Durability::Synced {
-        file.sync_all().map_err(io_at("fsync", &partial))?;
+    let partial = path.with_extension(format!("{:016x}.new", random()?));
+    let written =
+        write(&partial, &text, durability).and_then(|()| fs::rename(&partial, path).map_err(io_at("rename", path)));
+    if written.is_err() {
+        drop(fs::remove_file(&partial));
     }
-    fs::rename(&partial, path).map_err(io_at("rename", path))
+    written?;
+    match path.parent() {
+        // The new name is on disk when its folder is.
+        Some(folder) if durability == Durability::Synced => {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_at("fsync", folder))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(path: &Path, text: &[u8], durability: Durability) -> Result<()> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = made.map_err(io_at("create", path))?;
+    file.write_all(text).map_err(io_at("write", path))?;
+    if durability == Durability::Synced {
+        file.sync_all().map_err(io_at("fsync", path))?;
+    }
+    Ok(())
+}
+
+/// Two who write the same file at once do not write into each other's.
+fn random() -> Result<u64> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(crate::id::NameError::Random)?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_state_is_that_of_one_who_was_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().to_path_buf());
+        assert_eq!(folder.read_state().unwrap(), State::default());
+        fs::write(folder.state(), "{\"status\":\"run").unwrap();
+        let state = folder.read_state().unwrap();
+        assert_eq!((state.status, state.exit_code, state.is_active()), (Status::Exited, Some(KILLED), false));
+        assert!(state.error.unwrap().contains("state.json"));
+    }
+
+    #[test]
+    fn writers_side_by_side_leave_one_whole_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file.json");
+        std::thread::scope(|scope| {
+            for number in 0..4_u32 {
+                let path = &path;
+                let value = vec![number; 2000 * (number as usize + 1)];
+                scope.spawn(move || (0..20).for_each(|_| replace(path, &value, Durability::Fleeting).unwrap()));
+            }
+        });
+        let value: Vec<u32> = read(&path).unwrap().unwrap();
+        assert_eq!(value.len(), 2000 * (value[0] as usize + 1));
+        replace(&path, &1, Durability::Synced).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_changes_what_was_asked_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::at(dir.path().to_path_buf());
+        let lock = folder.lock_config().unwrap();
+        assert!(take(File::open(folder.config_lock()).unwrap(), Duration::ZERO).unwrap().is_none());
+        drop(lock);
+        drop(folder.lock_config().unwrap());
+    }
 }

@@ -56,6 +56,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         mac: None,
         links: args.link.iter().map(|text| link(text)).collect::<Result<Vec<Link>>>()?,
     };
+    let _lock = container.folder.lock_config()?;
     let mut config = container.folder.read_config().during(format!("read what {} is", args.container))?;
     let places = places(&mut config, &args.container)?;
     if places.iter().any(|place| place.network == network.name || place.network == network.id.as_str()) {

@@ -34,6 +34,7 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
         Err(_) if args.force => return Ok(0),
         found => found?,
     };
+    let _lock = container.folder.lock_config()?;
     let mut config = container.folder.read_config().during(format!("read what {} is", args.container))?;
     let places = places(&mut config, &args.container)?;
     let before = places.len();

@@ -106,7 +106,7 @@ fn members(leases: &Leases, network: &Definition) -> Vec<String> {
 
 /// The networks that containers want to be in, whether they run or not, as each calls them.
 fn wanted_by_containers(context: &Context) -> Result<Vec<String>> {
-    let containers = crate::chosen::containers(context)?.list()?;
+    let containers = crate::chosen::containers(context)?.list_whole()?;
     Ok(containers
         .into_iter()
         .flat_map(|container| match container.config.network.mode {

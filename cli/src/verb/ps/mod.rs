@@ -11,6 +11,7 @@ mod size;
 
 use containers::{Container, Containers};
 
+use crate::chosen;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ui;
@@ -63,7 +64,9 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = Containers::new(&store::Layout::new(context.root()?));
     let filters = Filters::parse(&args.filter, &containers, context)?;
-    let mut all = containers.list_side_by_side()?;
+    let listing = containers.list_side_by_side()?;
+    let mut all = listing.containers;
+    listing.unreadable.iter().for_each(|(id, why)| chosen::note_unreadable(id, why));
     let last = args.last.filter(|last| *last >= 0).or_else(|| args.latest.then_some(1));
     // As docker has it: who asks for states, or for the last ones, means all of these.
     let everything = args.all || last.is_some() || filters.name_states();

@@ -102,10 +102,12 @@ impl Containers {
     /// [`ContainersError::Taken`]; what the system refuses.
     pub fn rename(&self, container: &Container, name: &str) -> Result<()> {
         crate::id::check_name(name)?;
+        let lock = container.folder.lock_config()?;
         self.take_name(name, &container.config.id)?;
         let mut config = container.folder.read_config()?;
         let before = std::mem::replace(&mut config.name, name.to_owned());
         let written = container.folder.write_config(&config, container.durability());
+        drop(lock);
         let (goes, id) = if written.is_ok() { (before.as_str(), &config.id) } else { (name, &config.id) };
         self.give_name_up(goes, id)?;
         if written.is_ok() {

@@ -12,6 +12,15 @@ const WORTH_THREADS: usize = 100;
 /// More than this only wait for each other in the kernel.
 const MOST_THREADS: usize = 8;
 
+/// All containers.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The newest first.
+    pub containers: Vec<Container>,
+    /// Those whose settings cannot be read, and why.
+    pub unreadable: Vec<(ContainerId, ContainersError)>,
+}
+
 /// The newest first.
 fn sort(all: &mut [Container]) {
     all.sort_by(|a, b| (b.config.created, &b.config.id).cmp(&(a.config.created, &a.config.id)));
@@ -65,45 +74,74 @@ impl Containers {
         }
     }
 
-    /// All containers as they are, the newest first.
+    /// All containers as they are, the newest first; without those that cannot be read.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn list(&self) -> Result<Vec<Container>> {
+        Ok(self.listing()?.containers)
+    }
+
+    /// The same, for who must not miss one.
     ///
     /// # Errors
     /// What the system refuses; a container whose files cannot be read.
-    pub fn list(&self) -> Result<Vec<Container>> {
-        let mut all = Vec::new();
-        for id in self.ids()? {
-            // One that is removed just now is none.
-            all.extend(self.get(&id)?);
-        }
-        sort(&mut all);
-        Ok(all)
+    pub fn list_whole(&self) -> Result<Vec<Container>> {
+        let Listing { containers, unreadable } = self.listing()?;
+        unreadable.into_iter().next().map_or(Ok(containers), |(_, error)| Err(error))
+    }
+
+    /// All containers as they are, the newest first, and those that cannot be read.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn listing(&self) -> Result<Listing> {
+        let mut listing = self.gather(&self.ids()?)?;
+        sort(&mut listing.containers);
+        Ok(listing)
     }
 
     /// The same, read by several threads: for a process that enters no namespace afterwards.
     ///
     /// # Errors
-    /// As [`Containers::list`].
-    pub fn list_side_by_side(&self) -> Result<Vec<Container>> {
+    /// As [`Containers::listing`].
+    pub fn list_side_by_side(&self) -> Result<Listing> {
         let ids = self.ids()?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
         if ids.len() < WORTH_THREADS || threads < 2 {
-            return self.list();
+            return self.listing();
         }
-        let part = |ids: &[ContainerId]| ids.iter().map(|id| self.get(id)).collect::<Result<Vec<_>>>();
         let parts: Vec<_> = std::thread::scope(|scope| {
             let running: Vec<_> =
-                ids.chunks(ids.len().div_ceil(threads)).map(|ids| scope.spawn(move || part(ids))).collect();
+                ids.chunks(ids.len().div_ceil(threads)).map(|ids| scope.spawn(|| self.gather(ids))).collect();
             running.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
         });
-        let mut all = Vec::with_capacity(ids.len());
+        let mut all = Listing::default();
         for part in parts {
             match part {
-                Ok(part) => all.extend(part?.into_iter().flatten()),
+                Ok(part) => {
+                    let Listing { containers, unreadable } = part?;
+                    all.containers.extend(containers);
+                    all.unreadable.extend(unreadable);
+                }
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        sort(&mut all);
+        sort(&mut all.containers);
         Ok(all)
+    }
+
+    fn gather(&self, ids: &[ContainerId]) -> Result<Listing> {
+        let mut listing = Listing { containers: Vec::with_capacity(ids.len()), unreadable: Vec::new() };
+        for id in ids {
+            match self.get(id) {
+                // One that is removed just now is none.
+                Ok(found) => listing.containers.extend(found),
+                Err(error) if error.is_unreadable() => listing.unreadable.push((id.clone(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(listing)
     }
 
     /// A container as it is; `None` when there is none.

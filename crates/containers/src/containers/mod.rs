@@ -5,12 +5,15 @@ mod find;
 mod reconcile;
 mod remove;
 mod stop;
+mod unreadable;
 
 use runtime::snapshot::KeptTree;
 
 pub use create::Made;
+pub use find::Listing;
 pub use reconcile::KILLED;
 pub use remove::Swept;
+pub use unreadable::Unreadable;
 
 use crate::layout::{Folder, Layout};
 use crate::record::Durability;

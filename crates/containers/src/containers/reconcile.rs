@@ -72,7 +72,7 @@ impl Container {
 }
 
 /// Ends what a killed supervisor left, and says so.
-fn set_right(state: &mut State, id: &str, boot: &str) {
+pub(super) fn set_right(state: &mut State, id: &str, boot: &str) {
     let same_boot = state.boot == boot;
     if same_boot {
         // The number of a process means nothing after another boot.

@@ -7,13 +7,15 @@ use runtime::cgroup::Place;
 use sys::lock::Lock;
 
 use super::{Container, Containers};
+use crate::State;
 use crate::client::{Client, ClientError};
 use crate::error::{ContainersError, Result};
+use crate::layout::Folder;
 use crate::signal::SIGKILL;
 use crate::supervisor::protocol::{Reply, Request};
 
 /// How long a supervisor may take to kill a container, before it is killed itself.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Containers {
     /// Ends a container at once, whatever it does, and gives it with its lock. `None`: it is gone, having been one to go.
@@ -22,14 +24,7 @@ impl Containers {
     /// [`ContainersError::Busy`]: another command starts or removes it.
     pub fn end(&self, container: &Container) -> Result<Option<(Container, Lock)>> {
         if container.state.is_active() {
-            let request = Request::Stop { signal: Some(SIGKILL), timeout: Some(0) };
-            match Client::connect(&container.folder).and_then(|client| client.ask(&request, Some(PATIENCE))) {
-                Ok(Reply::Done | Reply::Ended(_)) | Err(ClientError::NotRunning | ClientError::Ended) => {}
-                // It hangs: its container goes with it, and the lock is free.
-                Ok(Reply::Failed(_)) | Err(_) => {
-                    container.state.supervisor.map(|supervisor| supervisor.kill(PATIENCE));
-                }
-            }
+            end_by_supervisor(&container.folder, &container.state);
         }
         self.claim(container)
     }
@@ -57,6 +52,18 @@ impl Containers {
     }
 }
 
+/// Has the supervisor end its container at once.
+pub(super) fn end_by_supervisor(folder: &Folder, state: &State) {
+    let request = Request::Stop { signal: Some(SIGKILL), timeout: Some(0) };
+    match Client::connect(folder).and_then(|client| client.ask(&request, Some(PATIENCE))) {
+        Ok(Reply::Done | Reply::Ended(_)) | Err(ClientError::NotRunning | ClientError::Ended) => {}
+        // It hangs: its container goes with it, and the lock is free.
+        Ok(Reply::Failed(_)) | Err(_) => {
+            state.supervisor.map(|supervisor| supervisor.kill(PATIENCE));
+        }
+    }
+}
+
 /// Ends what a supervisor left that was killed before it could write that the container runs.
 pub(super) fn end_leftovers(id: &str) {
     let groups = Place::leftovers(id);
@@ -67,6 +74,6 @@ pub(super) fn end_leftovers(id: &str) {
 }
 
 /// Whether a file of the container is not there (any more).
-fn is_gone(error: &ContainersError) -> bool {
+pub(super) fn is_gone(error: &ContainersError) -> bool {
     matches!(error, ContainersError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }

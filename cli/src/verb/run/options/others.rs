@@ -36,7 +36,7 @@ pub(in crate::verb) fn settle_others(config: &mut Config, containers: &Container
 
 /// What the other containers have.
 fn taken(containers: &Containers) -> Option<Vec<IdRange>> {
-    let others = containers.list().ok()?;
+    let others = containers.list_whole().ok()?;
     Some(
         others
             .iter()
