@@ -34,6 +34,9 @@ pub(super) fn run(plan: &Plan) -> u8 {
         Err(_) => return 1,
     }
     let _ = rustix::process::setsid();
+    // The unit of who began it ends with that one's container; others' are served after that. Where it cannot leave, it serves there.
+    let name = format!("networks-{}", std::process::id());
+    drop(runtime::cgroup::systemd::leave_unit(&name, "estiba keeper of networks"));
     more_descriptors();
     let mut said = File::from(said);
     match begin(plan) {

@@ -14,6 +14,8 @@ use wire::{Call, Value};
 
 /// How long the manager has until we are in the unit.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same for who goes on without it.
+const SHORT_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -74,13 +76,29 @@ pub(super) fn is_running() -> bool {
 
 /// Enters a new unit, in which we are alone.
 pub(super) fn enter_scope(name: &str, slice: Option<&str>) -> Result<(), SystemdError> {
-    let unit = scope_name(name);
+    let description = format!("estiba container {}", &name[..name.len().min(12)]);
+    enter(&scope_name(name), slice, &description, PATIENCE)
+}
+
+/// Leaves the unit of whoever began this process for one of its own, so that it does not end with that one. Not where the machine has
+/// no service manager.
+///
+/// # Errors
+/// Why it stays where it is.
+pub fn leave_unit(name: &str, description: &str) -> Result<(), SystemdError> {
+    if !is_running() {
+        return Err(SystemdError::Absent);
+    }
+    enter(&scope_name(name), None, description, SHORT_PATIENCE)
+}
+
+fn enter(unit: &str, slice: Option<&str>, description: &str, patience: Duration) -> Result<(), SystemdError> {
     let mut bus = Bus::connect(real_user())?;
-    bus.call(&start_scope(&unit, slice, name))?;
+    bus.call(&start_scope(unit, slice, description))?;
     let begun = Instant::now();
-    while !is_in(&unit) {
-        if begun.elapsed() > PATIENCE {
-            return Err(SystemdError::Late(unit));
+    while !is_in(unit) {
+        if begun.elapsed() > patience {
+            return Err(SystemdError::Late(unit.to_owned()));
         }
         std::thread::sleep(PAUSE);
     }
@@ -112,10 +130,9 @@ pub fn attach(unit: &str, below: &str, pid: u32) -> Result<(), SystemdError> {
     Bus::connect(real_user())?.call(&call)
 }
 
-fn start_scope(unit: &str, slice: Option<&str>, name: &str) -> Call {
-    let description = format!("estiba container {}", &name[..name.len().min(12)]);
+fn start_scope(unit: &str, slice: Option<&str>, description: &str) -> Call {
     let mut properties = vec![
-        ("Description", Value::Text(&description)),
+        ("Description", Value::Text(description)),
         ("PIDs", Value::Numbers(vec![std::process::id()])),
         ("Delegate", Value::Flag(true)),
         ("CollectMode", Value::Text("inactive-or-failed")),
@@ -130,8 +147,13 @@ fn start_scope(unit: &str, slice: Option<&str>, name: &str) -> Call {
 }
 
 fn is_in(unit: &str) -> bool {
-    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    text.lines().filter_map(|line| line.strip_prefix("0::")).any(|path| path.ends_with(unit))
+    names(&std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default(), unit)
+}
+
+/// Whether `/proc/self/cgroup` names a unit, in the newer tree or the manager's own older one.
+fn names<'g>(groups: &'g str, unit: &str) -> bool {
+    let path = |line: &'g str| line.strip_prefix("0::").or_else(|| Some(line.split_once(":name=systemd:")?.1));
+    groups.lines().filter_map(path).any(|path| path.ends_with(unit))
 }
 
 /// Who we are outside of the user namespaces that we made: the manager is that user's.
@@ -161,6 +183,9 @@ mod tests {
         assert_eq!(outside("0 0 4294967295\n", 7), Some(7));
         assert_eq!(outside("", 7), None);
         assert_eq!(scope_name("ab"), "estiba-ab.scope");
+        assert!(names("1:name=systemd:/user.slice/estiba-ab.scope\n", "estiba-ab.scope"));
+        assert!(names("0::/user.slice/estiba-ab.scope\n", "estiba-ab.scope"));
+        assert!(!names("4:memory:/estiba-ab.scope\n0::/init.scope\n", "estiba-ab.scope"));
         let unit = |path: &str| unit_of(Path::new(path));
         let own = "/sys/fs/cgroup/user.slice/user@1.service/app.slice/estiba-a.scope";
         assert_eq!(unit(&format!("{own}/container")), Some(("estiba-a.scope".to_owned(), "/container".to_owned())));
