@@ -28,6 +28,23 @@ exec su rt -c "export HOME=/home/rt ESTIBA_ROOT=/tmp/rt PATH=$PATH; $1"
 SCRIPT
 chmod 755 /bin/as_user
 
+check_what_is_read_only_is() {
+	mkdir -p /tmp/bound/below && mount -t tmpfs below /tmp/bound/below
+	local who
+	for who in sh as_user; do
+		says $([ $who = sh ] && echo sh -c || echo as_user) 'estiba run --rm -v /tmp/bound:/b:ro -v /etc/passwd:/p:ro --read-only box sh -c "
+			for at in /b/x /b/below/x /p /x /proc/sys/kernel/hostname; do (echo x >\$at) 2>/dev/null && echo wrote \$at; done
+			grep -E \" /(b|b/below|proc/sys) \" /proc/self/mountinfo | cut -d\" \" -f5,6; echo done"'
+		[ "$code" = 0 ] || bad "it ended with $code"
+		mentions '^done$'
+		mentions '^/b ro,.*nodev'
+		mentions '^/b/below ro,.*nodev'
+		mentions '^/proc/sys ro,nosuid,nodev,noexec'
+		echo "$said" | grep -q wrote && bad "it writes"
+	done
+	umount /tmp/bound/below
+}
+
 check_limits_are_written() {
 	works estiba run -d --name limits --memory 64m --memory-swap 96m --memory-reservation 32m --cpus 0.5 --cpu-shares 512 \
 		--cpuset-cpus 0 --pids-limit 100 --blkio-weight 500 box sleep 600
@@ -162,7 +179,6 @@ check_namespaces_of_ordinary_users() {
 
 check_private_networks() {
 	[ -x /usr/bin/pasta ] || cannot "there is no pasta"
-	ip link add outer type dummy && ip addr add 192.0.2.2/24 dev outer && ip link set outer up && ip route add default via 192.0.2.1
 	works as_user 'estiba run -d --name web -p 127.0.0.1:8080:80 box sh -c "mkdir /w; echo served >/w/index.html; httpd -f -p 80 -h /w"'
 	sleep 2
 	works wget -q -O - http://127.0.0.1:8080/
@@ -174,7 +190,7 @@ check_nothing_is_left() {
 	local left
 	left=$(find "$groups" -mindepth 2 -type d -path '*estiba/*' | head -n 3)
 	[ -z "$left" ] || bad "groups: $left"
-	left=$(ps | grep -v -e grep -e '\[' | grep 'estiba' | head -n 3)
+	left=$(ps | grep -v -e grep -e '\[' -e ' timeout ' | grep 'estiba' | head -n 3)
 	[ -z "$left" ] || bad "processes: $left"
 }
 
@@ -188,15 +204,12 @@ echo 'rt:100000:65536' | tee /etc/subuid >/etc/subgid
 chown rt:rt /home/rt
 cp /etc/passwd /etc/group /tmp/box/etc/
 tar -C /tmp/box -cf /tmp/box.tar .
+# A way out, which pasta takes for its own.
+ip link add outer type dummy && ip addr add 192.0.2.2/24 dev outer && ip link set outer up && ip route add default via 192.0.2.1
 export ESTIBA_ROOT=/tmp/store
 : >/tmp/log
 name=set-up
 (works estiba import /tmp/box.tar box; works as_user 'estiba import /tmp/box.tar box') || exit 1
-# Attributes of mounts are set by a call of Linux 5.12, and without them no container is made.
-said=$(estiba run --rm box true 2>&1) || if echo "$said" | grep -q 'mount_setattr: function not implemented'; then
-	echo "skip containers [linux $kernel]: they take Linux 5.12 or newer, and it is said: $said"
-	exit 0
-fi
 
 failures=0
 for check in $(sed -n 's/^check_\([a-z_]*\)().*/\1/p' /script); do

@@ -249,6 +249,23 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
 pub fn close_inherited(first: RawFd, keep: &[RawFd]) -> Result<()> {
     let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= first).collect();
     keep.sort_unstable();
+    match result {
+        0 => Ok(()),
+        // Linux 5.10 knows the call, but not the flag.
+        _ if Errno::from_io_error(&std::io::Error::last_os_error()) == Some(Errno::INVAL) => mark_each_from(first),
+        _ => Err(Error::last("close_range", "")),
+    }
+}
+
+/// The same, one by one. Nobody who is about to execute a program has so many; what is beyond is closed now.
+fn mark_each_from(first: RawFd) -> Result<()> {
+    const END: RawFd = 4096;
+    for number in first..END {
+        // SAFETY: only the flag of a descriptor changes; a number that is not open is refused.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    // SAFETY: the numbers are beyond those of any descriptor that is still used.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, END.max(first), u32::MAX, 0) };
     keep.dedup();
     let mut from = first;
     for fd in keep.into_iter().map(Some).chain([None]) {

@@ -1,5 +1,7 @@
 //! Mounts by descriptor: made detached, then attached to a place that is a descriptor too.
 
+mod older;
+
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -44,7 +46,9 @@ pub fn new(kind: &'static str, settings: &[Setting<'_>], attributes: Attributes)
 /// A copy of the mount at an open file or directory, with that as its root, attached nowhere; `recursive` with what is
 /// mounted below.
 pub fn copy(at: impl AsFd, recursive: bool) -> Result<OwnedFd> {
-    open_tree(at.as_fd(), Path::new(""), recursive)
+    let copy = open_tree(at.as_fd(), Path::new(""), recursive)?;
+    older::copied(at.as_fd(), copy.as_fd())?;
+    Ok(copy)
 }
 
 /// [`copy`] of what a path of the caller leads to, links followed.
@@ -66,13 +70,21 @@ fn open_tree(dir: BorrowedFd<'_>, path: &Path, recursive: bool) -> Result<OwnedF
 /// Attaches a detached mount over an open file or directory. `path` is for the error only.
 pub fn attach(mount: impl AsFd, over: impl AsFd, path: impl AsRef<Path>) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(mount, "", over, "", flags).map_err(|errno| Error::new("move_mount", path, errno))
+    rustix::mount::move_mount(&mount, "", over, "", flags).map_err(|errno| Error::new("move_mount", path, errno))?;
+    older::attached(mount.as_fd())
 }
 
 /// Attaches a detached mount over a path of the caller.
 pub fn attach_path(mount: impl AsFd, over: &Path) -> Result<()> {
-    rustix::mount::move_mount(mount, "", CWD, over, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(|errno| Error::new("move_mount", over, errno))
+    rustix::mount::move_mount(&mount, "", CWD, over, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(|errno| Error::new("move_mount", over, errno))?;
+    older::attached(mount.as_fd())
+}
+
+/// Says by which `/proc` this thread finds its own mounts from now on, where the kernel gives attributes in no other way: for who is about
+/// to cover `/proc`, or to leave it.
+pub fn remember_proc(proc: impl AsFd) -> Result<()> {
+    older::remember_proc(proc.as_fd())
 }
 
 /// Adds attributes to a mount; `recursive` to those below it too.
@@ -120,7 +132,13 @@ fn change(mount: BorrowedFd<'_>, request: &libc::mount_attr, recursive: bool) ->
             size_of::<libc::mount_attr>(),
         )
     };
-    if result == 0 { Ok(()) } else { Err(Error::last("mount_setattr", "")) }
+    if result == 0 {
+        return Ok(());
+    }
+    match Error::last("mount_setattr", "") {
+        error if error.errno() == rustix::io::Errno::NOSYS => older::change(mount, request, recursive),
+        error => Err(error),
+    }
 }
 
 /// mount(2) as it was before descriptors, for what old kernels take in no other way.

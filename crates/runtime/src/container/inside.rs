@@ -140,6 +140,7 @@ fn enter_mounts(launch: &mut Launch<'_>, host_proc: Option<OwnedFd>, stubs: &mut
         Network::Joined { index } => sys::ns::join(launch.shared.get(index)?, sys::ns::Joined::NETWORK)?,
     }
     let host_proc = host_proc.ok_or_else(|| StartError::setup("open /proc", Errno::NOENT))?;
+    sys::mount::remember_proc(&host_proc)?;
     namespaces::join(spec, &launch.shared)?;
     let shm = match launch.shm.take() {
         _ if spec.boundary.no_shm => Shm::None,

@@ -77,6 +77,10 @@ fn mounts_work(place: &Path) -> Result<(), Failure> {
     rustix::mount::unmount(place, UnmountFlags::DETACH).map_err(failed)
 }
 
+/// Why an overlay with a place to write is an invalid one.
+const NO_UPPER: &str =
+    "its file system can't hold an overlay's upper directory, or the kernel is older than Linux 5.11";
+
 /// Does with an overlay what a build does: changes, deletes, replaces and labels what is below.
 fn overlay_works(rung: &Rung, place: &Path) -> Result<(), String> {
     let said = |what: &'static str| move |error: std::io::Error| format!("{what}: {error}");
@@ -92,7 +96,7 @@ fn overlay_works(rung: &Rung, place: &Path) -> Result<(), String> {
     match rustix::mount::mount("overlay", "m", "overlay", MountFlags::empty(), data) {
         Ok(()) => {}
         Err(Errno::NODEV) => return Err("the kernel has no overlay file system (modprobe overlay)".to_owned()),
-        Err(Errno::INVAL) => return Err("its file system can't hold an overlay's upper directory".to_owned()),
+        Err(Errno::INVAL) => return Err(NO_UPPER.to_owned()),
         Err(errno) => return Err(sys::Error::new("mount", "overlay", errno).to_string()),
     }
     fs::write("m/changed", "upper").map_err(said("change a file in an overlay"))?;
