@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use containers::config::{Config, NetworkMode};
 use containers::network::keeper;
 use containers::supervisor::protocol::StartFailure;
-use containers::supervisor::{self, Attached, Attachment, Given, Start};
+use containers::supervisor::{self, Attached, Attachment, Given, Handed, Start};
 use containers::{Container, Containers};
 use oci::Platform;
 use runtime::container::Mount;
@@ -86,6 +86,8 @@ pub(crate) struct Connected {
     pub(crate) attached: Option<Attachment>,
     /// What the container gets of ours as it is.
     pub(crate) given: Given,
+    /// What its program gets besides.
+    pub(crate) handed: Handed,
 }
 
 /// Starts a container that was just made, or that does not run; its lock is given to its supervisor.
@@ -97,10 +99,10 @@ pub(crate) fn launch(
     connected: Connected,
 ) -> Result<Attached> {
     let args = container.config.process.args.clone();
-    let Connected { attached, given } = connected;
+    let Connected { attached, given, handed } = connected;
     let Ground { probe, interpreter, held } = ground;
     let containers = containers.clone();
-    let start = Start { containers, container, lock, probe, interpreter, held, given, attached };
+    let start = Start { containers, container, lock, probe, interpreter, held, given, handed, attached };
     let started = supervisor::start(start).map_err(|failure| start_error(&failure, &args))?;
     for note in &started.notes {
         ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(note)));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::runner::Env;
@@ -182,4 +182,70 @@ fn the_service_manager_hears() {
     let said = String::from_utf8_lossy(&bytes[..length]).into_owned();
     let main = said.strip_prefix("MAINPID=").and_then(|rest| rest.strip_suffix("\nREADY=1")).unwrap();
     assert!(fs::read_to_string(format!("/proc/{main}/stat")).is_ok(), "{said}");
+}
+
+/// The command by way of a shell that hands it `given` as descriptor 3, and nothing else; `names` it as a service manager does.
+fn handing(env: &Env, args: &[&str], given: impl Into<Stdio>, names: bool) -> Command {
+    let command = env.command(args);
+    let become_it = if names { "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web" } else { "" };
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("exec 3<&0 4<&- 5<&- </dev/null; {become_it} exec \"$0\" \"$@\"")])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))))
+        .current_dir(env.work())
+        .stdin(given);
+    shell
+}
+
+#[test]
+fn sockets_of_the_service_manager_reach_the_program_each_time_it_starts() {
+    use std::os::fd::{AsRawFd as _, OwnedFd};
+    const LOOK: &str =
+        "readlink /proc/$$/fd/3; echo $LISTEN_FDS $LISTEN_PID=$$ $LISTEN_FDNAMES; ls /proc/$$/fd; sleep 0.6; exit 1";
+    let Some(env) = place() else { return };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+    let own = || OwnedFd::from(listener.try_clone().unwrap());
+    let background =
+        ["run", "-d", "--network", "none", "--restart=on-failure:1", "--name", "web", "busybox", "sh", "-c", LOOK];
+    assert!(handing(&env, &background, own(), true).output().unwrap().status.success());
+    let told = format!("{}\n1 1=1 web\n0\n1\n2\n3\n", link.display());
+    // After the first start the supervisor has become small; the second is by what it kept.
+    let until = Instant::now() + PATIENCE;
+    while env.ok(&["logs", "web"]) != format!("{told}{told}") {
+        assert!(Instant::now() < until, "{}", env.ok(&["logs", "web"]));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let foreground = ["run", "--rm", "--init", "--network", "none", "busybox", "sh", "-c", LOOK];
+    let said = handing(&env, &foreground, own(), true).output().unwrap();
+    let told = format!("{}\n1 2=2 web\n0\n1\n2\n3\n", link.display());
+    assert_eq!(String::from_utf8_lossy(&said.stdout), told, "{}", String::from_utf8_lossy(&said.stderr));
+}
+
+#[test]
+fn descriptors_are_preserved_where_it_is_asked() {
+    let Some(env) = place() else { return };
+    fs::write(env.work().join("given"), "from outside").unwrap();
+    let file = || fs::File::open(env.work().join("given")).unwrap();
+    let run = |options: &[&str], program: &str| {
+        let words = [&["run", "--rm", "--network", "none"], options, &["busybox", "sh", "-c", program]].concat();
+        handing(&env, &words, file(), false).output().unwrap()
+    };
+    let said = run(&["--preserve-fds", "1"], "cat <&3; echo $LISTEN_FDS");
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "from outside\n");
+    let said = run(&[], "ls /proc/$$/fd; true");
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "0\n1\n2\n");
+    for (options, why) in
+        [(["--preserve-fds", "2"], "F_DUPFD_CLOEXEC 4"), (["--preserve-fds", "33"], "more than the 32")]
+    {
+        let said = run(&options, "true");
+        let heard = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.code() == Some(125) && heard.contains(why), "{heard}");
+    }
+    // A program that cannot be executed is told of over the same number.
+    let said = run(&["--preserve-fds", "1", "--entrypoint", "/etc/passwd"], "true");
+    assert_eq!(said.status.code(), Some(126));
 }

@@ -11,7 +11,7 @@ mkdir -p "$keep"
 
 # The newest image of a series that apt knows.
 newest() {
-	apt-cache "$@" search --names-only "^linux-image-$series[.0-9+a-z-]*-cloud-amd64$" | cut -d' ' -f1 | sort -V | tail -n 1
+	apt-cache "$@" search --names-only "^linux-image-$series[.+][.0-9+a-z-]*-cloud-amd64$" | cut -d' ' -f1 | sort -V | tail -n 1
 }
 
 # The suite that has a series which this machine's own sources do not.

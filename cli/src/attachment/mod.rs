@@ -3,6 +3,7 @@
 //! One thread and one `poll`. Frames go both ways ([`containers::supervisor::protocol::Stream`]): how much input is under way is
 //! bounded by what the supervisor has acknowledged, output by what we have read.
 
+mod handed;
 mod output;
 mod terminal;
 
@@ -12,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use containers::Config;
 use containers::supervisor::protocol::{Control, MAX_FRAME, Reply, Stream, WINDOW};
-use containers::supervisor::{Attachment, Given};
+use containers::supervisor::{Attachment, Given, Handed};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -21,6 +22,7 @@ use sys::signal::{SignalSet, Signals};
 use crate::error::{Error, Result, While};
 use crate::launch::Connected;
 use crate::session::detach::{self, Keys, Typed};
+pub(crate) use handed::inherited;
 use output::Output;
 pub(crate) use terminal::{check, window_size};
 
@@ -112,7 +114,7 @@ impl How {
 /// A terminal that cannot be the container's as it is.
 pub(crate) fn connected(config: &Config, how: Option<&How>) -> Result<Connected> {
     if config.logging.driver.as_deref() != Some("passthrough") {
-        return Ok(Connected { attached: how.map(|how| how.attachment(true)), given: Given::default() });
+        return Ok(Connected { attached: how.map(|how| how.attachment(true)), ..Connected::default() });
     }
     if config.process.terminal {
         return Err(Error::usage(
@@ -122,7 +124,8 @@ pub(crate) fn connected(config: &Config, how: Option<&How>) -> Result<Connected>
     let stdin = if config.process.stdin { Some(io::stdin().as_fd().try_clone_to_owned()?) } else { None };
     let (stdout, stderr) = (io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?);
     let nothing = Attachment { foreground: true, ..Attachment::default() };
-    Ok(Connected { attached: how.map(|_| nothing), given: Given { stdin, stdout: Some(stdout), stderr: Some(stderr) } })
+    let given = Given { stdin, stdout: Some(stdout), stderr: Some(stderr) };
+    Ok(Connected { attached: how.map(|_| nothing), given, handed: Handed::default() })
 }
 
 /// How it ended.

@@ -29,7 +29,7 @@ pub(super) fn own_stdio() -> Result<Stdio> {
         stdin: Some(io::stdin().as_fd().try_clone_to_owned()?),
         stdout: Some(io::stdout().as_fd().try_clone_to_owned()?),
         stderr: Some(io::stderr().as_fd().try_clone_to_owned()?),
-        files: Vec::new(),
+        ..Stdio::default()
     })
 }
 

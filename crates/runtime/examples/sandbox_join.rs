@@ -43,7 +43,7 @@ fn once(pid: i32, isolation: Isolation, spec: &Spec, stdio: bool) -> Result<Exit
         stdin: own(std::io::stdin().as_fd()),
         stdout: own(std::io::stdout().as_fd()),
         stderr: own(std::io::stderr().as_fd()),
-        files: Vec::new(),
+        ..Stdio::default()
     };
     let started = sys::process::start_time(pid).unwrap_or_default();
     let target = Target::open(pid, started, isolation, true)?;

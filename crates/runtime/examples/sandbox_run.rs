@@ -52,7 +52,7 @@ fn stdio() -> std::io::Result<Stdio> {
         stdin: Some(std::io::stdin().as_fd().try_clone_to_owned()?),
         stdout: Some(std::io::stdout().as_fd().try_clone_to_owned()?),
         stderr: Some(std::io::stderr().as_fd().try_clone_to_owned()?),
-        files: Vec::new(),
+        ..Stdio::default()
     })
 }
 

@@ -4,8 +4,9 @@
 //! way to reach its file: an entry point of `/proc/self/exe`, or a script whose first line names it, would run *our*
 //! binary inside the container, where root can then open and overwrite it (CVE-2019-5736). So our binary never executes
 //! the program itself. It becomes a [`Trampoline`] first: a sealed file in memory, of one page, that only marks
-//! descriptor 3 as closed on exec and executes its arguments. `/proc/self/exe` is then the trampoline, which ends with
-//! 126 when it finds no descriptor 3: executed a second time, it would go on executing itself for ever.
+//! the descriptor of its report as closed on exec and executes its arguments. Which descriptor that is, is the first byte of its own name.
+//! `/proc/self/exe` is then the trampoline, which ends with 126 when it finds no such descriptor: executed a second time, as the path of a
+//! script, it would go on executing itself for ever.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -17,11 +18,14 @@ use rustix::io::Errno;
 
 use crate::{Error, Result};
 
-/// The descriptor that the trampoline reports on: the errno of a failed exec, four bytes in native order.
-pub const REPORT_FD: RawFd = 3;
+/// The first descriptor after the standard streams: what a program is handed begins here, and what the trampoline reports on comes after.
+pub const FIRST_HANDED: RawFd = 3;
+
+/// As many descriptors as a program can be handed: `/`, by which a path begins, is not to be the number of a report.
+pub const MAX_HANDED: usize = 32;
 
 /// Below this, numbers are for the program and its report.
-const LOWEST_OF_OURS: RawFd = 16;
+pub const LOWEST_OF_OURS: RawFd = 64;
 
 /// A sealed, executable file in memory.
 #[derive(Debug)]
@@ -35,25 +39,27 @@ std::arch::global_asm!(
     ".hidden estiba_trampoline_start",
     ".hidden estiba_trampoline_end",
     "estiba_trampoline_start:",
-    // fcntl(3, F_SETFD, FD_CLOEXEC)
-    "mov edi, 3",
+    // fcntl(argv[0][0], F_SETFD, FD_CLOEXEC)
+    "mov rax, [rsp + 8]",
+    "movzx ebx, byte ptr [rax]",
+    "mov edi, ebx",
     "mov esi, 2",
     "mov edx, 1",
     "mov eax, 72",
     "syscall",
     "test eax, eax",
     "jnz 2f",
-    // execve(argv[0], argv + 1, envp)
-    "mov rdi, [rsp + 8]",
-    "lea rsi, [rsp + 16]",
+    // execve(argv[1], argv + 2, envp)
+    "mov rdi, [rsp + 16]",
+    "lea rsi, [rsp + 24]",
     "mov rax, [rsp]",
     "lea rdx, [rsp + rax * 8 + 16]",
     "mov eax, 59",
     "syscall",
-    // write(3, &errno, 4)
+    // write(argv[0][0], &errno, 4)
     "neg eax",
     "push rax",
-    "mov edi, 3",
+    "mov edi, ebx",
     "mov rsi, rsp",
     "mov edx, 4",
     "mov eax, 1",
@@ -77,14 +83,16 @@ std::arch::global_asm!(
     ".hidden estiba_trampoline_start",
     ".hidden estiba_trampoline_end",
     "estiba_trampoline_start:",
-    "mov x0, #3",
+    "ldr x9, [sp, #8]",
+    "ldrb w10, [x9]",
+    "mov w0, w10",
     "mov x1, #2",
     "mov x2, #1",
     "mov x8, #25",
     "svc #0",
     "cbnz x0, 2f",
-    "ldr x0, [sp, #8]",
-    "add x1, sp, #16",
+    "ldr x0, [sp, #16]",
+    "add x1, sp, #24",
     "ldr x3, [sp]",
     "add x2, sp, #16",
     "add x2, x2, x3, lsl #3",
@@ -92,7 +100,7 @@ std::arch::global_asm!(
     "svc #0",
     "neg x0, x0",
     "str x0, [sp, #-16]!",
-    "mov x0, #3",
+    "mov w0, w10",
     "mov x1, sp",
     "mov x2, #4",
     "mov x8, #64",
@@ -132,9 +140,11 @@ impl Trampoline {
     }
 
     /// Becomes `program` with `args` and `env`. Returns only when the trampoline itself can't be executed; that the
-    /// program can't be is said on [`REPORT_FD`].
-    pub fn exec(&self, program: &CString, args: &[CString], env: &[CString]) -> Error {
-        let argv: Vec<*const libc::c_char> = std::iter::once(program.as_ptr())
+    /// program can't be is said on `report`, below 256: the errno, four bytes in native order.
+    pub fn exec(&self, report: RawFd, program: &CString, args: &[CString], env: &[CString]) -> Error {
+        let report = [u8::try_from(report).unwrap_or(u8::MAX), 0];
+        let argv: Vec<*const libc::c_char> = [report.as_ptr().cast(), program.as_ptr()]
+            .into_iter()
             .chain(args.iter().map(|arg| arg.as_ptr()))
             .chain(std::iter::once(std::ptr::null()))
             .collect();
@@ -239,16 +249,6 @@ pub fn raise(fd: impl AsFd, lowest: RawFd) -> Result<OwnedFd> {
 pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     // SAFETY: only flags change; nothing is closed now.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if result == 0 { Ok(()) } else { Err(Error::last("close_range", "")) }
-}
-
-/// Closes descriptors `first..` now, but for `keep`.
-///
-/// Only for a process just forked, before it uses any of what it inherited: their owners in this process's memory must
-/// never be dropped.
-pub fn close_inherited(first: RawFd, keep: &[RawFd]) -> Result<()> {
-    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= first).collect();
-    keep.sort_unstable();
     match result {
         0 => Ok(()),
         // Linux 5.10 knows the call, but not the flag.
@@ -266,6 +266,16 @@ fn mark_each_from(first: RawFd) -> Result<()> {
     }
     // SAFETY: the numbers are beyond those of any descriptor that is still used.
     let result = unsafe { libc::syscall(libc::SYS_close_range, END.max(first), u32::MAX, 0) };
+    if result == 0 { Ok(()) } else { Err(Error::last("close_range", "")) }
+}
+
+/// Closes descriptors `first..` now, but for `keep`.
+///
+/// Only for a process just forked, before it uses any of what it inherited: their owners in this process's memory must
+/// never be dropped.
+pub fn close_inherited(first: RawFd, keep: &[RawFd]) -> Result<()> {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|fd| *fd >= first).collect();
+    keep.sort_unstable();
     keep.dedup();
     let mut from = first;
     for fd in keep.into_iter().map(Some).chain([None]) {

@@ -179,7 +179,7 @@ fn contain(
     let stdin = build.request.options.running.stdin.then(|| std::io::stdin().as_fd().try_clone_to_owned());
     let stdin =
         stdin.transpose().map_err(|source| ExecError::Io { call: "dup", path: "standard input".into(), source })?;
-    let stdio = Stdio { stdin, stdout: Some(out_end), stderr: Some(err_end), files: Vec::new() };
+    let stdio = Stdio { stdin, stdout: Some(out_end), stderr: Some(err_end), ..Stdio::default() };
     if build.stop.is_cancelled() {
         return Err(ExecError::Cancelled);
     }

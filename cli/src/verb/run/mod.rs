@@ -14,8 +14,8 @@ use containers::launch::{Grounds, spec};
 
 use crate::attachment::{self, How, Wanted};
 use crate::context::Context;
-use crate::error::{Result, While, code};
-use crate::launch;
+use crate::error::{Error, Result, While, code};
+use crate::launch::{self, Connected};
 use crate::ui;
 
 const EXAMPLES: &str = "\
@@ -50,6 +50,9 @@ pub(super) struct Args {
     /// Pass signals on to it (`--sig-proxy=false`: a signal ends this command, and the container goes on)
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, hide_default_value = true)]
     sig_proxy: bool,
+    /// Hand its program so many of our descriptors, from 3 on, besides the sockets of a service manager (LISTEN_FDS)
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    preserve_fds: usize,
     /// Print help
     #[arg(long, action = clap::ArgAction::HelpLong)]
     help: Option<bool>,
@@ -68,6 +71,7 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     if !args.detach && !args.print_spec {
         attachment::check(interactive, tty)?;
     }
+    let handed = attachment::inherited(args.preserve_fds)?;
     let new = args.make.make("run", context)?;
     if args.print_spec {
         return print_spec(new);
@@ -75,7 +79,11 @@ fn start(args: &Args, context: &Context) -> Result<u8> {
     let id = new.container.config.id.clone();
     let config = &new.container.config;
     let how = if args.detach { None } else { Some(How::of(config, wanted, None)?) };
-    let connected = attachment::connected(config, how.as_ref())?;
+    if !handed.fds.is_empty() && config.isolation.runtime.is_some() {
+        new.containers.remove(&new.container, new.lock)?;
+        return Err(Error::usage("descriptors are handed on (LISTEN_FDS, --preserve-fds) only without --runtime"));
+    }
+    let connected = Connected { handed, ..attachment::connected(config, how.as_ref())? };
     let signals = if args.detach { None } else { Some(attachment::signals(args.sig_proxy)?) };
     let started = launch::launch(&new.containers, new.container, new.lock, new.ground, connected)?;
     match how.zip(signals) {

@@ -64,7 +64,7 @@ impl Supervisor {
     }
 
     fn new(start: Start) -> Result<Self, StartFailure> {
-        let Start { containers, container, lock, probe, interpreter, held, given, .. } = start;
+        let Start { containers, container, lock, probe, interpreter, held, given, handed, .. } = start;
         let signals = Signals::block(&SignalSet::of(&TAKEN)).map_err(StartFailure::ours)?;
         let listener = listen(&container.folder).map_err(StartFailure::ours)?;
         let tree = container.tree().map_err(StartFailure::ours)?;
@@ -90,6 +90,7 @@ impl Supervisor {
             streams: streams.map_err(StartFailure::ours)?,
             health,
             notify,
+            handed,
             stop: None,
             restarts: Restarts::default(),
             notes: Vec::new(),
@@ -120,6 +121,7 @@ impl Supervisor {
         let up = self.network()?;
         self.notes.extend_from_slice(up.notes());
         let mut stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
+        self.handed.dress(&mut spec, &mut stdio).map_err(StartFailure::ours)?;
         launch::share(&self.config, &self.probe.rung, &mut spec, &mut stdio.files, |id| self.containers.known(id))
             .map_err(StartFailure::ours)?;
         up.connect(&mut spec, &mut stdio.files).map_err(StartFailure::ours)?;

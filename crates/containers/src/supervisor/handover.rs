@@ -23,7 +23,7 @@ use super::health::Health;
 use super::notify::{self, Notify};
 use super::restart::Restarts;
 use super::streams::{Packed, Streams};
-use super::{SETTLED, Supervisor};
+use super::{Handed, SETTLED, Supervisor, handed};
 use crate::{Config, ContainerId, Containers, State};
 
 /// The first argument of a supervisor, which no user types.
@@ -50,6 +50,7 @@ struct Luggage {
     /// As they are known here: what cannot be read is not missed then.
     config: Config,
     tree: KeptTree,
+    handed: handed::Packed,
 }
 
 /// What went wrong on the way.
@@ -128,6 +129,7 @@ impl Supervisor {
             given_up: self.health.given_up().to_vec(),
             config: self.config.clone(),
             tree: self.tree.clone(),
+            handed: self.handed.pack(&mut kept),
         };
         let file = sys::memfd::sealed("estiba-supervisor", &serde_json::to_vec(&luggage)?)?;
         let mut with_file = Kept::default();
@@ -161,6 +163,7 @@ impl Supervisor {
             streams: Streams::unpack(luggage.streams, &config, &folder)?,
             health: Health::resumed(&config, luggage.lived, luggage.given_up),
             notify: Notify::unpack(&luggage.notify, &config, &folder)?,
+            handed: Handed::unpack(luggage.handed)?,
             stop: None,
             restarts: Restarts::counted(luggage.restarts.0, luggage.restarts.1),
             notes: Vec::new(),

@@ -11,6 +11,7 @@ mod begin;
 mod connection;
 mod end;
 mod freeze;
+mod handed;
 mod handover;
 mod health;
 mod helpers;
@@ -32,6 +33,7 @@ use sys::lock::Lock;
 use sys::signal::Signals;
 
 pub(crate) use begin::address;
+pub use handed::{Handed, MAX_HANDED, Sockets};
 pub use handover::{entry, resume};
 pub use start::{Attached, Start, start};
 pub use streams::{Attachment, Given};
@@ -72,6 +74,7 @@ struct Supervisor {
     streams: Streams,
     health: Health,
     notify: Notify,
+    handed: Handed,
     stop: Option<Stop>,
     restarts: Restarts,
     /// What who starts the container is told.

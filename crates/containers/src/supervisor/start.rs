@@ -9,9 +9,9 @@ use rustix::fs::{Mode, OFlags};
 use sys::clone::{Forked, Namespaces};
 use sys::lock::Lock;
 
-use super::Supervisor;
 use super::protocol::{Hello, StartFailure};
 use super::streams::{Attachment, Given};
+use super::{Handed, Supervisor};
 use crate::{Container, Containers};
 
 /// What a supervisor is given.
@@ -31,6 +31,8 @@ pub struct Start {
     pub held: Vec<OwnedFd>,
     /// Streams that the container has as they are, where its settings say so.
     pub given: Given,
+    /// What its program has besides its streams.
+    pub handed: Handed,
     /// What somebody wants who stays: then [`Attached::socket`] goes on with frames.
     pub attached: Option<Attachment>,
 }
@@ -100,5 +102,6 @@ fn settle(start: &Start, socket: &OwnedFd) -> sys::Result<()> {
     let mut keep: Vec<RawFd> = vec![socket.as_raw_fd(), start.lock.file().as_raw_fd(), null.as_raw_fd()];
     keep.extend(start.held.iter().map(AsRawFd::as_raw_fd));
     keep.extend(start.given.all().map(|fd| fd.as_fd().as_raw_fd()));
+    keep.extend(start.handed.fds.iter().map(AsRawFd::as_raw_fd));
     sys::exec::close_inherited(3, &keep)
 }

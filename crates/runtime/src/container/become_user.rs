@@ -2,14 +2,14 @@
 
 use std::convert::Infallible;
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use sys::Root;
-use sys::exec::REPORT_FD;
+use sys::exec::FIRST_HANDED;
 
 use super::boundary::Namespace;
 use super::caps::CapSet;
@@ -24,6 +24,10 @@ use super::terminal::Terminal;
 use super::user::User;
 
 const CAP_KILL: u64 = 1 << 5;
+/// By which a program that is handed sockets knows that they are for it.
+const LISTEN_PID: &str = "LISTEN_PID";
+/// Below this, numbers are those of the program's streams and of what it is handed at least.
+const LOWEST: RawFd = 10;
 /// Which permissions files are made without where nobody says otherwise.
 const USUAL_UMASK: u32 = 0o022;
 /// More than any kernel has numbers for.
@@ -45,11 +49,15 @@ pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, S
     // Alone in a session: no terminal of ours sends it signals besides those that we forward.
     rustix::process::setsid().map_err(|errno| StartError::setup("setsid", errno))?;
     let user = User::resolve(becoming.root, &spec.user, &spec.extra_groups)?;
-    let report = sys::exec::raise(&becoming.launch.report, 10)?;
+    let number = report_number(&becoming.launch);
+    let report = sys::exec::raise(&becoming.launch.report, LOWEST.max(number + 1))?;
     place_stdio(&mut becoming, &user, &report)?;
     enter_directory(becoming.root, spec, &user, becoming.launch.guest)?;
     rustix::process::umask(Mode::from_raw_mode(spec.boundary.umask.unwrap_or(USUAL_UMASK)));
-    let env = environment(spec, &user);
+    let mut env = environment(spec, &user);
+    if !becoming.launch.handed.is_empty() {
+        own_number(&mut env);
+    }
     let caps = if spec.privileged { CapSet::ALL } else { spec.caps };
     super::labels::apply(spec, becoming.proc.as_ref())?;
     if spec.no_new_privs {
@@ -76,9 +84,26 @@ pub(super) fn become_program(mut becoming: Becoming<'_>) -> Result<Infallible, S
     let program = CString::new(found.clone()).map_err(|_| StartError::Invalid(format!("null byte in {found:?}")))?;
     let env = program::c_strings(env)?;
     Report::Ready { program: found, stubs: std::mem::take(&mut becoming.stubs) }.send(&report, &[])?;
-    sys::exec::place(&report, REPORT_FD)?;
-    sys::exec::close_on_exec_from(REPORT_FD + 1)?;
-    Err(becoming.launch.trampoline.exec(&program, &args, &env).into())
+    hand_on(&becoming.launch.handed)?;
+    sys::exec::place(&report, number)?;
+    sys::exec::close_on_exec_from(number + 1)?;
+    Err(becoming.launch.trampoline.exec(number, &program, &args, &env).into())
+}
+
+/// The report's number at the end: after what the program is handed.
+fn report_number(launch: &Launch<'_>) -> RawFd {
+    FIRST_HANDED + RawFd::try_from(launch.handed.len()).unwrap_or(RawFd::MAX / 2)
+}
+
+/// Puts what the program is handed where it looks for it.
+fn hand_on(handed: &[OwnedFd]) -> Result<(), StartError> {
+    let above = LOWEST.max(FIRST_HANDED + RawFd::try_from(handed.len()).unwrap_or(RawFd::MAX / 2) + 1);
+    // Out of the way of the numbers that they are about to get.
+    let raised = handed.iter().map(|fd| sys::exec::raise(fd, above)).collect::<Result<Vec<_>, _>>()?;
+    for (number, fd) in (FIRST_HANDED..).zip(&raised) {
+        sys::exec::place(fd, number)?;
+    }
+    Ok(())
 }
 
 /// Asks to be killed when the process that started us dies.
@@ -161,6 +186,15 @@ pub(crate) fn environment(spec: &Spec, user: &User) -> Vec<String> {
         env.push(format!("HOME={}", user.home));
     }
     env
+}
+
+/// Says to the program that it is meant: its number inside is known only here.
+fn own_number(env: &mut [String]) {
+    for variable in
+        env.iter_mut().filter(|variable| variable.split_once('=').is_some_and(|(name, _)| name == LISTEN_PID))
+    {
+        *variable = format!("{LISTEN_PID}={}", std::process::id());
+    }
 }
 
 /// Drops what is not in `caps` from what any program executed from now on can get. The rest, what this process has

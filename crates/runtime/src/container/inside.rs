@@ -38,7 +38,7 @@ const WORKSHOP: &str = "/proc";
 pub(super) fn start(launch: Launch<'_>) -> ! {
     let _bulkhead = sys::clone::Bulkhead;
     let mut stubs = Stubs::default();
-    let socket = match sys::exec::raise(&launch.report, 3) {
+    let socket = match sys::exec::raise(&launch.report, sys::exec::LOWEST_OF_OURS) {
         Ok(socket) => socket,
         Err(_) => sys::clone::exit(125),
     };

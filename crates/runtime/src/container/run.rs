@@ -33,6 +33,9 @@ pub struct Stdio {
     pub stderr: Option<OwnedFd>,
     /// Descriptors (`O_PATH` serves) that [`super::Source::File`] names by their place here.
     pub files: Vec<OwnedFd>,
+    /// Descriptors that the program has from 3 on, in this order: [`sys::exec::MAX_HANDED`] at most. Where its environment has a
+    /// `LISTEN_PID`, that is made the program's own number.
+    pub handed: Vec<OwnedFd>,
 }
 
 /// How the program ended.
@@ -87,6 +90,8 @@ pub(super) struct Launch<'a> {
     pub(super) stdio: [Option<OwnedFd>; 3],
     /// Detached mounts of what [`Stdio::files`] holds.
     pub(super) files: Vec<Option<OwnedFd>>,
+    /// Descriptors that the program has from 3 on.
+    pub(super) handed: Vec<OwnedFd>,
     /// Where it reports.
     pub(super) report: OwnedFd,
     pub(super) filter: Option<Vec<sys::seccomp::Instruction>>,
@@ -159,6 +164,12 @@ impl Starting {
         if spec.args.is_empty() {
             return Err(StartError::Invalid("no program to run".to_owned()));
         }
+        if stdio.handed.len() > sys::exec::MAX_HANDED {
+            let (given, most) = (stdio.handed.len(), sys::exec::MAX_HANDED);
+            return Err(StartError::Invalid(format!(
+                "{given} descriptors are more than the {most} that can be handed on"
+            )));
+        }
         let filter = if spec.privileged { None } else { spec.seccomp.program(spec.caps)? };
         let trampoline = trampoline()?;
         // Here, not in the child: a copy of a mount can be made only in the mount namespace that has it.
@@ -170,11 +181,13 @@ impl Starting {
         let (forked, entered) = namespaces::fork(spec, &shared, &group).inspect_err(|_| group.remove())?;
         match forked {
             Forked::Child => {
+                let handed = stdio.handed;
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 inside::start(Launch {
                     spec,
                     stdio,
                     files,
+                    handed,
                     report: theirs,
                     filter,
                     monitored,

@@ -185,5 +185,5 @@ fn decode(bytes: &[u8], mut fds: std::vec::IntoIter<OwnedFd>) -> Result<(Spec, S
         }
         (None, None) => return Err(StartError::Invalid("a request without a specification".to_owned())),
     };
-    Ok((spec, Stdio { stdin, stdout, stderr, files: fds.collect() }))
+    Ok((spec, Stdio { stdin, stdout, stderr, files: fds.collect(), handed: Vec::new() }))
 }

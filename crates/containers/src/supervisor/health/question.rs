@@ -60,7 +60,7 @@ impl Question {
             stdin: None,
             stdout: Some(theirs.try_clone().map_err(|error| error.to_string())?),
             stderr: Some(theirs),
-            files: Vec::new(),
+            ..Stdio::default()
         };
         let guest = Guest { spec: &spec, groups: &state.groups };
         let joining = Joining::begin(&target, &guest, stdio).map_err(|error| said(&error))?;

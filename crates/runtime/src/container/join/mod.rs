@@ -87,6 +87,7 @@ impl Joining {
                     spec,
                     stdio,
                     files,
+                    handed: Vec::new(),
                     report,
                     filter,
                     monitored,
