@@ -6,13 +6,17 @@ use crate::duration;
 
 /// RFC 3339, a date, a date and a time (UTC where no zone is written), seconds since 1970, or a span before now.
 pub(crate) fn parse(text: &str) -> Result<Moment, String> {
+    // A number alone is a moment, as docker has it, and no span.
+    if let Some(moment) = seconds(text) {
+        return Ok(moment);
+    }
     let now = Moment::now();
     if let Some(span) = duration::parse(text.strip_prefix('-').unwrap_or(text)) {
         let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         // A minus sign, as podman has it for `--until`, means the same: nothing is awaited from the future.
         return Ok(Moment(now.0.saturating_sub(span)));
     }
-    seconds(text).or_else(|| Moment::parse_rfc3339(text)).or_else(|| civil(text)).ok_or_else(|| {
+    Moment::parse_rfc3339(text).or_else(|| civil(text)).ok_or_else(|| {
         "expected a time (2026-01-02T15:04:05Z, 2026-01-02), seconds since 1970, or a span (10m, 1h30m)".to_owned()
     })
 }
