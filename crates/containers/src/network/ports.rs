@@ -152,7 +152,8 @@ pub fn parse_publish(written: &str) -> Result<Vec<Publish>> {
         return Err(PortError::Missing { written: written.to_owned() });
     }
     let (first, last) = range(written, container)?;
-    let host = if host.is_empty() { None } else { Some(range(written, host)?) };
+    // docker's other word for a port that the kernel chooses.
+    let host = if host.is_empty() || host == "0" { None } else { Some(range(written, host)?) };
     pair(written, address, host, (first, last), protocol)
 }
 
@@ -293,6 +294,7 @@ mod tests {
             ("127.0.0.1:8080:80", "127.0.0.1|8080>80/tcp"),
             ("127.0.0.1::80", "127.0.0.1|>80/tcp"),
             ("localhost:8080:80", "127.0.0.1|8080>80/tcp"),
+            ("0:80", "|>80/tcp"),
             ("[::1]:8080:80/tcp", "::1|8080>80/tcp"),
             ("[::1]::80", "::1|>80/tcp"),
             ("[::]:80", "::|>80/tcp"),
