@@ -57,7 +57,8 @@ mod tests {
             ("2023-11-14T22:13", 1_699_999_980.0),
             ("2023-11-14", 1_699_920_000.0),
         ] {
-            assert_eq!(parse(text).unwrap().0 as f64 / 1e9, seconds, "{text}");
+            // Milliseconds: nanoseconds since 1970 are more than a float holds.
+            assert_eq!((parse(text).unwrap().0 / 1_000_000) as f64, seconds * 1000.0, "{text}");
         }
         assert!(Moment::now().0 - parse("10m").unwrap().0 >= 600_000_000_000);
         for bad in ["", "yesterday", "12:00", "1.2.3", "10x"] {

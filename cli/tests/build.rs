@@ -1,6 +1,7 @@
 //! `estiba build`.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
 use crate::runner::Env;
@@ -164,13 +165,17 @@ fn the_same_inputs_give_the_same_digest() {
 fn control_c_ends_it_with_130() {
     let Some(env) = Env::with_busybox() else { return };
     env.write("Dockerfile", "FROM busybox\nRUN echo started && sleep 60\n");
-    let child = env.command(&["build", "--progress=plain", "."]).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
+    let mut child =
+        env.command(&["build", "--progress=plain", "."]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // The second one is of the step: the first has it in its command.
+    assert!(lines.by_ref().map_while(Result::ok).any(|line| line.ends_with(" started")), "it does not start");
+    let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
     let started = Instant::now();
     let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(status.success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(130), "{:?}", rest.join());
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 

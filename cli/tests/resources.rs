@@ -150,10 +150,11 @@ fn paused_is_paused() {
 
 /// Where the processor time of a container is counted.
 fn cpu_file(state: &Value) -> std::path::PathBuf {
-    let folders = state["groups"].as_array().unwrap().iter().filter_map(Value::as_str);
-    let files =
-        folders.flat_map(|folder| ["cpuacct.usage", "cpu.stat"].map(|file| std::path::Path::new(folder).join(file)));
-    files.into_iter().find(|path| path.exists() && !path.ends_with("cpu/cpu.stat")).unwrap()
+    let folders: Vec<_> = state["groups"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let find =
+        |file: &str| folders.iter().map(|folder| std::path::Path::new(folder).join(file)).find(|path| path.exists());
+    // The older version has a `cpu.stat` too, in which no time is.
+    find("cpuacct.usage").or_else(|| find("cpu.stat")).unwrap()
 }
 
 #[test]

@@ -50,8 +50,11 @@ pub fn choose(wanted: Carrier) -> Result<Carrier, String> {
     }
     let is_there = |program| helper::find(program).is_some();
     match wanted {
-        Carrier::Any if is_there(pasta::PROGRAM) => Ok(Carrier::Pasta),
+        Carrier::Any if is_there(pasta::PROGRAM) && leads_out() => Ok(Carrier::Pasta),
         Carrier::Any if is_there(slirp::PROGRAM) => Ok(Carrier::Slirp4netns),
+        Carrier::Any if is_there(pasta::PROGRAM) => {
+            Err("this machine has no default route, which pasta needs".to_owned())
+        }
         Carrier::Any => Err("neither pasta (package passt) nor slirp4netns is installed".to_owned()),
         Carrier::Pasta if is_there(pasta::PROGRAM) => Ok(wanted),
         Carrier::Pasta => Err("pasta (package passt) is not installed".to_owned()),
@@ -147,9 +150,36 @@ pub fn default_gateway() -> Option<IpAddr> {
     place(&routes, "", "").gateways.first().copied()
 }
 
+/// Whether the machine has a default route: pasta does not start without one.
+fn leads_out() -> bool {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    has_default(&read("/proc/net/route"), &read("/proc/net/ipv6_route"))
+}
+
+/// By the kernel's tables, in its hexadecimal form.
+fn has_default(routes: &str, routes6: &str) -> bool {
+    let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let of_four = |fields: Vec<String>| fields.len() > 7 && fields[1] == "00000000" && fields[7] == "00000000";
+    let of_six = |fields: Vec<String>| {
+        fields.len() > 9 && fields[0].bytes().all(|digit| digit == b'0') && fields[1] == "00" && fields[9] != "lo"
+    };
+    routes.lines().map(fields).any(of_four) || routes6.lines().map(fields).any(of_six)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_default_route_is_one_that_leads_away() {
+        let four = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+            eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let zero = "00000000000000000000000000000000";
+        let six = |interface| format!("{zero} 00 {zero} 00 {zero} ffffffff 00000001 00000000 00200200 {interface}\n");
+        assert!(!has_default(four, &six("lo")) && has_default(four, &six("eth0")));
+        let leading = format!("{four}eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n");
+        assert!(has_default(&leading, ""));
+    }
 
     #[test]
     fn what_the_kernel_tells() {
