@@ -60,7 +60,8 @@ mod tests {
             // Milliseconds: nanoseconds since 1970 are more than a float holds.
             assert_eq!((parse(text).unwrap().0 / 1_000_000) as f64, seconds * 1000.0, "{text}");
         }
-        assert!(Moment::now().0 - parse("10m").unwrap().0 >= 600_000_000_000);
+        let then = parse("10m").unwrap();
+        assert!(Moment::now().0 - then.0 >= 600_000_000_000);
         for bad in ["", "yesterday", "12:00", "1.2.3", "10x"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
