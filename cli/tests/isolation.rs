@@ -20,6 +20,9 @@ fn script(env: &Env, options: &[&str], script: &str) -> String {
 
 #[test]
 fn what_it_may_do_is_what_was_asked() {
+    if !fixtures::is_root() {
+        return fixtures::skip("with a single id a monitor has a filter of its own: tried as root");
+    }
     let Some(env) = Env::with_busybox() else { return };
     let caps = "grep -E 'Cap(Eff|Bnd)' /proc/self/status | cut -f2 | uniq";
     assert_eq!(script(&env, &["--cap-drop", "ALL", "--cap-add", "chown"], caps), "0000000000000001\n");
@@ -77,6 +80,9 @@ fn what_nobody_gets_is_said_with_the_reason() {
 
 #[test]
 fn files_of_the_image_that_lie_do_no_harm() {
+    if !fixtures::is_root() {
+        return fixtures::skip("images whose account files are not readable are tried as root");
+    }
     let Some(env) = Env::with_busybox() else { return };
     for (name, lie) in [
         ("fifo", "rm /etc/passwd && mkfifo /etc/passwd"),

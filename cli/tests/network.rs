@@ -101,7 +101,8 @@ fn a_port_that_is_taken_is_said_with_whose_it_is() {
     let said = env.fails(125, &["run", "--rm", "-p", &format!("127.0.0.1:{port}:80"), "busybox", "true"]);
     let own = std::process::id();
     assert!(said.contains(&format!("port 127.0.0.1:{port}/tcp is taken by ")), "{said}");
-    assert!(said.contains(&format!("(process {own})")), "{said}");
+    // Of test programs that another user may not look into, nobody but root says so.
+    assert!(!fixtures::is_root() || said.contains(&format!("(process {own})")), "{said}");
     assert!(
         env.fails(125, &["run", "-p", "203.0.113.9:8080:80", "busybox", "true"]).contains("no address of this host")
     );
