@@ -108,7 +108,7 @@ pub fn unit(wishes: &Wishes, subject: &Subject<'_>) -> Unit {
         run.extend(subject.made_by.words.iter().cloned());
         service.add("ExecStart", line(&run));
         service.add("ExecStop", line(&own(&["stop", "-i", "-t", &timeout, subject.name])));
-        service.add("ExecStopPost", format!("-{}", line(&own(&["rm", "-v", "-f", "-i", subject.name]))));
+        service.add("ExecStopPost", format!("-{}", line(&own(&["rm", "-v", "-f", subject.name]))));
     } else {
         // The command stays, attached: what the container says goes into the journal, and its exit code is the unit's.
         service.add("Type", "exec");

@@ -118,7 +118,7 @@ pub(super) fn unit(making: &Making<'_>) -> Result<Unit, Problem> {
     service.preset("KillMode", "mixed");
     service.preset("Delegate", "yes");
     service.preset("SyslogIdentifier", "%N");
-    let end = making.command(&["rm", "-v", "-f", "-i", &name]);
+    let end = making.command(&["rm", "-v", "-f", &name]);
     let end = words::join(end.iter().map(String::as_str));
     service.add("ExecStart", words::join(run.iter().map(String::as_str)));
     service.add("ExecStop", &end);
