@@ -278,15 +278,17 @@ impl Signals {
         let mut ending = false;
         loop {
             let number = tokio::select! {
-                ended = &mut served => {
-                    return ended.map(|()| 0).map_err(|error| Error::failed(format!("the server ended: {error}")));
-                }
+                // In this order: a server that has nothing to finish ends at once, and its end is told all the same.
+                biased;
                 // By a signal, or by the control socket.
                 () = stop.cancelled(), if !ending => {
                     ending = true;
                     notify(&[sd_notify::NotifyState::Stopping]);
                     tracing::info!("ending: requests under way may finish; a second signal does not wait");
                     continue;
+                }
+                ended = &mut served => {
+                    return ended.map(|()| 0).map_err(|error| Error::failed(format!("the server ended: {error}")));
                 }
                 _ = self.terminate.recv() => number(SignalKind::terminate()),
                 _ = self.interrupt.recv() => number(SignalKind::interrupt()),
