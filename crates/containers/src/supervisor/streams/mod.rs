@@ -208,10 +208,12 @@ impl Streams {
             return;
         }
         if let Some(size) = attachment.size {
-            self.size = Some(size);
+            let before = self.size.replace(size);
             if let Some(terminal) = &self.terminal {
-                // Another size first: what draws on it draws anew.
-                resize(terminal, WindowSize { rows: size.rows.saturating_add(1), ..size });
+                // Another size first: what draws on it draws anew. Who is there from the start has missed nothing.
+                if before == Some(size) && !attachment.foreground {
+                    resize(terminal, WindowSize { rows: size.rows.saturating_add(1), ..size });
+                }
                 resize(terminal, size);
             }
         }
