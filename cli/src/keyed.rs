@@ -1,5 +1,7 @@
 //! `key=value,key=value`: how `--output` and `--mount` are written.
 
+use std::collections::BTreeMap;
+
 use crate::error::{Error, Result};
 
 /// The fields of one such option, in order.
@@ -96,6 +98,19 @@ fn split(text: &str) -> Result<Vec<String>> {
     }
     fields.retain(|field| !field.trim().is_empty());
     Ok(fields)
+}
+
+/// `KEY=VALUE`, each.
+pub(crate) fn pairs(written: &[String], option: &str) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &String| {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        if key.is_empty() {
+            Err(Error::usage(format!("{option} {text}: expected KEY=VALUE")))
+        } else {
+            Ok((key.to_owned(), value.to_owned()))
+        }
+    };
+    written.iter().map(pair).collect()
 }
 
 #[cfg(test)]

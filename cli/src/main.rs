@@ -29,6 +29,7 @@ mod sandbox;
 mod session;
 mod shell;
 mod template;
+mod terminal;
 mod ui;
 mod verb;
 mod wire;

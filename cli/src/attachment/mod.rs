@@ -5,10 +5,9 @@
 
 mod handed;
 mod output;
-mod terminal;
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 
 use containers::Config;
@@ -22,9 +21,9 @@ use sys::signal::{SignalSet, Signals};
 use crate::error::{Error, Result, While};
 use crate::launch::Connected;
 use crate::session::detach::{self, Keys, Typed};
+use crate::terminal::{Raw, window_size};
 pub(crate) use handed::inherited;
 use output::Output;
-pub(crate) use terminal::{check, window_size};
 
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
@@ -108,6 +107,16 @@ impl How {
     }
 }
 
+/// docker's check, with its words.
+pub(crate) fn check(interactive: bool, tty: bool) -> Result {
+    if interactive && tty && !io::stdin().is_terminal() {
+        return Err(
+            Error::failed("the input device is not a TTY").hint("leave -t out: `-i` alone passes standard input on")
+        );
+    }
+    Ok(())
+}
+
 /// From a start on: what the container's supervisor is given.
 ///
 /// # Errors
@@ -168,7 +177,7 @@ pub(crate) fn signals(sig_proxy: bool) -> Result<Signals> {
 /// Of our own streams.
 pub(crate) fn stay(connection: OwnedFd, signals: &Signals, how: How) -> Result<End> {
     rustix::io::ioctl_fionbio(&connection, true)?;
-    let raw = if how.stdin && how.terminal { terminal::Raw::enter()? } else { None };
+    let raw = if how.stdin && how.terminal { Raw::enter()? } else { None };
     let reads = how.stdin;
     let mut stay = Stay {
         connection,

@@ -18,7 +18,6 @@ use sys::signal::{SignalSet, Signals};
 use crate::error::{Result, While};
 use detach::Keys;
 use stream::Streams;
-pub(crate) use terminal::window_size;
 
 const SIGHUP: i32 = 1;
 const SIGINT: i32 = 2;

@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use runtime::container::WindowSize;
 use runtime::container::join::Joined;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use sys::clone::{Bulkhead, Forked};
 use sys::signal::Signals;
 
@@ -15,41 +13,10 @@ use super::detach::{Keys, Typed};
 use super::stream::write_all;
 use super::{End, SIGHUP, SIGWINCH, Session, SessionError, is_ready, own, wait};
 use crate::error::{Result, While};
-
-/// The size of a terminal that does not say its own.
-const FALLBACK: WindowSize = WindowSize { rows: 24, columns: 80 };
+use crate::terminal::{Raw, resize, window_size};
 
 /// How much typed input waits for a process that does not read.
 const MAX_PENDING: usize = 64 << 10;
-
-/// The size of our terminal, or a usual one.
-pub(crate) fn window_size() -> WindowSize {
-    match tcgetwinsize(io::stdout()).or_else(|_| tcgetwinsize(io::stdin())) {
-        Ok(size) if size.ws_row > 0 => WindowSize { rows: size.ws_row, columns: size.ws_col },
-        _ => FALLBACK,
-    }
-}
-
-/// Our terminal without its own ideas about keys; as it was when dropped.
-struct Raw(Termios);
-
-impl Raw {
-    /// `None` when standard input is not a terminal.
-    fn enter() -> Result<Option<Self>> {
-        let Ok(before) = tcgetattr(io::stdin()) else { return Ok(None) };
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw).during("set the terminal up")?;
-        Ok(Some(Self(before)))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // There is no one left to tell, and nothing else to try.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-    }
-}
 
 /// Copies between the two terminals to the end, or until the user leaves.
 pub(super) fn stay(
@@ -197,12 +164,6 @@ impl Copy {
         }
         Ok(())
     }
-}
-
-fn resize(terminal: &OwnedFd, size: WindowSize) {
-    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
-    // A terminal that is gone needs no size.
-    let _ = tcsetwinsize(terminal, size);
 }
 
 /// Leaves somebody behind who reads the terminal to its end: closed, it would end what runs there; unread, stop it.

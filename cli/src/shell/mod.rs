@@ -49,7 +49,7 @@ pub(crate) fn open(store: &Store, sandbox: &Sandbox, failed: &Failed) -> Result<
     }
     let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && namespaces;
     if interactive {
-        spec.terminal = Some(pump::window_size());
+        spec.terminal = Some(crate::terminal::window_size());
     }
     ui::err(&format!("{} {}\n", style::hint("shell:"), style::harmless(&failed.name)));
     ui::err(&format!("       as it stood when `{}` ended with code {}", shown(&failed.args), failed.exit_code));

@@ -4,24 +4,16 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use runtime::container::{Stdio, WindowSize};
+use runtime::container::Stdio;
 use runtime::spawner::Child;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
 use crate::error::{Result, While};
+use crate::terminal::{Raw, resize, window_size};
 
 /// How often the window's size is looked at.
 const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
-
-/// The size of our terminal, or a usual one.
-pub(super) fn window_size() -> WindowSize {
-    match tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_row > 0 => WindowSize { rows: size.ws_row, columns: size.ws_col },
-        _ => WindowSize { rows: 24, columns: 80 },
-    }
-}
 
 /// Our own descriptors, for a shell without a terminal.
 pub(super) fn own_stdio() -> Result<Stdio> {
@@ -31,26 +23,6 @@ pub(super) fn own_stdio() -> Result<Stdio> {
         stderr: Some(io::stderr().as_fd().try_clone_to_owned()?),
         ..Stdio::default()
     })
-}
-
-/// Our terminal without its own ideas about keys; as it was when dropped.
-struct Raw(Termios);
-
-impl Raw {
-    fn enter() -> Result<Self> {
-        let before = tcgetattr(io::stdin()).during("read the terminal's settings")?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw).during("set the terminal up")?;
-        Ok(Self(before))
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // There is no one left to tell, and nothing else to try.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
-    }
 }
 
 /// Copies both ways until the shell ends.
@@ -94,9 +66,7 @@ pub(super) fn copy(child: &Child, terminal: &OwnedFd) -> Result {
         let now = window_size();
         if now != size {
             size = now;
-            let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
-            // A terminal that is gone needs no size.
-            let _ = tcsetwinsize(terminal, size);
+            resize(terminal, size);
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::context::Context;
 use crate::error::{Error, Result, code};
 use crate::sandbox;
 use crate::session::detach::{self, Keys};
-use crate::session::{End, Session, SessionError, window_size};
+use crate::session::{End, Session, SessionError};
+use crate::terminal::window_size;
 use crate::verb::run::environment::Environment;
 
 const EXAMPLES: &str = "\

@@ -22,6 +22,7 @@ mod events;
 mod exec;
 mod export;
 mod generate;
+mod group;
 mod history;
 mod ignore;
 mod images;

@@ -8,28 +8,9 @@ mod shell;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
+use super::group::{self, Verb, verb};
 use crate::context::Context;
 use crate::error::Result;
-
-/// One verb.
-struct Verb {
-    name: &'static str,
-    arguments: fn() -> Command,
-    run: fn(&ArgMatches, &Context) -> Result<u8>,
-}
-
-macro_rules! verb {
-    ($name:ident, $about:literal) => {
-        Verb {
-            name: stringify!($name),
-            // The documentation of `Args` would take the place of the verb's.
-            arguments: || {
-                $name::Args::augment_args(Command::new(stringify!($name)).about($about)).about($about).long_about(None)
-            },
-            run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
-        }
-    };
-}
 
 const VERBS: &[Verb] = &[
     verb!(ls, "List builds, the newest first"),
@@ -52,16 +33,13 @@ Examples:
 /// Adds the verbs to `estiba builds`, which lists when none is named.
 pub(super) fn arguments(command: Command) -> Command {
     let command = ls::Args::augment_args(command).after_help(EXAMPLES).args_conflicts_with_subcommands(true);
-    VERBS.iter().fold(command, |command, verb| command.subcommand((verb.arguments)()))
+    group::subcommands(command, VERBS)
 }
 
 /// Runs one of them.
 pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
-    let Some((name, inner)) = matches.subcommand() else {
-        return ls::run(ls::Args::from_arg_matches(matches)?, context);
-    };
-    match VERBS.iter().find(|verb| verb.name == name) {
-        Some(verb) => (verb.run)(inner, context),
-        None => Ok(crate::error::code::USAGE),
+    match matches.subcommand() {
+        Some(_) => group::run(matches, context, VERBS),
+        None => ls::run(ls::Args::from_arg_matches(matches)?, context),
     }
 }

@@ -2,10 +2,13 @@
 
 mod prune;
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{ArgMatches, Command};
 
+use super::group::{self, Verb, verb};
 use crate::context::Context;
 use crate::error::Result;
+
+const VERBS: &[Verb] = &[verb!(prune, "Remove all containers that have ended")];
 
 const OTHERS: &str = "\
 Also, as without the word `container`:
@@ -14,15 +17,10 @@ Also, as without the word `container`:
 
 /// Adds the verbs to `estiba container`.
 pub(super) fn arguments(command: Command) -> Command {
-    let about = "Remove all containers that have ended";
-    let prune = prune::Args::augment_args(Command::new("prune").about(about)).about(about).long_about(None);
-    command.subcommand_required(true).arg_required_else_help(true).after_help(OTHERS).subcommand(prune)
+    group::arguments(command.after_help(OTHERS), VERBS)
 }
 
 /// Runs one of them.
 pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
-    match matches.subcommand() {
-        Some(("prune", inner)) => prune::run(&prune::Args::from_arg_matches(inner)?, context),
-        _ => Ok(crate::error::code::USAGE),
-    }
+    group::run(matches, context, VERBS)
 }

@@ -22,7 +22,7 @@ pub(super) struct Args {
 }
 
 /// Runs the verb.
-pub(super) fn run(args: &Args, context: &Context) -> Result<u8> {
+pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let filters = args.filters.iter().map(|filter| Filter::parse(filter)).collect::<Result<Vec<_>>>()?;
     if !args.force && !confirmed()? {
         return Ok(0);

@@ -6,30 +6,11 @@ mod systemd;
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{ArgMatches, Command};
 
+use super::group::{self, Verb, verb};
 use crate::context::Context;
-use crate::error::{Result, code};
-
-/// One verb.
-struct Verb {
-    name: &'static str,
-    arguments: fn() -> Command,
-    run: fn(&ArgMatches, &Context) -> Result<u8>,
-}
-
-macro_rules! verb {
-    ($name:ident, $about:literal) => {
-        Verb {
-            name: stringify!($name),
-            // The documentation of `Args` would take the place of the verb's.
-            arguments: || {
-                $name::Args::augment_args(Command::new(stringify!($name)).about($about)).about($about).long_about(None)
-            },
-            run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
-        }
-    };
-}
+use crate::error::Result;
 
 const VERBS: &[Verb] = &[
     verb!(systemd, "Print a unit that runs a container there is"),
@@ -38,17 +19,12 @@ const VERBS: &[Verb] = &[
 
 /// Adds the verbs to `estiba generate`.
 pub(super) fn arguments(command: Command) -> Command {
-    let command = command.subcommand_required(true).arg_required_else_help(true);
-    VERBS.iter().fold(command, |command, verb| command.subcommand((verb.arguments)()))
+    group::arguments(command, VERBS)
 }
 
 /// Runs one of them.
 pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
-    let Some((name, matches)) = matches.subcommand() else { return Ok(code::USAGE) };
-    match VERBS.iter().find(|verb| verb.name == name) {
-        Some(verb) => (verb.run)(matches, context),
-        None => Ok(code::USAGE),
-    }
+    group::run(matches, context, VERBS)
 }
 
 /// The names under which systemd calls us, by a link among its generators, and the options that they stand for.

@@ -9,30 +9,11 @@ mod push;
 mod remove;
 mod rm;
 
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{ArgMatches, Command};
 
+use super::group::{self, Verb, verb};
 use crate::context::Context;
-use crate::error::{Result, code};
-
-/// One verb.
-struct Verb {
-    name: &'static str,
-    arguments: fn() -> Command,
-    run: fn(&ArgMatches, &Context) -> Result<u8>,
-}
-
-macro_rules! verb {
-    ($name:ident, $about:literal) => {
-        Verb {
-            name: stringify!($name),
-            // The documentation of `Args` would take the place of the verb's.
-            arguments: || {
-                $name::Args::augment_args(Command::new(stringify!($name)).about($about)).about($about).long_about(None)
-            },
-            run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
-        }
-    };
-}
+use crate::error::Result;
 
 const VERBS: &[Verb] = &[
     verb!(inspect, "Show a manifest or an index, of a registry or elsewhere"),
@@ -52,15 +33,10 @@ Examples:
 
 /// Adds the verbs to `estiba manifest`.
 pub(super) fn arguments(command: Command) -> Command {
-    let command = command.after_help(EXAMPLES).subcommand_required(true).arg_required_else_help(true);
-    VERBS.iter().fold(command, |command, verb| command.subcommand((verb.arguments)()))
+    group::arguments(command.after_help(EXAMPLES), VERBS)
 }
 
 /// Runs one of them.
 pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
-    let Some((name, matches)) = matches.subcommand() else { return Ok(code::USAGE) };
-    match VERBS.iter().find(|verb| verb.name == name) {
-        Some(verb) => (verb.run)(matches, context),
-        None => Ok(code::USAGE),
-    }
+    group::run(matches, context, VERBS)
 }

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use containers::network::address::Cidr;
 use containers::network::definition::Wanted;
 
-use super::{DRIVER, networks, pairs};
+use super::{DRIVER, networks};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::keyed::pairs;
 use crate::ui;
 
 /// Options of docker's driver that mean something here.

@@ -8,9 +8,7 @@ mod ls;
 mod prune;
 mod rm;
 
-use std::collections::BTreeMap;
-
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{ArgMatches, Command};
 use containers::config::NetworkMode;
 use containers::layout::Layout;
 use containers::network::definition::{Definition, Networks};
@@ -18,39 +16,18 @@ use containers::network::keeper;
 use containers::network::lease::Leases;
 use serde_json::{Value, json};
 
+use super::group::{self, Verb, verb};
 use crate::context::Context;
 use crate::error::{Error, Result};
 
-/// One verb.
-struct Verb {
-    name: &'static str,
-    aliases: &'static [&'static str],
-    arguments: fn() -> Command,
-    run: fn(&ArgMatches, &Context) -> Result<u8>,
-}
-
-macro_rules! verb {
-    ($name:ident, $aliases:expr, $about:literal) => {
-        Verb {
-            name: stringify!($name),
-            aliases: $aliases,
-            // The documentation of `Args` would take the place of the verb's.
-            arguments: || {
-                $name::Args::augment_args(Command::new(stringify!($name)).about($about)).about($about).long_about(None)
-            },
-            run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
-        }
-    };
-}
-
 const VERBS: &[Verb] = &[
-    verb!(create, &[], "Make a network"),
+    verb!(create, "Make a network"),
     verb!(ls, &["list"], "List networks"),
-    verb!(inspect, &[], "Show everything about networks, and who is in them"),
-    verb!(connect, &[], "Connect a container to a network"),
-    verb!(disconnect, &[], "Disconnect a container from a network"),
+    verb!(inspect, "Show everything about networks, and who is in them"),
+    verb!(connect, "Connect a container to a network"),
+    verb!(disconnect, "Disconnect a container from a network"),
     verb!(rm, &["remove"], "Remove networks that no container is in"),
-    verb!(prune, &[], "Remove all networks that no container uses"),
+    verb!(prune, "Remove all networks that no container uses"),
 ];
 
 const EXAMPLES: &str = "\
@@ -67,17 +44,12 @@ it is in a network namespace, and pasta or slirp4netns carries what leaves it.";
 
 /// Adds the verbs to `estiba network`.
 pub(super) fn arguments(command: Command) -> Command {
-    let command = command.after_help(EXAMPLES).subcommand_required(true).arg_required_else_help(true);
-    VERBS.iter().fold(command, |command, verb| command.subcommand((verb.arguments)().aliases(verb.aliases)))
+    group::arguments(command.after_help(EXAMPLES), VERBS)
 }
 
 /// Runs one of them.
 pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
-    let Some((name, inner)) = matches.subcommand() else { return Ok(crate::error::code::USAGE) };
-    match VERBS.iter().find(|verb| verb.name == name) {
-        Some(verb) => (verb.run)(inner, context),
-        None => Ok(crate::error::code::USAGE),
-    }
+    group::run(matches, context, VERBS)
 }
 
 /// The store's networks.
@@ -115,19 +87,6 @@ fn wanted_by_containers(context: &Context) -> Result<Vec<String>> {
         })
         .map(|place| place.network)
         .collect())
-}
-
-/// `KEY=VALUE`, each.
-fn pairs(written: &[String], option: &str) -> Result<BTreeMap<String, String>> {
-    let pair = |text: &String| {
-        let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        if key.is_empty() {
-            Err(Error::usage(format!("{option} {text}: expected KEY=VALUE")))
-        } else {
-            Ok((key.to_owned(), value.to_owned()))
-        }
-    };
-    written.iter().map(pair).collect()
 }
 
 /// docker's JSON of a network.

@@ -15,32 +15,13 @@ mod status;
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{Arg, ArgMatches, Command};
 use registry_server::config::{Config, Override};
 use registry_server::control;
 
+use super::group::{self, Verb, verb};
 use crate::context::Context;
-use crate::error::{Error, Result, code};
-
-/// One verb of the registry.
-struct Verb {
-    name: &'static str,
-    arguments: fn() -> Command,
-    run: fn(&ArgMatches, &Context) -> Result<u8>,
-}
-
-macro_rules! verb {
-    ($name:ident, $about:literal) => {
-        Verb {
-            name: stringify!($name),
-            // The documentation of `Args` would take the place of the verb's.
-            arguments: || {
-                $name::Args::augment_args(Command::new(stringify!($name)).about($about)).about($about).long_about(None)
-            },
-            run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
-        }
-    };
-}
+use crate::error::{Error, Result};
 
 const VERBS: &[Verb] = &[
     verb!(serve, "Serve a registry"),
@@ -67,7 +48,7 @@ const ROOT_HELP: &str = "The registry's data directory [default: $ESTIBA_REGISTR
 
 /// Adds the verbs to `estiba registry`.
 pub(super) fn arguments(command: Command) -> Command {
-    let command = command.after_help(EXAMPLES).subcommand_required(true).arg_required_else_help(true);
+    let command = command.after_help(EXAMPLES);
     // The store's `--root` means nothing here: the same word is the registry's.
     let command = command.arg(
         Arg::new("root")
@@ -77,16 +58,12 @@ pub(super) fn arguments(command: Command) -> Command {
             .global(true)
             .help(ROOT_HELP),
     );
-    VERBS.iter().fold(command, |command, verb| command.subcommand((verb.arguments)()))
+    group::arguments(command, VERBS)
 }
 
 /// Runs one of them.
 pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
-    let Some((name, matches)) = matches.subcommand() else { return Ok(code::USAGE) };
-    match VERBS.iter().find(|verb| verb.name == name) {
-        Some(verb) => (verb.run)(matches, context),
-        None => Ok(code::USAGE),
-    }
+    group::run(matches, context, VERBS)
 }
 
 /// Which registry is meant: for all verbs that work on a data directory.

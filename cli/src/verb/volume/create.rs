@@ -2,9 +2,10 @@
 
 use containers::ContainerId;
 
-use super::{pairs, volumes};
+use super::volumes;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::keyed::pairs;
 use crate::ui;
 use crate::verb::run::mounts::check_driver;
 

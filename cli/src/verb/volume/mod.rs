@@ -6,43 +6,20 @@ mod ls;
 mod prune;
 mod rm;
 
-use std::collections::BTreeMap;
-
-use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+use clap::{ArgMatches, Command};
 use containers::layout::Layout;
 use containers::volume::{Volume, Volumes};
 
+use super::group::{self, Verb, verb};
 use crate::context::Context;
 use crate::error::{Error, Result};
 
-/// One verb.
-struct Verb {
-    name: &'static str,
-    aliases: &'static [&'static str],
-    arguments: fn() -> Command,
-    run: fn(&ArgMatches, &Context) -> Result<u8>,
-}
-
-macro_rules! verb {
-    ($name:ident, $aliases:expr, $about:literal) => {
-        Verb {
-            name: stringify!($name),
-            aliases: $aliases,
-            // The documentation of `Args` would take the place of the verb's.
-            arguments: || {
-                $name::Args::augment_args(Command::new(stringify!($name)).about($about)).about($about).long_about(None)
-            },
-            run: |matches, context| $name::run($name::Args::from_arg_matches(matches)?, context),
-        }
-    };
-}
-
 const VERBS: &[Verb] = &[
-    verb!(create, &[], "Make a volume"),
+    verb!(create, "Make a volume"),
     verb!(ls, &["list"], "List volumes"),
-    verb!(inspect, &[], "Show everything about volumes"),
+    verb!(inspect, "Show everything about volumes"),
     verb!(rm, &["remove"], "Remove volumes that no container uses"),
-    verb!(prune, &[], "Remove all volumes that no container uses"),
+    verb!(prune, "Remove all volumes that no container uses"),
 ];
 
 const EXAMPLES: &str = "\
@@ -57,35 +34,17 @@ A volume begins with what the image has at the place where it is mounted first."
 
 /// Adds the verbs to `estiba volume`.
 pub(super) fn arguments(command: Command) -> Command {
-    let command = command.after_help(EXAMPLES).subcommand_required(true).arg_required_else_help(true);
-    VERBS.iter().fold(command, |command, verb| command.subcommand((verb.arguments)().aliases(verb.aliases)))
+    group::arguments(command.after_help(EXAMPLES), VERBS)
 }
 
 /// Runs one of them.
 pub(super) fn run(matches: &ArgMatches, context: &Context) -> Result<u8> {
-    let Some((name, inner)) = matches.subcommand() else { return Ok(crate::error::code::USAGE) };
-    match VERBS.iter().find(|verb| verb.name == name) {
-        Some(verb) => (verb.run)(inner, context),
-        None => Ok(crate::error::code::USAGE),
-    }
+    group::run(matches, context, VERBS)
 }
 
 /// The store's volumes.
 fn volumes(context: &Context) -> Result<Volumes> {
     Ok(Volumes::new(&Layout::new(&store::Layout::new(context.root()?))))
-}
-
-/// `KEY=VALUE`, each.
-fn pairs(written: &[String], option: &str) -> Result<BTreeMap<String, String>> {
-    let pair = |text: &String| {
-        let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        if key.is_empty() {
-            Err(Error::usage(format!("{option} {text}: expected KEY=VALUE")))
-        } else {
-            Ok((key.to_owned(), value.to_owned()))
-        }
-    };
-    written.iter().map(pair).collect()
 }
 
 /// docker's JSON of a volume.

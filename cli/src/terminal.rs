@@ -1,24 +1,15 @@
-//! Our own terminal.
+//! Our own terminal, and the size of another.
 
-use std::io::{self, IsTerminal};
+use std::io;
+use std::os::fd::AsFd;
 
 use runtime::container::WindowSize;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 
-use crate::error::{Error, Result, While};
+use crate::error::{Result, While};
 
 /// The size of a terminal that does not say its own.
 const FALLBACK: WindowSize = WindowSize { rows: 24, columns: 80 };
-
-/// docker's check, with its words.
-pub(crate) fn check(interactive: bool, tty: bool) -> Result {
-    if interactive && tty && !io::stdin().is_terminal() {
-        return Err(
-            Error::failed("the input device is not a TTY").hint("leave -t out: `-i` alone passes standard input on")
-        );
-    }
-    Ok(())
-}
 
 /// The size of our terminal, or a usual one.
 pub(crate) fn window_size() -> WindowSize {
@@ -28,12 +19,19 @@ pub(crate) fn window_size() -> WindowSize {
     }
 }
 
+/// Tells a terminal its size.
+pub(crate) fn resize(terminal: impl AsFd, size: WindowSize) {
+    let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // A terminal that is gone needs no size.
+    let _ = tcsetwinsize(terminal, size);
+}
+
 /// Our terminal without its own ideas about keys; as it was when dropped.
-pub(super) struct Raw(Termios);
+pub(crate) struct Raw(Termios);
 
 impl Raw {
     /// `None` when standard input is not a terminal.
-    pub(super) fn enter() -> Result<Option<Self>> {
+    pub(crate) fn enter() -> Result<Option<Self>> {
         let Ok(before) = tcgetattr(io::stdin()) else { return Ok(None) };
         let mut raw = before.clone();
         raw.make_raw();
