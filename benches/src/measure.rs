@@ -8,9 +8,13 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// One run of a command.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +26,9 @@ pub struct Sample {
 }
 
 const MARKER: &str = "--measure";
+
+/// What has not ended by then hangs, and is killed: no workload's command takes a tenth of it.
+const LIMIT: Duration = Duration::from_secs(600);
 
 impl Sample {
     /// Runs `command` with its output appended to `log`. A command that fails is an error: a figure of a
@@ -69,8 +76,16 @@ pub fn helper() -> Option<ExitCode> {
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let started = Instant::now();
-        let status = command.status()?;
+        let mut child = command.spawn()?;
+        let (pid, (done, ended)) = (child.id().cast_signed(), mpsc::channel::<()>());
+        thread::spawn(move || {
+            if ended.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        });
+        let status = child.wait()?;
         let seconds = started.elapsed().as_secs_f64();
+        drop(done);
         let kib = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss();
         writeln!(io::stdout(), "{seconds} {}", kib as f64 / 1024.0)?;
         Ok(status.success())

@@ -94,6 +94,27 @@ fn a_private_network_has_a_way_out_and_the_others_what_they_say() {
 }
 
 #[test]
+fn without_a_tun_device_that_is_said_and_ports_are_published_all_the_same() {
+    let Some(env) = Env::with_busybox() else { return };
+    if !fixtures::is_root() {
+        return fixtures::skip("only root hides a device without becoming another user");
+    }
+    let run = ["run", "-d", "--name", "web", "--hostname", "served", "-p", "127.0.0.1::80"];
+    let command = env.command(&[&run[..], &SERVER].concat());
+    // The device away, in a mount namespace of the command's own.
+    let mut hidden = std::process::Command::new("unshare");
+    hidden.args(["-m", "sh", "-c", "mount -t tmpfs none /dev/net && exec \"$@\"", "sh"]);
+    hidden.arg(command.get_program()).args(command.get_args());
+    hidden.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = hidden.current_dir(env.work()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the container has no way out, only loopback: there is no /dev/net/tun here"), "{said}");
+    assert!(get(&env.ok(&["port", "web", "80"]), "/hostname").ends_with("served"));
+    env.ok(&["rm", "-f", "web"]);
+}
+
+#[test]
 fn a_port_that_is_taken_is_said_with_whose_it_is() {
     let Some(env) = Env::with_busybox() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,22 +1,20 @@
 //! W6 and W10 to W15: containers that are run, entered, listed, many, talkative, and reached from outside.
 
+mod network;
 mod peers;
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::measure::Sample;
 use crate::report::Report;
 use crate::tool::{Bed, Tool};
 use crate::workload::by_turns;
+pub use network::sink;
+pub(crate) use network::{port, private_network};
 use peers::Peers;
-
-/// The folders of the host that a program of the host needs in a container.
-const HOST_LIBRARIES: [&str; 3] = ["/usr", "/lib", "/lib64"];
 
 fn nothing(_: Tool, _: u64) -> io::Result<()> {
     Ok(())
@@ -73,32 +71,6 @@ fn bwrap(bed: &Bed, network: &str) -> Command {
     command.arg("--bind").arg(bed.rootfs()).arg("/");
     command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "true"]);
     command
-}
-
-/// W10: a private network, beside the start of pasta with nothing in it.
-pub(crate) fn private_network(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
-    if !bed.has(Tool::Pasta) {
-        return Ok(());
-    }
-    bed.reset(Tool::Estiba)?;
-    let command = |tool| {
-        let mut command = bed.command(tool);
-        match tool {
-            Tool::Pasta => command.args(["--config-net", "--", "true"]),
-            _ => command.args(["run", "--rm", "--network=pasta", "busybox", "true"]),
-        };
-        command
-    };
-    bed.run(&command(Tool::Estiba))?;
-    let samples = by_turns(bed, &[Tool::Estiba, Tool::Pasta], rounds * 5, nothing, command)?;
-    report.row("W10 run --rm --network=pasta busybox true", &samples)?;
-    let default = |tool| {
-        let mut command = bed.command(tool);
-        command.args(["run", "--rm", "busybox", "true"]);
-        command
-    };
-    let samples = by_turns(bed, &[Tool::Estiba], rounds * 5, nothing, default)?;
-    report.row("W10 run --rm busybox true, the default network", &samples)
 }
 
 /// W11: `exec` into a container that runs.
@@ -223,108 +195,4 @@ pub(crate) fn talk(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<
         remove_all(bed, tool)?;
     }
     report.row("W14 a log of 128 MiB", &beside)
-}
-
-/// Bytes through a published port.
-const THROUGH: u64 = 4 << 30;
-
-/// The benchmark's own side inside a container: takes connections on a port and forgets what comes. `None` where this process
-/// is not that.
-#[must_use]
-pub fn sink() -> Option<std::process::ExitCode> {
-    let mut words = std::env::args().skip(1);
-    if words.next()? != "--sink" {
-        return None;
-    }
-    let mut run = || -> io::Result<()> {
-        let port: u16 = words.next().and_then(|word| word.parse().ok()).ok_or(io::ErrorKind::InvalidInput)?;
-        let listener = TcpListener::bind(("0.0.0.0", port))?;
-        let mut buffer = vec![0; 1 << 20];
-        for stream in listener.incoming() {
-            let mut stream = stream?;
-            while stream.read(&mut buffer)? > 0 {}
-            // Tells that all of it came.
-            stream.write_all(b".")?;
-        }
-        Ok(())
-    };
-    Some(if run().is_ok() { std::process::ExitCode::SUCCESS } else { std::process::ExitCode::FAILURE })
-}
-
-/// W15: 4 GiB into a published port, beside pasta's own forwarding.
-pub(crate) fn port(bed: &Bed, report: &mut Report, rounds: usize) -> io::Result<()> {
-    if !bed.has(Tool::Pasta) {
-        return Ok(());
-    }
-    bed.reset(Tool::Estiba)?;
-    let program = std::env::current_exe()?;
-    let mut samples: Vec<(Tool, Vec<Sample>)> = vec![(Tool::Estiba, Vec::new()), (Tool::Pasta, Vec::new())];
-    for _ in 0..rounds.div_ceil(2) {
-        for (tool, taken) in &mut samples {
-            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            let mut served = Served::start(bed, *tool, port, &program)?;
-            taken.push(through(port)?);
-            served.end(bed)?;
-        }
-    }
-    report.row("W15 4 GiB into a published port", &samples)
-}
-
-/// A container that serves, or pasta with the program in it.
-enum Served {
-    Container,
-    Program(Child),
-}
-
-impl Served {
-    fn start(bed: &Bed, tool: Tool, port: u16, program: &Path) -> io::Result<Self> {
-        let mut command = bed.command(tool);
-        if tool == Tool::Pasta {
-            command.args(["--config-net", "-t", &port.to_string(), "--"]).arg(program);
-            command.args(["--sink", &port.to_string()]);
-            return Ok(Self::Program(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?));
-        }
-        command.args(["run", "-d", "--name=served", "-p", &format!("127.0.0.1:{port}:{port}")]);
-        for library in HOST_LIBRARIES.iter().filter(|library| Path::new(library).exists()) {
-            command.arg("-v").arg(format!("{library}:{library}:ro"));
-        }
-        command.arg("-v").arg(format!("{}:/bench:ro", program.display()));
-        said(command.args(["busybox", "/bench", "--sink", &port.to_string()]))?;
-        Ok(Self::Container)
-    }
-
-    fn end(&mut self, bed: &Bed) -> io::Result<()> {
-        match self {
-            Self::Container => remove_all(bed, Tool::Estiba),
-            Self::Program(child) => {
-                child.kill()?;
-                child.wait().map(drop)
-            }
-        }
-    }
-}
-
-/// Sends, once the port answers; the clock runs while bytes do.
-fn through(port: u16) -> io::Result<Sample> {
-    let block = vec![0x5a; 1 << 20];
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let attempt = || -> io::Result<Sample> {
-            let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-            // A forwarder may take the connection before anybody listens behind it.
-            stream.write_all(&block[..1])?;
-            std::thread::sleep(Duration::from_millis(50));
-            let start = Instant::now();
-            for _ in 0..THROUGH >> 20 {
-                stream.write_all(&block)?;
-            }
-            stream.shutdown(std::net::Shutdown::Write)?;
-            stream.read_exact(&mut [0])?;
-            Ok(Sample { seconds: start.elapsed().as_secs_f64(), peak: 0.0 })
-        };
-        match attempt() {
-            Err(_) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(100)),
-            other => return other,
-        }
-    }
 }

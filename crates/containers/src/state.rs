@@ -45,8 +45,9 @@ pub struct State {
     pub supervisor: Option<ProcessId>,
     /// Its first process, while it runs.
     pub init: Option<ProcessId>,
-    /// Others that serve it and end with it: its network's.
-    pub helpers: Vec<ProcessId>,
+    /// Those beside it that serve its network, and end with it.
+    #[serde(alias = "helpers")]
+    pub sidecars: Vec<ProcessId>,
     /// When it started last.
     pub started: Moment,
     /// When it ended last.

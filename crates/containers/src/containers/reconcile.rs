@@ -76,7 +76,7 @@ pub(super) fn set_right(state: &mut State, id: &str, boot: &str) {
     let same_boot = state.boot == boot;
     if same_boot {
         // The number of a process means nothing after another boot.
-        for process in state.init.iter().chain(&state.helpers) {
+        for process in state.init.iter().chain(&state.sidecars) {
             process.kill(PATIENCE);
         }
         let written = Group::at(state.groups.clone());
@@ -91,7 +91,7 @@ pub(super) fn set_right(state: &mut State, id: &str, boot: &str) {
     state.error = Some(cause.to_owned());
     state.finished = Moment::now();
     (state.supervisor, state.init) = (None, None);
-    state.helpers.clear();
+    state.sidecars.clear();
     state.groups.clear();
 }
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use super::error::NetworkError;
-use super::helper::{self, Helper};
 use super::namespace::Made;
+use super::sidecar::{self, Sidecar};
 use super::{pasta, slirp};
 use crate::config::{Carrier, MacAddress};
 use crate::state::Place;
@@ -30,11 +30,9 @@ pub struct Carried {
     /// The program's name.
     pub driver: &'static str,
     /// Its process.
-    pub helper: Helper,
+    pub sidecar: Sidecar,
     /// What it gave the namespace.
     pub place: Place,
-    /// Where names are asked for, where the host's servers are its own loopback's.
-    pub name_server: IpAddr,
 }
 
 /// Which program would carry a network; in words, why none would.
@@ -48,7 +46,7 @@ pub fn choose(wanted: Carrier) -> Result<Carrier, String> {
             _ => format!("there is no {TUN} here (`modprobe tun` as root; in a container: --device {TUN})"),
         });
     }
-    let is_there = |program| helper::find(program).is_some();
+    let is_there = |program| sidecar::find(program).is_some();
     match wanted {
         Carrier::Any if is_there(pasta::PROGRAM) && leads_out() => Ok(Carrier::Pasta),
         Carrier::Any if is_there(slirp::PROGRAM) => Ok(Carrier::Slirp4netns),
@@ -68,28 +66,54 @@ pub fn carries(carrier: Carrier, protocol: super::ports::Protocol) -> bool {
     carrier == Carrier::Pasta && protocol == super::ports::Protocol::Tcp
 }
 
-/// Connects a namespace. The caller is in the network that leads out.
+/// A way out whose program has begun.
+#[derive(Debug)]
+pub struct Starting {
+    carrier: Carrier,
+    program: sidecar::Starting,
+    mac: Option<MacAddress>,
+}
+
+/// Begins to connect a namespace. The caller is in the network that leads out.
 ///
 /// # Errors
-/// What the program said.
-pub fn start(made: &Made, carrier: Carrier, wanted: &Wanted<'_>) -> Result<Carried, NetworkError> {
-    if carrier == Carrier::Slirp4netns {
-        let helper = slirp::start(made, wanted.host_gateway, wanted.mac)?;
-        let (address, length) = slirp::ADDRESS;
-        let place = Place {
-            interface: slirp::INTERFACE.to_owned(),
-            addresses: vec![(address.into(), length)],
-            gateways: vec![slirp::GATEWAY.into()],
-            mac: wanted.mac,
-            ..Place::default()
-        };
-        return Ok(Carried { driver: slirp::PROGRAM, helper, place, name_server: slirp::NAME_SERVER.into() });
+/// The program is not there, or cannot be executed.
+pub fn start(made: &Made, carrier: Carrier, wanted: &Wanted<'_>) -> Result<Starting, NetworkError> {
+    let program = if carrier == Carrier::Slirp4netns {
+        slirp::start(made, wanted.host_gateway, wanted.mac)?
+    } else {
+        let options = pasta::Options { ports: wanted.ports, host_gateway: wanted.host_gateway, mac: wanted.mac };
+        pasta::start(made, &options)?
+    };
+    Ok(Starting { carrier, program, mac: wanted.mac })
+}
+
+/// Where names are asked for in a network that a program carries, where the host's servers are its own loopback's.
+pub fn name_server(carrier: Carrier) -> IpAddr {
+    if carrier == Carrier::Slirp4netns { slirp::NAME_SERVER.into() } else { pasta::NAME_SERVER.into() }
+}
+
+impl Starting {
+    /// Waits until the namespace is connected.
+    ///
+    /// # Errors
+    /// What the program said.
+    pub fn wait(self, made: &Made) -> Result<Carried, NetworkError> {
+        let sidecar = self.program.wait()?;
+        if self.carrier == Carrier::Slirp4netns {
+            let (address, length) = slirp::ADDRESS;
+            let place = Place {
+                interface: slirp::INTERFACE.to_owned(),
+                addresses: vec![(address.into(), length)],
+                gateways: vec![slirp::GATEWAY.into()],
+                mac: self.mac,
+                ..Place::default()
+            };
+            return Ok(Carried { driver: slirp::PROGRAM, sidecar, place });
+        }
+        let place = place(&made.read("route"), &made.read("fib_trie"), &made.read("if_inet6"));
+        Ok(Carried { driver: pasta::PROGRAM, sidecar, place: Place { mac: self.mac, ..place } })
     }
-    let options = pasta::Options { ports: wanted.ports, host_gateway: wanted.host_gateway, mac: wanted.mac };
-    let helper = pasta::start(made, &options)?;
-    let mut place = place(&made.read("route"), &made.read("fib_trie"), &made.read("if_inet6"));
-    place.mac = wanted.mac;
-    Ok(Carried { driver: pasta::PROGRAM, helper, place, name_server: pasta::NAME_SERVER.into() })
 }
 
 /// What a namespace has, by the files of `/proc/<pid>/net`.

@@ -21,8 +21,8 @@ pub struct Leases {
     pub boot: String,
     /// Who carries what leaves: `pasta`, `slirp4netns`, `bridge`.
     pub driver: Option<String>,
-    /// Processes of the keeper's that end with it.
-    pub helpers: Vec<ProcessId>,
+    /// Its processes, which end with it.
+    pub carriers: Vec<ProcessId>,
     /// The containers.
     pub attachments: Vec<Attachment>,
 }

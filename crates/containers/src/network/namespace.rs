@@ -169,8 +169,9 @@ impl Made {
     }
 
     /// A file that a program inside may write a word to, and where that word is read: programs close descriptors that they inherit.
-    pub(super) fn mailbox(&self) -> (PathBuf, BorrowedFd<'_>) {
-        (format!("/proc/{}/fd/{}", self.pid, self.mailbox).into(), self.mail.as_fd())
+    pub(super) fn mailbox(&self) -> Result<(PathBuf, OwnedFd), NetworkError> {
+        let mail = self.mail.try_clone().map_err(|error| sys::Error::from_io("dup", "", &error))?;
+        Ok((format!("/proc/{}/fd/{}", self.pid, self.mailbox).into(), mail.into()))
     }
 
     /// A file of `/proc/<pid>/net` of a process inside.
@@ -181,7 +182,7 @@ impl Made {
 
 impl Drop for Made {
     fn drop(&mut self) {
-        let _ = sys::signal::send_to(&self.pidfd, super::helper::SIGKILL);
+        let _ = sys::signal::send_to(&self.pidfd, super::sidecar::SIGKILL);
         let _ = sys::clone::wait(self.pid, true);
     }
 }

@@ -1,12 +1,11 @@
 //! `slirp4netns`: a network of its own for one namespace, behind an address translation in a process.
 
 use std::net::Ipv4Addr;
-use std::os::fd::AsFd;
 use std::process::Command;
 
 use super::error::NetworkError;
-use super::helper::{self, Helper, Start};
 use super::namespace::Made;
+use super::sidecar::{self, Start, Starting};
 use crate::config::MacAddress;
 
 /// The program.
@@ -24,12 +23,12 @@ pub const INTERFACE: &str = "tap0";
 /// Bytes of a packet: the most that it takes, as every packet costs it the same.
 const MTU: &str = "65520";
 
-/// Connects a namespace.
+/// Begins to connect a namespace.
 ///
 /// # Errors
-/// What the program said.
-pub fn start(made: &Made, host_gateway: bool, mac: Option<MacAddress>) -> Result<Helper, NetworkError> {
-    let program = helper::find(PROGRAM).ok_or(NetworkError::NoProgram(PROGRAM))?;
+/// It is not there, or cannot be executed.
+pub(super) fn start(made: &Made, host_gateway: bool, mac: Option<MacAddress>) -> Result<Starting, NetworkError> {
+    let program = sidecar::find(PROGRAM).ok_or(NetworkError::NoProgram(PROGRAM))?;
     let (reader, writer) = std::io::pipe().map_err(|error| sys::Error::from_io("pipe", "", &error))?;
     let mut command = Command::new(program);
     command.args(["--configure", "--ready-fd=3", "--netns-type=path", "--mtu", MTU]);
@@ -42,5 +41,5 @@ pub fn start(made: &Made, host_gateway: bool, mac: Option<MacAddress>) -> Result
     command.arg(made.path()).arg(INTERFACE);
     let third = Some(sys::exec::raise(&writer, 10)?);
     drop(writer);
-    helper::start(Start { name: PROGRAM, command, users: made.users(), ready: reader.as_fd(), third })
+    sidecar::start(Start { name: PROGRAM, command, users: made.users(), ready: reader.into(), third })
 }

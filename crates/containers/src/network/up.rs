@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use runtime::container::{self, Mount, Source, Spec};
 use runtime::ladder::Rung;
@@ -11,11 +11,11 @@ use rustix::fs::{Mode, OFlags};
 use super::carrier::{self, Carried, Wanted};
 use super::error::NetworkError;
 use super::files::{self, Servers};
-use super::helper::Helper;
 use super::keeper;
 use super::namespace::{self, Made};
 use super::ports::{self, Published};
-use super::{claim, forward};
+use super::sidecar::Sidecar;
+use super::{claim, forward, pasta};
 use crate::config::{Carrier, NetworkMode};
 use crate::layout::Folder;
 use crate::state::{Network as State, Place, ProcessId};
@@ -35,7 +35,7 @@ pub struct Asked<'a> {
     pub find: &'a dyn Fn(&str) -> Option<Container>,
 }
 
-/// A network that is ready for its container. Dropped, its helpers end.
+/// A network for a container that is about to be started. Dropped, its sidecars end.
 #[derive(Debug, Default)]
 pub struct Up {
     /// `None` where the runtime does what there is to do.
@@ -44,12 +44,24 @@ pub struct Up {
     surroundings: bool,
     /// Files of ours that are mounted inside.
     files: Vec<(&'static str, OwnedFd)>,
-    helpers: Vec<Helper>,
+    sidecars: Vec<Sidecar>,
     state: State,
+    coming: Option<Coming>,
 }
 
-/// Makes a container's network: in a process of one thread, in the user namespace in which the container will be started, and in the
-/// network that leads out.
+/// What is not there yet when the container's first process begins to prepare itself.
+#[derive(Debug)]
+struct Coming {
+    made: Made,
+    carrier: carrier::Starting,
+    /// What is forwarded once the container's addresses are known.
+    claims: Vec<claim::Claim>,
+    /// Where the host's services are reached, where that is no address of the container's network.
+    gateway: Option<IpAddr>,
+}
+
+/// Begins to make a container's network: in a process of one thread, in the user namespace in which the container will be started, and in the
+/// network that leads out. The rest is to [`Up::finish`], while the container prepares itself.
 ///
 /// # Errors
 /// What is not to be had, in words for the user.
@@ -124,15 +136,12 @@ fn private(asked: &Asked<'_>, wanted: Carrier) -> Result<Up, NetworkError> {
     let given: Vec<Published> = published.iter().copied().filter(carries).collect();
     // Let go of just before the program takes them: nobody else is likely to be as quick.
     claims.retain(|claim| !carries(&claim.published));
-    let Carried { driver, helper, place, name_server } =
-        carrier::start(&made, carrier, &Wanted { ports: &given, host_gateway, mac: config.mac })?;
-    up.state.driver = Some(driver.to_owned());
-    up.helpers.push(helper);
-    let targets: Vec<IpAddr> = place.addresses.iter().map(|(address, _)| *address).collect();
-    let gateway = if carrier == Carrier::Pasta { carrier::default_gateway() } else { place.gateways.first().copied() };
-    up.state.places.push(place);
-    up.forward(claims, &made, &targets)?;
-    up.write(asked, Servers::Instead(Some(name_server)), gateway)?;
+    let wanted = Wanted { ports: &given, host_gateway, mac: config.mac };
+    let starting = carrier::start(&made, carrier, &wanted)?;
+    let gateway = if carrier == Carrier::Pasta { carrier::default_gateway() } else { None };
+    // Its own address is not known yet: the file is there to be mounted, and is written again.
+    up.write(asked, Servers::Instead(Some(carrier::name_server(carrier))), gateway)?;
+    up.coming = Some(Coming { made, carrier: starting, claims, gateway });
     Ok(up)
 }
 
@@ -186,30 +195,48 @@ impl Up {
     /// Leads ports inside, where there are some that nobody else does.
     fn forward(&mut self, claims: Vec<claim::Claim>, made: &Made, targets: &[IpAddr]) -> Result<(), NetworkError> {
         if !claims.is_empty() {
-            self.helpers.push(forward::start(claims, made.fd(), targets)?);
+            self.sidecars.push(forward::start(claims, made.fd(), targets)?);
         }
         Ok(())
     }
 
     /// Writes the container's files, and opens them.
     fn write(&mut self, asked: &Asked<'_>, servers: Servers<'_>, gateway: Option<IpAddr>) -> Result<(), NetworkError> {
-        let config = asked.config;
-        let folder = asked.folder.path();
-        let mut keep = |target: &'static str, name: &str, content: &[u8]| {
-            let path = folder.join(name);
-            let failed = |error| NetworkError::File { path: path.clone(), error };
-            // In place: who has it mounted sees what is new.
-            std::fs::write(&path, content).map_err(failed)?;
-            self.files.push((target, open(&path)?));
-            Ok::<_, NetworkError>(())
-        };
-        if !config.network.no_hosts {
-            keep("/etc/hosts", "hosts", &files::hosts(config, &self.state.places, gateway))?;
+        if let Some(path) = self.write_hosts(asked, gateway)? {
+            self.files.push(("/etc/hosts", open(&path)?));
         }
-        match files::resolv_conf(config, servers) {
-            Some(content) => keep("/etc/resolv.conf", "resolv.conf", &content),
-            None => Ok(()),
+        if let Some(content) = files::resolv_conf(asked.config, servers) {
+            let path = asked.folder.path().join("resolv.conf");
+            write(&path, &content)?;
+            self.files.push(("/etc/resolv.conf", open(&path)?));
         }
+        Ok(())
+    }
+
+    /// Writes who is called what, if anybody asked for that. Gives where.
+    fn write_hosts(&self, asked: &Asked<'_>, gateway: Option<IpAddr>) -> Result<Option<PathBuf>, NetworkError> {
+        if asked.config.network.no_hosts {
+            return Ok(None);
+        }
+        let path = asked.folder.path().join("hosts");
+        write(&path, &files::hosts(asked.config, &self.state.places, gateway))?;
+        Ok(Some(path))
+    }
+
+    /// Waits for what is not there yet: before the container's program begins.
+    ///
+    /// # Errors
+    /// What the program that carries the traffic said.
+    pub fn finish(&mut self, asked: &Asked<'_>) -> Result<(), NetworkError> {
+        let Some(Coming { made, carrier, claims, gateway }) = self.coming.take() else { return Ok(()) };
+        let Carried { driver, sidecar, place } = carrier.wait(&made)?;
+        self.state.driver = Some(driver.to_owned());
+        self.sidecars.push(sidecar);
+        let targets: Vec<IpAddr> = place.addresses.iter().map(|(address, _)| *address).collect();
+        let gateway = gateway.or_else(|| place.gateways.first().copied().filter(|_| driver != pasta::PROGRAM));
+        self.state.places.push(place);
+        self.forward(claims, &made, &targets)?;
+        self.write_hosts(asked, gateway).map(drop)
     }
 
     /// Has the runtime connect the container: to be called before it is started, with the [`container::Stdio::files`] that it gets.
@@ -241,11 +268,16 @@ impl Up {
         &self.state.notes
     }
 
-    /// What came of it, for the container's state, and its helpers: whoever has them ends them ([`super::helper::end`]).
+    /// What came of it, for the container's state, and its sidecars: whoever has them ends them ([`super::sidecar::end`]).
     pub fn keep(mut self) -> (State, Vec<ProcessId>) {
-        let helpers = std::mem::take(&mut self.helpers).into_iter().map(Helper::keep).collect();
-        (std::mem::take(&mut self.state), helpers)
+        let sidecars = std::mem::take(&mut self.sidecars).into_iter().map(Sidecar::keep).collect();
+        (std::mem::take(&mut self.state), sidecars)
     }
+}
+
+/// In place: who has it mounted sees what is new.
+fn write(path: &Path, content: &[u8]) -> Result<(), NetworkError> {
+    std::fs::write(path, content).map_err(|error| NetworkError::File { path: path.to_owned(), error })
 }
 
 fn open(path: &Path) -> Result<OwnedFd, NetworkError> {

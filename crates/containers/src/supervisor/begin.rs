@@ -13,6 +13,7 @@ use sys::signal::{SignalSet, Signals};
 use super::Supervisor;
 use super::connection::Connections;
 use super::health::Health;
+use super::keeper::Following;
 use super::notify::Notify;
 use super::protocol::{self, Hello, StartFailure};
 use super::restart::Restarts;
@@ -21,7 +22,7 @@ use super::streams::{Attachment, Streams};
 use crate::launch::resources::{self, Effort};
 use crate::launch::{self, Grounds};
 use crate::layout::Folder;
-use crate::network;
+use crate::network::{self, sidecar::Leaving};
 use crate::record::Durability;
 use crate::state::{ProcessId, Status};
 use crate::time::Moment;
@@ -81,7 +82,9 @@ impl Supervisor {
             folder: container.folder,
             config: container.config,
             running: None,
+            leaving: Leaving::default(),
             watched: Vec::new(),
+            following: Following::default(),
             since: Instant::now(),
             lock,
             listener,
@@ -100,6 +103,8 @@ impl Supervisor {
 
     /// Starts the container's program. Gives the number of its first process.
     pub(super) fn launch(&mut self, size: Option<WindowSize>) -> Result<i32, StartFailure> {
+        // First of all: what carries the traffic takes longest to begin.
+        let mut up = self.network()?;
         let snapshots = self.containers.store().snapshots();
         self.tree.renew(&snapshots).map_err(StartFailure::ours)?;
         let grounds = Grounds {
@@ -118,15 +123,17 @@ impl Supervisor {
         let (place, note) = resources::place(&self.config, self.effort());
         spec.cgroup = place;
         self.notes.extend(note);
-        let up = self.network()?;
         self.notes.extend_from_slice(up.notes());
         let mut stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
         self.handed.dress(&mut spec, &mut stdio).map_err(StartFailure::ours)?;
         launch::share(&self.config, &self.probe.rung, &mut spec, &mut stdio.files, |id| self.containers.known(id))
             .map_err(StartFailure::ours)?;
         up.connect(&mut spec, &mut stdio.files).map_err(StartFailure::ours)?;
-        let mut running = self.run(&spec, stdio)?;
-        (self.state.network, self.state.helpers) = up.keep();
+        if needs_network(&spec) {
+            self.connect(&mut up)?;
+        }
+        let mut running = self.run(&spec, stdio, &mut up)?;
+        (self.state.network, self.state.sidecars) = up.keep();
         self.streams.started(running.terminal());
         let pid = running.pid();
         self.state.groups = running.group().folders().to_vec();
@@ -142,21 +149,36 @@ impl Supervisor {
     }
 
     /// By ourselves, or by the runtime that was asked for.
-    fn run(&self, spec: &Spec, stdio: Stdio) -> Result<Running, StartFailure> {
-        let Some(program) = &self.config.isolation.runtime else { return Ok(container::run(spec, stdio)?) };
+    fn run(&self, spec: &Spec, stdio: Stdio, up: &mut network::Up) -> Result<Running, StartFailure> {
+        let Some(program) = &self.config.isolation.runtime else {
+            return container::run_while(spec, stdio, || self.connect(up));
+        };
+        self.connect(up)?;
         let dir = self.folder.path().join(BUNDLE);
         let annotations = &self.config.life.annotations;
         let by = Foreigner { program, id: self.config.id.as_str(), annotations, dir: &dir };
         Ok(bundle::run(&by, spec, stdio)?)
     }
 
-    /// Makes what it is connected to. Dropped, that goes.
+    /// Begins to make what it is connected to. Dropped, that goes.
     fn network(&self) -> Result<network::Up, StartFailure> {
+        self.asking(network::up)
+    }
+
+    /// Makes the rest of it.
+    fn connect(&self, up: &mut network::Up) -> Result<(), StartFailure> {
+        self.asking(|asked| up.finish(asked))
+    }
+
+    fn asking<T>(
+        &self,
+        work: impl FnOnce(&network::Asked<'_>) -> Result<T, network::NetworkError>,
+    ) -> Result<T, StartFailure> {
         let find = |id: &str| self.containers.known(id);
         let store = self.containers.store().root();
         let asked =
             network::Asked { config: &self.config, folder: &self.folder, store, rung: &self.probe.rung, find: &find };
-        network::up(&asked).map_err(StartFailure::ours)
+        work(&asked).map_err(StartFailure::ours)
     }
 
     fn record_start(&mut self, pid: i32) {
@@ -195,6 +217,12 @@ impl Supervisor {
             self.streams.join(socket, attached);
         }
     }
+}
+
+/// Whether its network must be there while it is prepared: what is set of it is set on interfaces that there are, and would change
+/// what the program that makes them finds.
+fn needs_network(spec: &Spec) -> bool {
+    spec.boundary.sysctls.iter().any(|(name, _)| name.starts_with("net"))
 }
 
 /// Listens in the container's folder.

@@ -174,6 +174,7 @@ impl Supervisor {
 
     fn reload(&mut self) -> Result<(), String> {
         self.config = self.folder.read_config().map_err(|error| error.to_string())?;
+        self.watch_keeper();
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use super::Supervisor;
 use super::protocol::StartFailure;
 use crate::Container;
 use crate::event::{Event, Journal};
-use crate::network;
+use crate::network::sidecar::Leaving;
 use crate::record::Durability;
 use crate::state::Status;
 use crate::time::Moment;
@@ -32,7 +32,8 @@ impl Supervisor {
         state.init = None;
         state.groups.clear();
         self.watched.clear();
-        network::helper::end(&std::mem::take(&mut state.helpers));
+        let publishes = !state.network.ports.is_empty();
+        self.leaving = Leaving::begin(std::mem::take(&mut state.sidecars), publishes);
         state.network = crate::state::Network::default();
         let lived = self.since.elapsed();
         let again = self.restarts.ended(self.config.life.restart, code, state.stopped, lived, Instant::now());
@@ -60,9 +61,11 @@ impl Supervisor {
         self.restarts.starts();
         self.state.restarts = self.restarts.count;
         self.stop = None;
+        std::mem::take(&mut self.leaving).wait();
         match self.launch(None) {
             Ok(_) => {
-                self.watch_helpers();
+                self.watch_sidecars();
+                self.watch_keeper();
                 true
             }
             Err(failure) => {
@@ -101,22 +104,26 @@ impl Supervisor {
     pub(super) fn finish(mut self) -> u8 {
         self.state.status = Status::Exited;
         self.state.supervisor = None;
-        self.state.helpers.clear();
+        self.state.sidecars.clear();
         let code = self.state.exit_code.unwrap_or(UNKNOWN);
         // From here on nobody finds us; who is connected is answered below.
         drop(std::fs::remove_file(self.folder.control()));
-        let Self { containers, folder, config, state, lock, mut connections, streams, .. } = self;
+        let Self { containers, folder, config, state, lock, mut connections, streams, mut leaving, held, .. } = self;
         let durability = if config.life.remove { Durability::Fleeting } else { config.durability() };
         let written = folder.write_state(&state, durability);
+        // Before the answers: who hears of the end may start it again at once, or another in its place.
         if config.life.remove {
             remove(&containers, folder, config, state, lock);
+            leaving.free_ports();
         } else {
-            // Before the answers: who hears of the end may start it again at once.
+            leaving.free_ports();
             drop(lock);
         }
+        drop(held);
         connections.say_ended(code);
         // Last: who reads slowly holds up nobody but himself.
         streams.finish(code);
+        leaving.wait();
         u8::from(written.is_err())
     }
 }

@@ -20,10 +20,12 @@ use sys::signal::{SignalSet, Signals};
 use super::begin::TAKEN;
 use super::connection::Connections;
 use super::health::Health;
+use super::keeper::Following;
 use super::notify::{self, Notify};
 use super::restart::Restarts;
 use super::streams::{Packed, Streams};
 use super::{Handed, SETTLED, Supervisor, handed};
+use crate::network::sidecar::Leaving;
 use crate::{Config, ContainerId, Containers, State};
 
 /// The first argument of a supervisor, which no user types.
@@ -149,7 +151,9 @@ impl Supervisor {
         let since = Instant::now().checked_sub(luggage.lived).unwrap_or_else(Instant::now);
         Ok(Self {
             tree: luggage.tree,
+            leaving: Leaving::default(),
             watched: Vec::new(),
+            following: Following::default(),
             probe: luggage.probe,
             interpreter: luggage.interpreter,
             held,

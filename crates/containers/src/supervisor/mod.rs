@@ -14,11 +14,12 @@ mod freeze;
 mod handed;
 mod handover;
 mod health;
-mod helpers;
+mod keeper;
 mod notify;
 pub mod protocol;
 mod restart;
 mod serve;
+mod sidecars;
 mod start;
 mod stop;
 pub mod streams;
@@ -39,9 +40,11 @@ pub use start::{Attached, Start, start};
 pub use streams::{Attachment, Given};
 
 use crate::layout::Folder;
+use crate::network::sidecar::Leaving;
 use crate::{Config, Containers, State};
 use connection::Connections;
 use health::Health;
+use keeper::Following;
 use notify::Notify;
 use restart::Restarts;
 use stop::Stop;
@@ -63,8 +66,11 @@ struct Supervisor {
     held: Vec<OwnedFd>,
     state: State,
     running: Option<Running>,
-    /// Those of the state's helpers that live.
-    watched: Vec<helpers::Watched>,
+    /// Those of a program that has ended.
+    leaving: Leaving,
+    /// Those of the state's sidecars that live.
+    watched: Vec<sidecars::Watched>,
+    following: Following,
     /// When its program started last.
     since: Instant,
     lock: Lock,

@@ -25,7 +25,9 @@ pub(super) enum Who {
     /// Something of the question for the container's health.
     Health(usize),
     /// A process that serves the container's network has ended.
-    Helper,
+    Sidecar,
+    /// The keeper of its networks has ended.
+    Keeper,
     /// Something of the service manager's.
     Notify(usize),
 }
@@ -74,7 +76,8 @@ impl<'w> Waits<'w> {
 impl Supervisor {
     /// Watches until the container has ended for good. Gives our own exit code.
     pub(super) fn watch(mut self) -> u8 {
-        self.watch_helpers();
+        self.watch_sidecars();
+        self.watch_keeper();
         loop {
             let mut ended = false;
             for who in self.waits().wait() {
@@ -100,8 +103,9 @@ impl Supervisor {
             waits.fds.push(PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN));
         }
         for (_, ended) in &self.watched {
-            waits.fd(Who::Helper, ended, PollFlags::IN);
+            waits.fd(Who::Sidecar, ended, PollFlags::IN);
         }
+        self.following.waits(&mut waits);
         waits.fd(Who::Listener, &self.listener, PollFlags::IN);
         waits.fd(Who::Signals, &self.signals, PollFlags::IN);
         self.connections.waits(&mut waits);
@@ -122,7 +126,8 @@ impl Supervisor {
             Who::Connection(place) => self.request(place),
             Who::Streams => self.serve_streams(),
             Who::Health(_) => self.tick_health(Instant::now()),
-            Who::Helper => self.look_after_helpers(),
+            Who::Sidecar => self.look_after_sidecars(),
+            Who::Keeper => self.following.ended(Instant::now()),
             Who::Notify(number) => self.notify.ready(number),
         }
     }
@@ -157,6 +162,7 @@ impl Supervisor {
             return false;
         }
         self.tick_health(now);
+        self.tick_keeper(now);
         self.notify.tick(&self.state);
         if self.shrinks.is_some_and(|at| at <= now) && self.is_quiet() {
             self.shrink();

@@ -4,7 +4,7 @@
 //! by descriptor to targets resolved within the new one; then give up, one by one, all that the program shall not have.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -75,6 +75,9 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
         set_names(spec)?;
     }
     limit::apply(&spec.rlimits)?;
+    if let Some(gate) = launch.gate.take() {
+        wait_at(gate)?;
+    }
     if spec.init || spec.boundary.namespaces.pid != Namespace::Own {
         fork_under_reaper(&launch)?;
     }
@@ -84,6 +87,11 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
     };
     let becoming = Becoming { launch, root: points.root(), devices, proc, terminal, stubs: points.stubs.clone() };
     become_user::become_program(becoming)
+}
+
+/// Waits until it may go on. Who opens the gate and does not is about to end us.
+fn wait_at(gate: OwnedFd) -> Result<(), StartError> {
+    File::from(gate).read_exact(&mut [0]).map_err(|error| sys::Error::from_io("read", "gate", &error).into())
 }
 
 fn set_names(spec: &Spec) -> Result<(), StartError> {

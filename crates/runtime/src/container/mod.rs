@@ -37,7 +37,7 @@ pub use error::StartError;
 pub(crate) use kernel_fs::has_unified_groups;
 pub use mount::{Bind, Flags, Memory, Propagation};
 pub(crate) use rootfs::mount as mount_tree;
-pub use run::{ExitStatus, Finished, Left, Running, Stdio, Usage, run};
+pub use run::{ExitStatus, Finished, Left, Running, Stdio, Usage, run, run_while};
 pub(crate) use run::{Progress, Starting, prepare};
 pub use seccomp::Seccomp;
 pub use spec::{DEFAULT_SHM_SIZE, Ids, Isolation, Mount, Network, Rlimit, Source, Spec, WindowSize};

@@ -1,5 +1,6 @@
 //! The outer side of a container.
 
+use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -106,6 +107,8 @@ pub(super) struct Launch<'a> {
     pub(super) doors: Vec<OwnedFd>,
     /// Whether it was born in them.
     pub(super) entered: bool,
+    /// Where a byte comes when it may go on to the program; `None` where nobody makes anything meanwhile.
+    pub(super) gate: Option<OwnedFd>,
     /// Whether it joins a container that is there: it does not end with who started it, and makes nothing of its own.
     pub(super) guest: bool,
 }
@@ -159,8 +162,8 @@ pub(crate) enum Progress {
 }
 
 impl Starting {
-    /// Clones the child. What remains is to [`Starting::advance`].
-    pub(crate) fn begin(spec: &Spec, stdio: Stdio) -> Result<Self, StartError> {
+    /// Clones the child, which waits at the gate when it is prepared. What remains is to [`Starting::advance`].
+    pub(crate) fn begin(spec: &Spec, stdio: Stdio, gate: Option<OwnedFd>) -> Result<Self, StartError> {
         if spec.args.is_empty() {
             return Err(StartError::Invalid("no program to run".to_owned()));
         }
@@ -196,6 +199,7 @@ impl Starting {
                     shm,
                     doors,
                     entered,
+                    gate,
                     guest: false,
                 })
             }
@@ -463,7 +467,28 @@ impl Drop for Running {
 /// # Errors
 /// [`StartError`], whose [`StartError::exit_code`] is docker's.
 pub fn run(spec: &Spec, stdio: Stdio) -> Result<Running, StartError> {
-    let mut starting = Starting::begin(spec, stdio)?;
+    let mut starting = Starting::begin(spec, stdio, None)?;
     while let Progress::Starting = starting.advance(true)? {}
     starting.finish()
+}
+
+/// The same; `meanwhile` is done while the container's first process prepares itself, and the program does not begin before that went
+/// well. Where the two are a network and a file tree, neither waits for the other.
+///
+/// # Errors
+/// [`StartError`], or what `meanwhile` says: then nothing is left of the container.
+pub fn run_while<E: From<StartError>>(
+    spec: &Spec,
+    stdio: Stdio,
+    meanwhile: impl FnOnce() -> Result<(), E>,
+) -> Result<Running, E> {
+    let (gate, mut open) =
+        std::io::pipe().map_err(|error| StartError::from(sys::Error::from_io("pipe", "", &error)))?;
+    let mut starting = Starting::begin(spec, stdio, Some(gate.into()))?;
+    meanwhile()?;
+    // Nobody is at the gate any more where it could not be prepared: then it says why.
+    let _ = open.write_all(&[1]);
+    drop(open);
+    while let Progress::Starting = starting.advance(true)? {}
+    Ok(starting.finish()?)
 }

@@ -16,8 +16,8 @@ use rustix::process::{Pid, Resource};
 
 use super::claim::Claim;
 use super::error::NetworkError;
-use super::helper::Helper;
 use super::ports::Protocol;
+use super::sidecar::Sidecar;
 use tcp::Connections;
 use udp::Sessions;
 
@@ -37,13 +37,13 @@ const SWEEP: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn start(claims: Vec<Claim>, namespace: BorrowedFd<'_>, targets: &[IpAddr]) -> Result<Helper, NetworkError> {
+pub fn start(claims: Vec<Claim>, namespace: BorrowedFd<'_>, targets: &[IpAddr]) -> Result<Sidecar, NetworkError> {
     let parent = rustix::process::getpid();
     let child = sys::fork::child(|| match run(&claims, namespace, targets, parent) {
         Ok(never) => match never {},
         Err(_) => 1,
     })?;
-    Helper::of(child.pid())
+    Sidecar::of(child.pid())
 }
 
 fn run(

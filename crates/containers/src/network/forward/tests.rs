@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::network::namespace::{self, Owner};
 use crate::network::ports::parse_publish;
-use crate::network::{claim, forward, helper};
+use crate::network::{claim, forward, sidecar};
 
 /// Bytes that pass each way: more than any buffer on the way.
 const MUCH: usize = 8 << 20;
@@ -38,7 +38,7 @@ fn between(publish: &[&str], inside: fn(), outside: fn(&[u16])) {
             rustix::process::Signal::KILL,
         );
         let process = forwarder.keep();
-        helper::end(&[process]);
+        sidecar::end(&[process]);
         u8::from(process.lives())
     });
     assert_eq!(child.unwrap().wait().unwrap(), 0);

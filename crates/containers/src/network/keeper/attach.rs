@@ -219,7 +219,7 @@ impl Serving {
 
     /// Writes down who is where.
     pub(super) fn keep(&mut self) -> Result<(), KeeperError> {
-        self.leases.helpers = self.helpers.iter().map(|(process, _)| *process).collect();
+        self.leases.carriers = self.carriers.iter().map(|(process, _)| *process).collect();
         let (path, partial) = (self.files.leases(), self.files.folder.join(".leases-new"));
         let write = || {
             std::fs::write(&partial, serde_json::to_vec(&self.leases)?).and_then(|()| std::fs::rename(&partial, &path))

@@ -100,7 +100,7 @@ fn lock(files: &Files) -> Result<Lock, KeeperError> {
     }
 }
 
-/// What another one left: the containers that still run, its helpers ended.
+/// What another one left: the containers that still run, its carriers ended.
 fn survivors(files: &Files) -> Result<Leases, KeeperError> {
     let boot = store::boot_id().unwrap_or_default();
     let bytes = match std::fs::read(files.leases()) {
@@ -112,8 +112,8 @@ fn survivors(files: &Files) -> Result<Leases, KeeperError> {
     if left.boot != boot {
         left = Leases::default();
     }
-    for helper in left.helpers.drain(..) {
-        super::serve::end(helper);
+    for carrier in left.carriers.drain(..) {
+        super::serve::end(carrier);
     }
     left.attachments.retain(|attachment| attachment.supervisor.lives());
     Ok(Leases { boot, keeper: super::serve::here(), driver: None, ..left })

@@ -55,7 +55,7 @@ pub fn join(
     namespace: BorrowedFd<'_>,
 ) -> Result<Joined, KeeperError> {
     let NetworkMode::Networks(endpoints) = &config.network.mode else { return Ok(Joined::default()) };
-    let keeper = ensure_by(store, rung, |store, rung| execute(store, rung, true))?;
+    let keeper = ensure_here(store, rung)?;
     let join = Join {
         container: config.id.clone(),
         name: config.name.clone(),
@@ -66,6 +66,19 @@ pub fn join(
         anew: true,
     };
     keeper.join(join, namespace)
+}
+
+/// Sees to it that a keeper follows one that was killed: from the supervisor of a container in its networks.
+///
+/// # Errors
+/// Why there can be none.
+pub fn follow(store: &Path, rung: &Rung) -> Result<(), KeeperError> {
+    ensure_here(store, rung).map(drop)
+}
+
+/// The keeper; where there is none, it begins in the user namespace that this process is in.
+fn ensure_here(store: &Path, rung: &Rung) -> Result<Keeper, KeeperError> {
+    ensure_by(store, rung, |store, rung| execute(store, rung, true))
 }
 
 pub(super) fn ensure_by(

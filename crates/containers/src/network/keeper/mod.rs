@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::ladder::Rung;
 
-pub use client::{Keeper, ensure, find, join, leases, tidy};
+pub use client::{Keeper, ensure, find, follow, join, leases, tidy};
 
 use super::definition::NetworkError;
 

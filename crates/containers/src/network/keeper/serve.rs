@@ -41,7 +41,7 @@ pub(super) struct Serving {
     clients: Vec<OwnedFd>,
     /// Of the containers' supervisors.
     pub(super) watched: Vec<(ProcessId, OwnedFd)>,
-    pub(super) helpers: Vec<(ProcessId, OwnedFd)>,
+    pub(super) carriers: Vec<(ProcessId, OwnedFd)>,
     /// When the way out began.
     pub(super) carried: Instant,
     idle: Instant,
@@ -61,7 +61,7 @@ impl Serving {
             programs: false,
             clients: Vec::new(),
             watched: Vec::new(),
-            helpers: Vec::new(),
+            carriers: Vec::new(),
             carried: Instant::now(),
             idle: Instant::now(),
         }
@@ -86,7 +86,7 @@ impl Serving {
         let mut set = vec![PollFd::new(&self.listener, PollFlags::IN)];
         set.extend(self.clients.iter().map(|client| PollFd::new(client, PollFlags::IN)));
         set.extend(self.watched.iter().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN)));
-        set.extend(self.helpers.iter().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN)));
+        set.extend(self.carriers.iter().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN)));
         set.extend(self.dns.interests());
         let idle = (self.clients.is_empty() && self.leases.attachments.is_empty()).then_some(LINGER);
         let patience = [idle, self.dns.patience(Instant::now())].into_iter().flatten().min();
@@ -104,14 +104,14 @@ impl Serving {
         let (listener, rest) = ready.split_at(1);
         let (clients, rest) = rest.split_at(self.clients.len());
         let (watched, rest) = rest.split_at(self.watched.len());
-        let (helpers, names) = rest.split_at(self.helpers.len());
+        let (carriers, names) = rest.split_at(self.carriers.len());
         self.dns.turn(names, &self.leases, Instant::now());
         let ended = |all: &[(ProcessId, OwnedFd)], ready: &[bool]| -> Vec<ProcessId> {
             all.iter().zip(ready).filter(|(_, ready)| **ready).map(|((process, _), _)| *process).collect()
         };
-        let (supervisors, helpers) = (ended(&self.watched, watched), ended(&self.helpers, helpers));
+        let (supervisors, carriers) = (ended(&self.watched, watched), ended(&self.carriers, carriers));
         supervisors.into_iter().for_each(|process| self.ended(process));
-        helpers.into_iter().for_each(|process| self.helper_ended(process));
+        carriers.into_iter().for_each(|process| self.carrier_ended(process));
         let speaking: Vec<usize> = (0..clients.len()).filter(|at| clients[*at]).collect();
         let mut gone = Vec::new();
         for at in speaking {
@@ -198,7 +198,7 @@ impl Serving {
         };
         // First of all: who comes now shall find no keeper, and begin one.
         drop(std::fs::remove_file(path));
-        for (process, _) in self.helpers.drain(..) {
+        for (process, _) in self.carriers.drain(..) {
             end(process);
             reap(process);
         }

@@ -33,7 +33,7 @@ impl Serving {
             self.leases.driver = Some("bridge".to_owned());
             return Ok(());
         };
-        if !self.helpers.is_empty() {
+        if !self.carriers.is_empty() {
             return Ok(());
         }
         if !Path::new("/dev/net/tun").exists() {
@@ -77,7 +77,7 @@ impl Serving {
                 return Err(format!("exited with {code}"));
             };
             if self.place.route.link(INTERFACE).ok().flatten().is_some() {
-                self.helpers.push((started, pidfd));
+                self.carriers.push((started, pidfd));
                 self.carried = Instant::now();
                 return Ok(());
             }
@@ -89,9 +89,9 @@ impl Serving {
     }
 
     /// It has ended. One that was fine for a while is started again.
-    pub(super) fn helper_ended(&mut self, process: ProcessId) {
+    pub(super) fn carrier_ended(&mut self, process: ProcessId) {
         reap(process);
-        self.helpers.retain(|(helper, _)| *helper != process);
+        self.carriers.retain(|(carrier, _)| *carrier != process);
         self.leases.driver = None;
         let wanted = self.leases.attachments.iter().any(|one| one.endpoints.iter().any(|leased| !leased.internal));
         if wanted && self.carried.elapsed() >= STABLE {

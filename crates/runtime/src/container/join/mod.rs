@@ -96,6 +96,7 @@ impl Joining {
                     shm,
                     doors,
                     entered,
+                    gate: None,
                     guest,
                 };
                 inside::keep(launch, target, tell, folder)

@@ -1,4 +1,5 @@
-//! Processes that serve a container's network: children of its supervisor, which end with it.
+//! The processes beside a container that serve its network: what carries its traffic, and the forwarder of its ports. Children of its
+//! supervisor, which end with it.
 
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -8,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::error::NetworkError;
 use crate::state::ProcessId;
@@ -18,17 +19,20 @@ pub(super) const SIGKILL: i32 = 9;
 /// The longest that a carrier may take to set itself up: on a busy machine it takes a second, and it hangs where it has no device.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The longest that killed ones are waited for, all together.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// How much of what a program says is kept: it must not fill the memory of the machine.
 const MAX_SAID: u64 = 16 << 10;
 
 /// A process that serves a container. Dropped, it is killed.
 #[derive(Debug)]
-pub struct Helper {
+pub struct Sidecar {
     process: ProcessId,
     kept: bool,
 }
 
-impl Helper {
+impl Sidecar {
     /// One that was forked.
     pub(super) fn of(pid: u32) -> Result<Self, NetworkError> {
         let pid = pid.cast_signed();
@@ -50,7 +54,7 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
+impl Drop for Sidecar {
     fn drop(&mut self) {
         if !self.kept {
             end(&[self.process]);
@@ -58,12 +62,46 @@ impl Drop for Helper {
     }
 }
 
-/// Ends helpers, and takes note of the end of those that are children of ours.
-pub fn end(helpers: &[ProcessId]) {
-    for helper in helpers {
-        helper.kill(Duration::from_secs(2));
-        // Another's child is its parent's to wait for.
-        let _ = sys::clone::wait(helper.pid, false);
+/// Ends sidecars, and takes note of the end of those that are children of ours.
+pub fn end(sidecars: &[ProcessId]) {
+    Leaving::begin(sidecars.to_vec(), false).wait();
+}
+
+/// Sidecars that were killed: a carrier takes tens of milliseconds to go, in which the kernel gives up its device.
+#[derive(Debug, Default)]
+pub struct Leaving {
+    sidecars: Vec<ProcessId>,
+    /// Whether they listen on ports of the host.
+    ports: bool,
+}
+
+impl Leaving {
+    /// Kills them.
+    pub fn begin(sidecars: Vec<ProcessId>, ports: bool) -> Self {
+        for pidfd in sidecars.iter().filter_map(|sidecar| sidecar.open()) {
+            // One that may not be killed is waited for in vain.
+            let _ = sys::signal::send_to(&pidfd, SIGKILL);
+        }
+        Self { sidecars, ports }
+    }
+
+    /// Waits until others can have the ports that they listened on.
+    pub fn free_ports(&mut self) {
+        if self.ports {
+            std::mem::take(self).wait();
+        }
+    }
+
+    /// Waits until all are gone, and takes note of the end of those that are children of ours.
+    pub fn wait(self) {
+        let until = Instant::now() + FAREWELL;
+        for sidecar in &self.sidecars {
+            if let Some(pidfd) = sidecar.open() {
+                crate::process::has_ended(&pidfd, until.saturating_duration_since(Instant::now()));
+            }
+            // Another's child is its parent's to wait for.
+            let _ = sys::clone::wait(sidecar.pid, false);
+        }
     }
 }
 
@@ -82,13 +120,22 @@ pub(super) struct Start<'s> {
     /// The user namespace that it enters, as root there.
     pub(super) users: Option<BorrowedFd<'s>>,
     /// Where at least one byte comes when it is ready.
-    pub(super) ready: BorrowedFd<'s>,
+    pub(super) ready: OwnedFd,
     /// Its descriptor 3, if it wants one.
     pub(super) third: Option<OwnedFd>,
 }
 
-/// Starts a program and waits until it is ready.
-pub(super) fn start(start: Start<'_>) -> Result<Helper, NetworkError> {
+/// A program that was started, and need not be ready. Dropped, it is killed.
+#[derive(Debug)]
+pub(super) struct Starting {
+    name: &'static str,
+    sidecar: Sidecar,
+    ready: OwnedFd,
+    said: File,
+}
+
+/// Starts a program.
+pub(super) fn start(start: Start<'_>) -> Result<Starting, NetworkError> {
     let Start { name, mut command, users, ready, third } = start;
     let said = notebook()?;
     // Out of the way of the number that the program gets.
@@ -113,9 +160,9 @@ pub(super) fn start(start: Start<'_>) -> Result<Helper, NetworkError> {
         drop(command.exec());
         126
     })?;
-    let helper = Helper::of(child.pid())?;
+    let sidecar = Sidecar::of(child.pid())?;
     drop(third);
-    wait(name, helper, ready, &said)
+    Ok(Starting { name, sidecar, ready, said })
 }
 
 /// Becomes root of a user namespace, with nothing of what we are outside.
@@ -126,29 +173,31 @@ fn enter(users: OwnedFd) -> sys::Result<()> {
     sys::ns::become_ids(0, 0)
 }
 
-/// Waits until a program is ready, has ended, or has taken too long.
-fn wait(name: &'static str, helper: Helper, ready: BorrowedFd<'_>, said: &File) -> Result<Helper, NetworkError> {
-    let until = Instant::now() + PATIENCE;
-    let pid = Pid::from_raw(helper.process.pid);
-    let pidfd = pid.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-    let failed = |why: &str| NetworkError::Carrier { program: name, said: words(said, why) };
-    let Some(pidfd) = pidfd else { return Err(failed("it ended at once")) };
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
-        let mut waited = [PollFd::new(&ready, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
-        match poll(&mut waited, Some(&timeout)) {
-            Ok(0) => return Err(failed("it was not ready after thirty seconds")),
-            Err(rustix::io::Errno::INTR) => continue,
-            Ok(_) => {}
-            Err(errno) => return Err(sys::Error::new("poll", "", errno).into()),
-        }
-        let [spoke, ended] = [0, 1].map(|at: usize| waited[at].revents());
-        if spoke.contains(PollFlags::IN) && rustix::io::read(ready, &mut [0; 64]).is_ok_and(|length| length > 0) {
-            return Ok(helper);
-        }
-        if !ended.is_empty() || !spoke.is_empty() {
-            return Err(failed("it ended without a word"));
+impl Starting {
+    /// Waits until the program is ready, has ended, or has taken too long.
+    pub(super) fn wait(self) -> Result<Sidecar, NetworkError> {
+        let Self { name, sidecar, ready, said } = self;
+        let until = Instant::now() + PATIENCE;
+        let failed = |why: &str| NetworkError::Carrier { program: name, said: words(&said, why) };
+        let pidfd = Pid::from_raw(sidecar.process.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let Some(pidfd) = pidfd else { return Err(failed("it ended at once")) };
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
+            let mut waited = [PollFd::new(&ready, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+            match poll(&mut waited, Some(&timeout)) {
+                Ok(0) => return Err(failed("it was not ready after thirty seconds")),
+                Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(errno) => return Err(sys::Error::new("poll", "", errno).into()),
+            }
+            let [spoke, ended] = [0, 1].map(|at: usize| waited[at].revents());
+            if spoke.contains(PollFlags::IN) && rustix::io::read(&ready, &mut [0; 64]).is_ok_and(|length| length > 0) {
+                return Ok(sidecar);
+            }
+            if !ended.is_empty() || !spoke.is_empty() {
+                return Err(failed("it ended without a word"));
+            }
         }
     }
 }
