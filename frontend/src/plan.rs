@@ -1,228 +1,28 @@
 //! Which stages a target needs, and which images those need.
 
+mod answers;
 mod args;
 mod names;
+mod options;
 mod stages;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(crate) use answers::{Image, Images, Remotes};
+pub use answers::{Provided, Wanted};
 pub(crate) use names::{Origin, StageNames};
-use oci::{Digest, ImageConfig, Platform, Raw};
+use oci::Platform;
+pub use options::{NamedContext, Options};
 use stages::Planned;
 
 use crate::diagnostic::{Diagnostic, Findings};
 use crate::environment::Environment;
-use crate::git_url::{GitUrl, shown_url};
 use crate::instruction::Instruction;
 use crate::limit::{MAX_IMAGES, MAX_TRIGGERS};
 use crate::lint;
 use crate::lower::{Epoch, Lowered, Making, Shared, StageBuild, Start};
 use crate::source::{SourceText, Span};
 use crate::syntax::{Dockerfile, parse_trigger};
-
-/// What the caller of a build decides.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The stage to build, by name or by number; the last one where absent.
-    pub target: Option<String>,
-    /// `--build-arg`.
-    pub build_args: BTreeMap<String, String>,
-    /// An image that takes the place of the first FROM's (`--from`).
-    pub first_base: Option<String>,
-    /// The platform to build for.
-    pub platform: Platform,
-    /// The platform that builds.
-    pub build_platform: Platform,
-    /// Whether others are built for beside this one: then names of steps say which one they are for.
-    pub several: bool,
-    /// `--label`: added to the image's.
-    pub labels: BTreeMap<String, String>,
-    /// `--build-context`: names that replace stages and images.
-    pub contexts: BTreeMap<String, NamedContext>,
-    /// No vertex takes its result from the cache.
-    pub no_cache: bool,
-    /// The stages, by name or number, whose vertices do not either.
-    pub no_cache_filter: BTreeSet<String>,
-    /// The network of a RUN that names none.
-    pub network: graph::Network,
-    /// The host name that RUNs see.
-    pub hostname: Option<String>,
-    /// `SOURCE_DATE_EPOCH`, in seconds.
-    pub source_date_epoch: Option<i64>,
-    /// What the ignore file leaves out of the main context: a COPY of it is worth a warning.
-    pub ignored: graph::pattern::IgnoreRules,
-    /// Every stage is looked at, and of the images that are provided nothing is known.
-    pub lint: bool,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            target: None,
-            build_args: BTreeMap::new(),
-            first_base: None,
-            platform: Platform::host(),
-            build_platform: Platform::host(),
-            several: false,
-            labels: BTreeMap::new(),
-            contexts: BTreeMap::new(),
-            no_cache: false,
-            no_cache_filter: BTreeSet::new(),
-            network: graph::Network::Default,
-            hostname: None,
-            source_date_epoch: None,
-            ignored: graph::pattern::IgnoreRules::none(),
-            lint: false,
-        }
-    }
-}
-
-/// What a name given with `--build-context` stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NamedContext {
-    /// A directory; the graph calls it `Source::Local` by the name.
-    Directory,
-    /// An image: a reference, or `oci-layout://…`.
-    Image(String),
-}
-
-/// What a [`Plan`] needs to go on.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wanted {
-    /// The configuration of an image.
-    Image {
-        /// The reference as written, after expansion; may be `oci-layout://…`.
-        reference: String,
-        /// The platform it is wanted for.
-        platform: Platform,
-        /// Where it is asked for.
-        span: Span,
-    },
-    /// The commit that a repository's reference names.
-    Git {
-        /// The repository, a login included.
-        url: String,
-        /// Branch, tag or commit; the default branch where absent.
-        reference: Option<String>,
-        /// What the commit, or the tag that names it, must be, or begin with.
-        checksum: Option<String>,
-        /// Where it is asked for.
-        span: Span,
-    },
-    /// The digest of a file on the web.
-    Http {
-        /// The address, a login included.
-        url: String,
-        /// What the digest must be. Nobody need be asked then.
-        checksum: Option<Digest>,
-        /// The file's name in the tree that it becomes.
-        filename: String,
-        /// Where it is asked for.
-        span: Span,
-    },
-}
-
-impl Wanted {
-    /// Where it is asked for.
-    pub fn span(&self) -> Span {
-        match self {
-            Wanted::Image { span, .. } | Wanted::Git { span, .. } | Wanted::Http { span, .. } => *span,
-        }
-    }
-
-    /// What it is, for people: without a login.
-    pub fn shown(&self) -> String {
-        match self {
-            Wanted::Image { reference, .. } => format!("image `{reference}`"),
-            Wanted::Git { url, .. } => format!("repository `{}`", shown_url(url)),
-            Wanted::Http { url, .. } => format!("file `{}`", shown_url(url)),
-        }
-    }
-}
-
-/// The answer to a [`Wanted`].
-#[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are a few of them in a build, each moved once")]
-pub enum Provided {
-    /// An image.
-    Image {
-        /// The digest of its manifest for the platform.
-        manifest: Digest,
-        /// Its configuration.
-        config: Raw<ImageConfig>,
-    },
-    /// A commit, as its whole id.
-    Git {
-        /// Forty or sixty-four hexadecimal digits.
-        commit: String,
-    },
-    /// A file.
-    Http {
-        /// What it hashes to.
-        digest: Digest,
-    },
-}
-
-/// A repository's address, reference and checksum.
-type GitQuestion = (String, Option<String>, Option<String>);
-
-/// The sources of ADDs that were asked for, with their answers.
-#[derive(Debug, Default)]
-pub(crate) struct Remotes {
-    commits: BTreeMap<GitQuestion, String>,
-    files: BTreeMap<(String, Option<Digest>), Digest>,
-}
-
-impl Remotes {
-    /// The commit of a repository.
-    pub(crate) fn commit(&self, url: &GitUrl, checksum: Option<&str>) -> Option<&String> {
-        self.commits.get(&(url.remote.clone(), url.reference.clone(), checksum.map(str::to_owned)))
-    }
-
-    /// The digest of a file.
-    pub(crate) fn file(&self, url: &str, checksum: Option<Digest>) -> Option<&Digest> {
-        self.files.get(&(url.to_owned(), checksum))
-    }
-
-    fn len(&self) -> usize {
-        self.commits.len() + self.files.len()
-    }
-}
-
-/// The images that were asked for, with their answers.
-#[derive(Debug, Default)]
-pub(crate) struct Images {
-    answers: BTreeMap<(String, Platform), Image>,
-}
-
-/// An image as a build needs it.
-#[derive(Debug)]
-pub(crate) struct Image {
-    pub(crate) manifest: Digest,
-    pub(crate) config: ImageConfig,
-}
-
-impl Images {
-    pub(crate) fn answer(&self, reference: &str, platform: &Platform) -> Option<&Image> {
-        self.answers.get(&(reference.to_owned(), platform.clone()))
-    }
-}
-
-impl Image {
-    /// Whether it has no layers.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.config.rootfs.diff_ids.is_empty() && self.config.history.iter().all(|entry| entry.empty_layer)
-    }
-
-    /// The reference with registry and digest, for people.
-    pub(crate) fn full_name(&self, reference: &str) -> String {
-        match reference.parse::<oci::Reference>() {
-            Ok(parsed) if parsed.digest().is_none() => format!("{parsed}@{}", self.manifest),
-            Ok(parsed) => parsed.to_string(),
-            Err(_) => reference.to_owned(),
-        }
-    }
-}
 
 /// A Dockerfile on its way to a graph.
 #[derive(Debug)]
