@@ -3,8 +3,10 @@ use crate::auth::{Gate, Principal};
 use crate::metadata::SqliteMetadata;
 use crate::storage::FsObjects;
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::Frame;
 use http_body_util::StreamBody;
+use oci::ErrorCode;
 use proptest::prelude::*;
 use std::time::Duration;
 
