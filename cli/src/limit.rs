@@ -1,9 +1,78 @@
 //! Limits as docker's options write them.
 
-use runtime::cgroup::{Rate, Throttle};
+use runtime::cgroup::{Limits, Rate, Throttle, UNLIMITED};
 
 use crate::duration::parse_size;
 use crate::error::{Error, Result};
+
+/// Limits by control groups that containers and RUNs both have.
+#[derive(Debug, Default, clap::Args)]
+#[group(skip)]
+pub(crate) struct GroupLimits {
+    /// Memory
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Memory and swap together; -1 for no limit
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    memory_swap: Option<String>,
+    /// Weight among others at the processors; everybody's is 1024
+    #[arg(short, long, value_name = "N")]
+    cpu_shares: Option<u64>,
+    /// Microseconds of the period that --cpu-quota is about
+    #[arg(long, value_name = "N")]
+    cpu_period: Option<u64>,
+    /// Microseconds of processor time in a period; -1 for no limit
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    cpu_quota: Option<i64>,
+    /// Which processors, such as 0-2,4
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+    /// Which memory nodes
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+}
+
+/// The least memory that docker gives.
+const MIN_MEMORY: u64 = 6 << 20;
+
+impl GroupLimits {
+    /// The limits that are named. A number of 0 is no limit, as docker has it.
+    pub(crate) fn settle(&self) -> Result<Limits> {
+        let memory = size("--memory", self.memory.as_deref())?.filter(|bytes| *bytes > 0);
+        if let Some(bytes) = memory.filter(|bytes| *bytes < MIN_MEMORY) {
+            return Err(Error::usage(format!("--memory: {bytes} bytes are too few for any program: 6m is the least")));
+        }
+        if let Some(period) = self.cpu_period.filter(|period| *period != 0 && !(1000..=1_000_000).contains(period)) {
+            return Err(Error::usage(format!("--cpu-period {period}: expected 1000 to 1000000 microseconds")));
+        }
+        let cpu_quota = match self.cpu_quota {
+            None | Some(0) => None,
+            Some(quota @ 1..1000) => {
+                return Err(Error::usage(format!("--cpu-quota {quota}: 1000 microseconds are the least")));
+            }
+            Some(quota) => Some(u64::try_from(quota).unwrap_or(UNLIMITED)),
+        };
+        Ok(Limits {
+            memory,
+            memory_swap: swap(self.memory_swap.as_deref(), memory)?,
+            cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
+            cpu_period: self.cpu_period.filter(|period| *period > 0),
+            cpu_quota,
+            cpuset_cpus: list("--cpuset-cpus", self.cpuset_cpus.as_deref())?,
+            cpuset_mems: list("--cpuset-mems", self.cpuset_mems.as_deref())?,
+            ..Limits::default()
+        })
+    }
+}
+
+/// `--cgroup-parent`: a path from the root of all groups, which stays below it.
+pub(crate) fn parent(written: Option<&str>) -> Result<Option<String>> {
+    let Some(parent) = written.filter(|parent| !parent.is_empty()) else { return Ok(None) };
+    if parent.split('/').any(|part| part == "..") {
+        return Err(Error::usage("--cgroup-parent: a path from the root of all groups, without `..`"));
+    }
+    Ok(Some(parent.to_owned()))
+}
 
 /// Bytes: `512m`.
 pub(crate) fn size(option: &str, written: Option<&str>) -> Result<Option<u64>> {
@@ -14,7 +83,7 @@ pub(crate) fn size(option: &str, written: Option<&str>) -> Result<Option<u64>> {
 }
 
 /// `--memory-swap`, against `--memory`.
-pub(crate) fn swap(written: Option<&str>, memory: Option<u64>) -> Result<Option<i64>> {
+fn swap(written: Option<&str>, memory: Option<u64>) -> Result<Option<i64>> {
     match written {
         None | Some("0") => Ok(None),
         Some("-1") => Ok(Some(-1)),
@@ -32,7 +101,7 @@ pub(crate) fn swap(written: Option<&str>, memory: Option<u64>) -> Result<Option<
 }
 
 /// Numbers and ranges: `0-2,4`.
-pub(crate) fn list(option: &str, written: Option<&str>) -> Result<Option<String>> {
+fn list(option: &str, written: Option<&str>) -> Result<Option<String>> {
     let Some(text) = written.filter(|text| !text.is_empty()) else { return Ok(None) };
     let number = |text: &str| text.parse::<u32>().is_ok();
     let is_range = |part: &str| part.split_once('-').map_or(number(part), |(from, to)| number(from) && number(to));
@@ -56,7 +125,7 @@ pub(crate) fn processors(written: &str) -> Result<u64> {
     match whole.checked_mul(100_000).and_then(|whole| whole.checked_add(part)) {
         // Less the kernel does not take.
         Some(quota) if quota >= 1000 => Ok(quota),
-        Some(0) => Ok(runtime::cgroup::UNLIMITED),
+        Some(0) => Ok(UNLIMITED),
         _ => Err(wrong()),
     }
 }
@@ -96,13 +165,30 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let limits = |change: fn(&mut GroupLimits)| {
+            let mut options = GroupLimits::default();
+            change(&mut options);
+            options.settle()
+        };
+        assert!(limits(|_| {}).unwrap().is_empty());
+        let few = limits(|options| options.memory = Some("1m".to_owned())).unwrap_err();
+        assert!(few.message().contains("6m"));
+        assert!(limits(|options| options.cpu_period = Some(5)).is_err());
+        assert!(limits(|options| options.cpu_quota = Some(5)).is_err());
+        assert_eq!(limits(|options| options.cpu_quota = Some(-1)).unwrap().cpu_quota, Some(UNLIMITED));
+        assert!(parent(Some("/a/../../b")).is_err());
+        assert_eq!((parent(Some("")).unwrap(), parent(Some("/a")).unwrap().as_deref()), (None, Some("/a")));
+    }
+
+    #[test]
     fn processors_are_parts_of_a_period() {
         let cases =
             [("1", 100_000), ("1.5", 150_000), (".5", 50_000), ("0.01", 1000), ("2.", 200_000), ("0.333333", 33_333)];
         for (written, quota) in cases {
             assert_eq!(processors(written).unwrap(), quota, "{written}");
         }
-        assert_eq!(processors("0").unwrap(), runtime::cgroup::UNLIMITED);
+        assert_eq!(processors("0").unwrap(), UNLIMITED);
         for bad in ["", ".", "x", "-1", "0.001", "1e3", "99999999999999999999", "1.5.5", "ä"] {
             assert!(processors(bad).is_err(), "{bad}");
         }

@@ -1,43 +1,24 @@
 //! Limits of RUN: `--ulimit`, `--shm-size`, and those of control groups.
 
 use builder::Cgroup;
-use runtime::cgroup::Limits;
 use runtime::container::{Rlimit, limit};
 
 use crate::error::{Error, Result};
-use crate::limit::{list, size, swap};
+use crate::limit::{GroupLimits, parent, size};
 
 /// Options about limits.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits of each RUN")]
 pub(super) struct LimitArgs {
-    /// A resource limit of RUN, such as nofile=1024:2048 (may be repeated)
+    /// A resource limit, such as nofile=1024:2048 (may be repeated)
     #[arg(long = "ulimit", value_name = "NAME=SOFT[:HARD]")]
     ulimits: Vec<String>,
-    /// The size of /dev/shm of RUN
+    /// The size of /dev/shm
     #[arg(long, value_name = "SIZE")]
     shm_size: Option<String>,
-    /// Memory of each RUN
-    #[arg(short, long, value_name = "SIZE")]
-    memory: Option<String>,
-    /// Memory and swap of each RUN together; -1 for no limit
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    memory_swap: Option<String>,
-    /// Weight of RUN among others at the processors; everybody's is 1024
-    #[arg(short, long, value_name = "N")]
-    cpu_shares: Option<u64>,
-    /// Microseconds of the period that --cpu-quota is about
-    #[arg(long, value_name = "N")]
-    cpu_period: Option<u64>,
-    /// Microseconds of processor time of each RUN in a period
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    cpu_quota: Option<i64>,
-    /// Processors of RUN, such as 0-2,4
-    #[arg(long, value_name = "LIST")]
-    cpuset_cpus: Option<String>,
-    /// Memory nodes of RUN
-    #[arg(long, value_name = "LIST")]
-    cpuset_mems: Option<String>,
-    /// The control group in which those of RUNs are made
+    #[command(flatten)]
+    limits: GroupLimits,
+    /// The control group in which theirs are made
     #[arg(long, value_name = "PATH")]
     cgroup_parent: Option<String>,
 }
@@ -55,21 +36,8 @@ impl LimitArgs {
 
     /// Limits by control groups; `None` where nothing asks for one.
     pub(super) fn cgroup(&self) -> Result<Option<Cgroup>> {
-        let memory = size("--memory", self.memory.as_deref())?.filter(|bytes| *bytes > 0);
-        let limits = Limits {
-            memory,
-            memory_swap: swap(self.memory_swap.as_deref(), memory)?,
-            cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
-            cpu_period: self.cpu_period.filter(|period| *period > 0),
-            cpu_quota: self.cpu_quota.and_then(|quota| u64::try_from(quota).ok()).filter(|quota| *quota > 0),
-            cpuset_cpus: list("--cpuset-cpus", self.cpuset_cpus.as_deref())?,
-            cpuset_mems: list("--cpuset-mems", self.cpuset_mems.as_deref())?,
-            ..Limits::default()
-        };
-        let parent = self.cgroup_parent.clone().filter(|parent| !parent.is_empty());
-        if parent.as_deref().is_some_and(|parent| parent.split('/').any(|part| part == "..")) {
-            return Err(Error::usage("--cgroup-parent: a path from the root of all groups, without `..`"));
-        }
+        let limits = self.limits.settle()?;
+        let parent = parent(self.cgroup_parent.as_deref())?;
         if limits.is_empty() && parent.is_none() {
             return Ok(None);
         }

@@ -4,7 +4,7 @@ use containers::config::{Groups, Resources};
 use runtime::cgroup::{Limits, Rate, UNLIMITED};
 
 use crate::error::{Error, Result};
-use crate::limit;
+use crate::limit::{self, GroupLimits};
 
 /// How much it may take.
 #[derive(Debug, clap::Args)]
@@ -35,33 +35,14 @@ pub(in crate::verb) struct Options {
 #[derive(Debug, Default, clap::Args)]
 #[group(skip)]
 pub(in crate::verb) struct LimitOptions {
-    /// Memory
-    #[arg(short, long, value_name = "SIZE")]
-    memory: Option<String>,
-    /// Memory and swap together; -1 for no limit
-    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
-    memory_swap: Option<String>,
+    #[command(flatten)]
+    group: GroupLimits,
     /// Memory that it keeps when there is little
     #[arg(long, value_name = "SIZE")]
     memory_reservation: Option<String>,
     /// Processors, such as 1.5
     #[arg(long, value_name = "N")]
     cpus: Option<String>,
-    /// Weight among others at the processors; everybody's is 1024
-    #[arg(short, long, value_name = "N")]
-    cpu_shares: Option<u64>,
-    /// Microseconds of the period that --cpu-quota is about
-    #[arg(long, value_name = "N")]
-    cpu_period: Option<u64>,
-    /// Microseconds of processor time in a period; -1 for no limit
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    cpu_quota: Option<i64>,
-    /// Which processors, such as 0-2,4
-    #[arg(long, value_name = "LIST")]
-    cpuset_cpus: Option<String>,
-    /// Which memory nodes
-    #[arg(long, value_name = "LIST")]
-    cpuset_mems: Option<String>,
     /// Processes and threads; -1 for no limit [default: 4096]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pids_limit: Option<i64>,
@@ -88,9 +69,6 @@ pub(in crate::verb) struct DeviceOptions {
     device_write_iops: Vec<String>,
 }
 
-/// The least memory that docker gives.
-const MIN_MEMORY: u64 = 6 << 20;
-
 impl Options {
     pub(super) fn settle(&self) -> Result<Resources> {
         let mut limits = self.limits.settle()?;
@@ -105,13 +83,9 @@ impl Options {
         if let Some(value) = self.oom_score_adj.filter(|value| !(-1000..=1000).contains(value)) {
             return Err(Error::usage(format!("--oom-score-adj {value}: expected -1000 to 1000")));
         }
-        let parent = self.cgroup_parent.clone().filter(|parent| !parent.is_empty());
-        if parent.as_deref().is_some_and(|parent| parent.split('/').any(|part| part == "..")) {
-            return Err(Error::usage("--cgroup-parent: a path from the root of all groups, without `..`"));
-        }
         Ok(Resources {
             limits,
-            parent,
+            parent: limit::parent(self.cgroup_parent.as_deref())?,
             groups: self.groups()?,
             oom_score_adj: self.oom_score_adj,
             ..Resources::default()
@@ -132,17 +106,20 @@ impl Options {
 impl LimitOptions {
     /// The limits that are named.
     pub(in crate::verb) fn settle(&self) -> Result<Limits> {
-        let memory = limit::size("--memory", self.memory.as_deref())?.filter(|bytes| *bytes > 0);
-        if let Some(bytes) = memory.filter(|bytes| *bytes < MIN_MEMORY) {
-            return Err(Error::usage(format!("--memory: {bytes} bytes are too few for any program: 6m is the least")));
-        }
+        let mut limits = self.group.settle()?;
         let reservation = limit::size("--memory-reservation", self.memory_reservation.as_deref())?;
-        if let (Some(reservation), Some(memory)) = (reservation, memory)
+        if let (Some(reservation), Some(memory)) = (reservation, limits.memory)
             && reservation > memory
         {
             return Err(Error::usage("--memory-reservation is more than --memory, and is a part of it"));
         }
-        let (cpu_period, cpu_quota) = self.quota()?;
+        if let Some(written) = &self.cpus {
+            if limits.cpu_period.is_some() || limits.cpu_quota.is_some() {
+                return Err(Error::usage("--cpus is --cpu-quota with a period of its own: give one or the other"));
+            }
+            limits.cpu_period = Some(PERIOD);
+            limits.cpu_quota = Some(limit::processors(written)?);
+        }
         let pids = self.pids_limit.map(|pids| match u64::try_from(pids) {
             Ok(0) | Err(_) => UNLIMITED,
             Ok(pids) => pids,
@@ -151,38 +128,11 @@ impl LimitOptions {
             return Err(Error::usage(format!("--blkio-weight {weight}: expected 10 to 1000")));
         }
         Ok(Limits {
-            memory,
-            memory_swap: limit::swap(self.memory_swap.as_deref(), memory)?,
             memory_reservation: reservation.filter(|bytes| *bytes > 0),
-            cpu_shares: self.cpu_shares.filter(|shares| *shares > 0),
-            cpu_period,
-            cpu_quota,
-            cpuset_cpus: limit::list("--cpuset-cpus", self.cpuset_cpus.as_deref())?,
-            cpuset_mems: limit::list("--cpuset-mems", self.cpuset_mems.as_deref())?,
             pids,
             blkio_weight: self.blkio_weight.filter(|weight| *weight > 0),
-            ..Limits::default()
+            ..limits
         })
-    }
-
-    fn quota(&self) -> Result<(Option<u64>, Option<u64>)> {
-        if let Some(written) = &self.cpus {
-            if self.cpu_period.is_some() || self.cpu_quota.is_some() {
-                return Err(Error::usage("--cpus is --cpu-quota with a period of its own: give one or the other"));
-            }
-            return Ok((Some(PERIOD), Some(limit::processors(written)?)));
-        }
-        if let Some(period) = self.cpu_period.filter(|period| *period != 0 && !(1000..=1_000_000).contains(period)) {
-            return Err(Error::usage(format!("--cpu-period {period}: expected 1000 to 1000000 microseconds")));
-        }
-        let quota = match self.cpu_quota {
-            None | Some(0) => None,
-            Some(quota @ 1..1000) => {
-                return Err(Error::usage(format!("--cpu-quota {quota}: 1000 microseconds are the least")));
-            }
-            Some(quota) => Some(u64::try_from(quota).unwrap_or(UNLIMITED)),
-        };
-        Ok((self.cpu_period.filter(|period| *period > 0), quota))
     }
 }
 
@@ -206,6 +156,8 @@ impl DeviceOptions {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
     use super::*;
 
     fn limits(change: impl FnOnce(&mut LimitOptions)) -> Result<Limits> {
@@ -225,20 +177,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        let few = limits(|options| options.memory = Some("1m".to_owned())).unwrap_err();
-        assert!(few.message().contains("6m"));
         assert!(limits(|options| options.blkio_weight = Some(5)).is_err());
-        assert!(limits(|options| options.cpu_period = Some(5)).is_err());
-        assert!(limits(|options| options.cpu_quota = Some(5)).is_err());
-        let both = limits(|options| {
-            options.cpus = Some("1".to_owned());
-            options.cpu_quota = Some(50_000);
-        });
-        assert!(both.is_err());
-        let more = limits(|options| {
-            options.memory = Some("8m".to_owned());
-            options.memory_reservation = Some("9m".to_owned());
-        });
-        assert!(more.is_err());
+        // Options parsed as they are written, for those of all groups.
+        for words in [&["--cpus=1", "--cpu-quota=50000"][..], &["--memory=8m", "--memory-reservation=9m"]] {
+            let command = LimitOptions::augment_args(clap::Command::new("run").no_binary_name(true));
+            let matches = command.try_get_matches_from(words).unwrap();
+            assert!(LimitOptions::from_arg_matches(&matches).unwrap().settle().is_err(), "{words:?}");
+        }
     }
 }
