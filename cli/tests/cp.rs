@@ -5,26 +5,9 @@ use std::os::unix::fs::symlink;
 
 use crate::runner::Env;
 
-/// What is left behind would be seen by the next test, too.
-struct Cleaned(Env);
-
-impl Drop for Cleaned {
-    fn drop(&mut self) {
-        self.0.run(&["rm", "--all", "--force", "--volumes"]);
-    }
-}
-
-impl std::ops::Deref for Cleaned {
-    type Target = Env;
-
-    fn deref(&self) -> &Env {
-        &self.0
-    }
-}
-
 /// One that runs, and one that ended, with the same changes.
-fn both() -> Option<Cleaned> {
-    let env = Cleaned(Env::with_busybox()?);
+fn both() -> Option<Env> {
+    let env = Env::with_busybox()?;
     let script =
         "mkdir -p /srv /t/deep && echo content > /t/deep/f && ln -s deep/f /t/l && ln -s /etc /t/etc && touch /vol/x";
     env.ok(&["run", "-d", "--name", "up", "-v", "/vol", "busybox", "sh", "-c", &format!("{script}; sleep 300")]);

@@ -4,11 +4,11 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::life::Cleaned;
+use crate::runner::Env;
 
 /// A place with a container `c1` that sleeps.
-fn sleeping(options: &[&str]) -> Option<Cleaned> {
-    let env = Cleaned::new()?;
+fn sleeping(options: &[&str]) -> Option<Env> {
+    let env = Env::with_busybox()?;
     env.ok(&[&["run", "-d", "--name", "c1", "--network", "none"], options, &["busybox", "sleep", "600"]].concat());
     Some(env)
 }
@@ -156,7 +156,7 @@ fn a_question_that_takes_too_long_is_an_answer() {
 
 #[test]
 fn an_image_brings_its_question() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let dockerfile = "FROM busybox\nHEALTHCHECK --interval=100ms --retries=1 CMD [\"true\"]\n";
     assert_eq!(env.build(dockerfile, &["-t", "asked"]).code, 0);
     env.ok(&["run", "-d", "--name", "a1", "--network", "none", "asked", "sleep", "60"]);

@@ -1,7 +1,6 @@
 //! The life of containers: made, started, ended, started again, removed; and what they leave when what watches over them is killed.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -12,37 +11,7 @@ use crate::runner::Env;
 /// How long something may take that takes moments.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is left behind would be seen by the next test, too.
-pub(crate) struct Cleaned(Env);
-
-impl Drop for Cleaned {
-    fn drop(&mut self) {
-        self.0.run(&["rm", "--all", "--force"]);
-    }
-}
-
-impl std::ops::Deref for Cleaned {
-    type Target = Env;
-
-    fn deref(&self) -> &Env {
-        &self.0
-    }
-}
-
-impl Cleaned {
-    pub(crate) fn new() -> Option<Self> {
-        Env::with_busybox().map(Self)
-    }
-
-    fn folder(&self, name: &str) -> PathBuf {
-        let containers = self.root().join("containers");
-        containers.join(fs::read_link(containers.join("names").join(name)).unwrap())
-    }
-
-    fn state(&self, name: &str) -> Value {
-        serde_json::from_slice(&fs::read(self.folder(name).join("state.json")).unwrap()).unwrap()
-    }
-
+impl Env {
     /// Containers, pins and trees of containers that are there.
     fn left(&self) -> Vec<String> {
         let list = |folder: &str| -> Vec<String> {
@@ -75,7 +44,7 @@ fn kill(pid: &Value) {
 
 #[test]
 fn a_container_in_the_background() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let id = env.ok(&["run", "-d", "--name", "web", "busybox", "sleep", "300"]);
     assert_eq!(id.trim_end().len(), 64);
     let state = env.state("web");
@@ -99,7 +68,7 @@ fn a_container_in_the_background() {
 
 #[test]
 fn the_tree_and_the_configuration_stay() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let script = "echo x >> /kept; cat /kept | wc -l; exit 3";
     let id = env.ok(&["create", "--name", "kept", "-e", "A=1", "busybox", "sh", "-c", script]);
     for times in 1..=3 {
@@ -120,7 +89,7 @@ fn the_tree_and_the_configuration_stay() {
 
 #[test]
 fn nothing_stays_of_one_that_is_to_go() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     env.fails(5, &["run", "--rm", "busybox", "sh", "-c", "mkdir /d && touch /d/x && chmod 0 /d; exit 5"]);
     env.fails(127, &["run", "--rm", "busybox", "absent"]);
     assert_eq!(env.left(), [""; 0]);
@@ -140,7 +109,7 @@ fn nothing_stays_of_one_that_is_to_go() {
 
 #[test]
 fn it_is_asked_to_end_before_it_is_killed() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let script = "trap 'exit 7' USR1; touch /ready; while :; do sleep 0.05; done";
     env.ok(&["run", "-d", "--name", "polite", "--stop-signal", "USR1", "busybox", "sh", "-c", script]);
     std::thread::sleep(Duration::from_millis(500));
@@ -162,7 +131,7 @@ fn it_is_asked_to_end_before_it_is_killed() {
 
 #[test]
 fn it_is_started_again_as_its_policy_says() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     env.ok(&[
         "run",
         "-d",
@@ -198,7 +167,7 @@ fn it_is_started_again_as_its_policy_says() {
 
 #[test]
 fn a_killed_supervisor_leaves_nothing_that_the_next_command_cannot_clean() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     env.ok(&["run", "-d", "--name", "orphan", "busybox", "sleep", "300"]);
     let state = env.state("orphan");
     kill(&state["supervisor"]["pid"]);
@@ -225,7 +194,7 @@ fn a_killed_supervisor_leaves_nothing_that_the_next_command_cannot_clean() {
 
 #[test]
 fn one_that_was_to_go_and_whose_maker_was_killed_goes() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     for (name, verb) in [("made", "create"), ("half", "create")] {
         env.ok(&[verb, "--rm", "--name", name, "busybox", "true"]);
     }
@@ -243,7 +212,7 @@ fn one_that_was_to_go_and_whose_maker_was_killed_goes() {
 
 #[test]
 fn volumes_and_networks_have_events() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     for verb in ["create", "rm"] {
         env.ok(&["volume", verb, "vol"]);
         env.ok(&["network", verb, "net"]);
@@ -254,7 +223,7 @@ fn volumes_and_networks_have_events() {
 
 #[test]
 fn a_state_of_another_boot_is_not_believed() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     env.ok(&["run", "-d", "--name", "old", "busybox", "sleep", "300"]);
     let mut state = env.state("old");
     env.ok(&["kill", "old"]);
@@ -271,7 +240,7 @@ fn a_state_of_another_boot_is_not_believed() {
 
 #[test]
 fn what_is_written_about_it() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     env.write("labels", "# c\nfrom.file=1\n");
     let arguments = [
         "run",
@@ -307,7 +276,7 @@ fn what_is_written_about_it() {
 
 #[test]
 fn many_commands_at_once_make_one_of_each() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let run = || env.command(&["run", "-d", "--name", "one", "busybox", "sleep", "300"]).output().unwrap();
     let codes = std::thread::scope(|scope| {
         let all: Vec<_> = (0..6).map(|_| scope.spawn(run)).collect();

@@ -1,10 +1,10 @@
 //! `estiba ps`, and `inspect` of containers.
 
-use crate::life::Cleaned;
+use crate::runner::Env;
 
 #[test]
 fn what_runs_and_what_ran() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     assert_eq!(env.ok(&["ps"]).lines().count(), 1);
     env.ok(&["run", "-d", "--name", "up", "--network", "none", "-l", "app=web", "busybox", "sleep", "600"]);
     env.fails(3, &["run", "--name", "down", "--network", "none", "busybox", "sh", "-c", "exit 3"]);
@@ -51,7 +51,7 @@ fn what_runs_and_what_ran() {
 
 #[test]
 fn a_container_is_told_as_docker_tells_it() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let options = ["--name", "c1", "--network", "none", "-e", "A=1", "--restart", "on-failure:3", "-v", "/tmp:/t:ro"];
     env.ok(&[&["run", "-d"], &options[..], &["--entrypoint", "sleep", "busybox", "600"]].concat());
     let template = "{{.Name}} {{.Path}} {{.Args}} {{.State.Status}} {{.State.Running}} {{.HostConfig.RestartPolicy.Name}}:{{.HostConfig.RestartPolicy.MaximumRetryCount}} {{.Config.Entrypoint}} {{.Config.Cmd}} {{.HostConfig.NetworkMode}}";

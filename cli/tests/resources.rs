@@ -6,34 +6,7 @@ use serde_json::Value;
 
 use crate::runner::{Env, Said};
 
-/// What is left behind would be seen by the next test, too.
-struct Cleaned(Env);
-
-impl Drop for Cleaned {
-    fn drop(&mut self) {
-        self.0.run(&["rm", "--all", "--force"]);
-    }
-}
-
-impl std::ops::Deref for Cleaned {
-    type Target = Env;
-
-    fn deref(&self) -> &Env {
-        &self.0
-    }
-}
-
-fn place() -> Option<Cleaned> {
-    Env::with_busybox().map(Cleaned)
-}
-
-impl Cleaned {
-    fn state(&self, name: &str) -> Value {
-        let containers = self.root().join("containers");
-        let folder = containers.join(std::fs::read_link(containers.join("names").join(name)).unwrap());
-        serde_json::from_slice(&std::fs::read(folder.join("state.json")).unwrap()).unwrap()
-    }
-
+impl Env {
     /// What a file of its group holds, of the first of these names that there is.
     fn group(&self, name: &str, files: &[&str]) -> Option<String> {
         let state = self.state(name);
@@ -68,7 +41,7 @@ fn within(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
 
 #[test]
 fn limits_are_written_and_changed() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let limits = ["--memory", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--pids-limit", "90"];
     let Some(_) = env.grouped(&[&["--name", "one"], &limits[..], &["busybox", "sleep", "300"]].concat()) else {
         return;
@@ -94,14 +67,14 @@ fn limits_are_written_and_changed() {
 
 #[test]
 fn forks_are_bounded_by_default() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let Some(_) = env.grouped(&["--name", "one", "busybox", "sleep", "300"]) else { return };
     assert_eq!(env.group("one", &["pids.max"]).unwrap(), "4096");
 }
 
 #[test]
 fn a_container_that_forks_without_end_and_hears_nothing_is_removed() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let script = "trap '' TERM INT; while :; do (while :; do sleep 300 & done); done 2>/dev/null";
     let Some(_) = env.grouped(&["--name", "bomb", "--pids-limit", "50", "busybox", "sh", "-c", script]) else { return };
     let pids = || env.group("bomb", &["pids.current"]).unwrap().parse::<u64>().unwrap();
@@ -117,7 +90,7 @@ fn a_container_that_forks_without_end_and_hears_nothing_is_removed() {
 
 #[test]
 fn out_of_memory_is_told() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let Some(_) = env.grouped(&["--name", "probe", "busybox", "sleep", "300"]) else { return };
     // Twice as much as it may have, in one buffer.
     let hungry = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"];
@@ -129,7 +102,7 @@ fn out_of_memory_is_told() {
 
 #[test]
 fn paused_is_paused() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let script = "i=0; while :; do i=$((i+1)); echo $i > /count; done";
     let Some(_) = env.grouped(&["--name", "one", "busybox", "sh", "-c", script]) else { return };
     assert_eq!(env.ok(&["pause", "one"]), "one\n");
@@ -160,7 +133,7 @@ fn cpu_file(state: &Value) -> std::path::PathBuf {
 #[test]
 fn what_cannot_be_had_is_said_and_goes_on() {
     let Some(user) = fixtures::User::plain() else { return };
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let Some(busybox) = fixtures::busybox() else { return };
     let dir = user.temp_dir().unwrap();
     let binary = user.install(std::path::Path::new(env!("CARGO_BIN_EXE_estiba")), dir.path()).unwrap();
@@ -185,7 +158,7 @@ fn what_cannot_be_had_is_said_and_goes_on() {
 
 #[test]
 fn what_cannot_be_meant_is_refused() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let cases: [(&[&str], &str); 8] = [
         (&["--memory", "1m"], "6m"),
         (&["--memory", "x"], "512m"),
@@ -204,7 +177,7 @@ fn what_cannot_be_meant_is_refused() {
 
 #[test]
 fn stats_of_nobody_is_a_heading() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let said = env.ok(&["stats", "--no-stream"]);
     assert!(said.starts_with("CONTAINER ID") && said.lines().count() == 1, "{said}");
 }

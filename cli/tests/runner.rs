@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-/// A folder with a store, a home and a working folder; gone when dropped.
+/// A folder with a store, a home and a working folder; gone when dropped, and its containers before.
 pub(crate) struct Env {
     dir: TempDir,
 }
@@ -18,6 +18,14 @@ pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Drop for Env {
+    fn drop(&mut self) {
+        if self.root().join("containers").is_dir() {
+            self.run(&["rm", "--all", "--force", "--volumes"]);
+        }
+    }
 }
 
 impl Env {
@@ -50,6 +58,17 @@ impl Env {
     /// The store's folder.
     pub(crate) fn root(&self) -> PathBuf {
         self.dir.path().join("store")
+    }
+
+    /// The folder of a container.
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        let containers = self.root().join("containers");
+        containers.join(fs::read_link(containers.join("names").join(name)).unwrap())
+    }
+
+    /// The state of a container, as its supervisor wrote it last.
+    pub(crate) fn state(&self, name: &str) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(self.folder(name).join("state.json")).unwrap()).unwrap()
     }
 
     /// Writes a file below the working folder.

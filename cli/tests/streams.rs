@@ -11,26 +11,6 @@ use crate::runner::Env;
 /// How long something may take that takes moments.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Cleaned(Env);
-
-impl Drop for Cleaned {
-    fn drop(&mut self) {
-        self.0.run(&["rm", "--all", "--force"]);
-    }
-}
-
-impl std::ops::Deref for Cleaned {
-    type Target = Env;
-
-    fn deref(&self) -> &Env {
-        &self.0
-    }
-}
-
-fn place() -> Option<Cleaned> {
-    Env::with_busybox().map(Cleaned)
-}
-
 /// A shell script in the background, and when it has ended where `ends`.
 fn background(env: &Env, name: &str, options: &[&str], script: &str) {
     let all = [&["run", "-d", "--network", "none", "--name", name], options, &["busybox", "sh", "-c", script]].concat();
@@ -59,7 +39,7 @@ fn wait(mut child: Child) -> (i32, String) {
 
 #[test]
 fn logs_of_a_container_that_ended() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     background(&env, "talker", &[], "echo err >&2; sleep 0.3; echo one; echo two; echo three");
     env.ok(&["wait", "talker"]);
     let said = env.run(&["logs", "talker"]);
@@ -75,7 +55,7 @@ fn logs_of_a_container_that_ended() {
 
 #[test]
 fn logs_of_every_driver() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     background(&env, "json", &["--log-driver", "json-file"], "printf 'a\\nb'");
     env.ok(&["wait", "json"]);
     assert_eq!(env.ok(&["logs", "json"]), "a\nb");
@@ -90,7 +70,7 @@ fn logs_of_every_driver() {
 
 #[test]
 fn a_follower_ends_with_the_container_and_sees_rotation() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let script =
         "i=0; while [ $i -lt 300 ]; do echo line $i of a log that is rotated; i=$((i+1)); done; sleep 1; echo end";
     background(&env, "long", &["--log-opt", "max-size=4k", "--log-opt", "max-file=9"], script);
@@ -100,7 +80,7 @@ fn a_follower_ends_with_the_container_and_sees_rotation() {
 
 #[test]
 fn a_log_that_is_swapped_for_a_link_is_not_followed() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     background(&env, "victim", &[], "echo said");
     env.ok(&["wait", "victim"]);
     let containers = env.root().join("containers");
@@ -116,7 +96,7 @@ fn a_log_that_is_swapped_for_a_link_is_not_followed() {
 
 #[test]
 fn input_output_and_the_end_of_the_foreground() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let mut child =
         spawn(&env, &["run", "-i", "--network", "none", "--name", "cat", "busybox", "sh", "-c", "cat; exit 3"]);
     child.stdin.take().unwrap().write_all(b"typed\n").unwrap();
@@ -134,7 +114,7 @@ fn input_output_and_the_end_of_the_foreground() {
 
 #[test]
 fn several_attach_to_a_container() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     background(&env, "shared", &["-i"], "read line; echo heard $line; exit 5");
     let (mut one, two) = (spawn(&env, &["attach", "shared"]), spawn(&env, &["attach", "--no-stdin", "shared"]));
     std::thread::sleep(Duration::from_millis(500));
@@ -147,7 +127,7 @@ fn several_attach_to_a_container() {
 
 #[test]
 fn events_tell_a_life() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     background(&env, "lived", &["--label", "tier=\u{1b}[2Jfront"], "exit 4");
     env.ok(&["wait", "lived"]);
     env.ok(&["rename", "lived", "was"]);
@@ -160,7 +140,7 @@ fn events_tell_a_life() {
 
 #[test]
 fn the_service_manager_hears() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let path = env.work().join("notify");
     let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
     manager.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -205,7 +185,7 @@ fn sockets_of_the_service_manager_reach_the_program_each_time_it_starts() {
     use std::os::fd::{AsRawFd as _, OwnedFd};
     const LOOK: &str =
         "readlink /proc/$$/fd/3; echo $LISTEN_FDS $LISTEN_PID=$$ $LISTEN_FDNAMES; ls /proc/$$/fd; sleep 0.6; exit 1";
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let link = fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
     let own = || OwnedFd::from(listener.try_clone().unwrap());
@@ -227,7 +207,7 @@ fn sockets_of_the_service_manager_reach_the_program_each_time_it_starts() {
 
 #[test]
 fn descriptors_are_preserved_where_it_is_asked() {
-    let Some(env) = place() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     fs::write(env.work().join("given"), "from outside").unwrap();
     let file = || fs::File::open(env.work().join("given")).unwrap();
     let run = |options: &[&str], program: &str| {

@@ -5,30 +5,13 @@ use std::os::unix::fs::{MetadataExt, symlink};
 
 use crate::runner::Env;
 
-/// What is left behind would be seen by the next test, too.
-struct Cleaned(Env);
-
-impl Drop for Cleaned {
-    fn drop(&mut self) {
-        self.0.run(&["rm", "--all", "--force", "--volumes"]);
-    }
-}
-
-impl std::ops::Deref for Cleaned {
-    type Target = Env;
-
-    fn deref(&self) -> &Env {
-        &self.0
-    }
-}
-
 const DOCKERFILE: &str = "FROM busybox\n\
     RUN mkdir -p /srv/data/sub && echo hi > /srv/data/f && echo x > /srv/data/sub/g && ln -s f /srv/data/l \
     && ln /srv/data/f /srv/data/h && chown -R 5:6 /srv/data/sub\n\
     VOLUME /var/vol\n";
 
-fn env() -> Option<Cleaned> {
-    let env = Cleaned(Env::with_busybox()?);
+fn env() -> Option<Env> {
+    let env = Env::with_busybox()?;
     assert_eq!(env.build(DOCKERFILE, &["-t", "v"]).code, 0);
     Some(env)
 }
@@ -102,7 +85,7 @@ fn volumes_without_a_name_go_with_their_container() {
 
 #[test]
 fn the_verbs_of_volume() {
-    let Some(env) = Env::with_busybox().map(Cleaned) else { return };
+    let Some(env) = Env::with_busybox() else { return };
     assert_eq!(env.ok(&["volume", "create", "--label", "a=b", "data"]), "data\n");
     env.ok(&["volume", "create", "-o", "type=tmpfs", "-o", "o=size=1m,mode=700", "mem"]);
     assert_eq!(env.ok(&["volume", "create"]).trim_end().len(), 64);
@@ -231,7 +214,7 @@ fn a_shared_volume_that_races_leads_nowhere() {
 
 #[test]
 fn what_the_host_mounts_later_shows_where_that_is_asked_for() {
-    let Some(env) = Env::with_busybox().map(Cleaned) else { return };
+    let Some(env) = Env::with_busybox() else { return };
     if !fixtures::is_root() {
         return fixtures::skip("only root mounts on the host");
     }
