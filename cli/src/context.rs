@@ -2,8 +2,9 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use store::Store;
+use store::{Room, Store};
 
 use crate::error::{Error, Result, While};
 
@@ -53,12 +54,27 @@ pub(crate) fn open(root: &Path) -> Result<Store> {
 /// Under the limit that the environment says; where it says none, the store's own holds.
 fn limited(store: Store) -> Result<Store> {
     store.room().collect_with(builder::gc::make_room);
-    if let Some(text) = variable(LIMIT) {
-        let limit = store::room::parse_size(&text)
-            .ok_or_else(|| Error::usage(format!("${LIMIT}: {text:?} is not a size such as 20GB")))?;
+    if let Some(limit) = asked_limit()? {
         store.room().set_limit(Some(limit));
     }
     Ok(store)
+}
+
+/// The room of a store that is not opened.
+pub(crate) fn room(layout: &store::Layout) -> Arc<Room> {
+    let room = Room::new(layout);
+    room.collect_with(builder::gc::make_room);
+    // One that cannot be read was refused when the store was opened.
+    if let Ok(Some(limit)) = asked_limit() {
+        room.set_limit(Some(limit));
+    }
+    room
+}
+
+fn asked_limit() -> Result<Option<u64>> {
+    let Some(text) = variable(LIMIT) else { return Ok(None) };
+    let limit = store::room::parse_size(&text);
+    limit.map(Some).ok_or_else(|| Error::usage(format!("${LIMIT}: {text:?} is not a size such as 20GB")))
 }
 
 /// The variable that says how much disk the store may take; `0`: as much as there is.

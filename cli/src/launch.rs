@@ -16,7 +16,7 @@ use sys::lock::Lock;
 
 use crate::error::{Error, Result, While};
 use crate::ui::style;
-use crate::{image, rootfs, sandbox, ui};
+use crate::{context, image, rootfs, sandbox, ui};
 
 /// What a container stands on once this process has entered its namespaces.
 pub(crate) struct Ground {
@@ -102,7 +102,8 @@ pub(crate) fn launch(
     let Connected { attached, given, handed } = connected;
     let Ground { probe, interpreter, held } = ground;
     let containers = containers.clone();
-    let start = Start { containers, container, lock, probe, interpreter, held, given, handed, attached };
+    let limited = context::room(containers.store()).limit()?.is_some();
+    let start = Start { containers, container, lock, probe, interpreter, held, limited, given, handed, attached };
     let started = supervisor::start(start).map_err(|failure| start_error(&failure, &args))?;
     for note in &started.notes {
         ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(note)));

@@ -45,6 +45,9 @@ fn main() -> ExitCode {
     if let Some(luggage) = supervisor::entry(&arguments) {
         return ExitCode::from(supervisor::resume(luggage));
     }
+    if let Some(descriptors) = supervisor::disk_entry(&arguments) {
+        return ExitCode::from(supervisor::measure_disk(descriptors, context::room));
+    }
     if let Some(plan) = keeper::entry(&arguments) {
         return ExitCode::from(keeper::main(&plan));
     }

@@ -80,12 +80,10 @@ fn what_nobody_gets_is_said_with_the_reason() {
 
 #[test]
 fn files_of_the_image_that_lie_do_no_harm() {
-    if !fixtures::is_root() {
-        return fixtures::skip("images whose account files are not readable are tried as root");
-    }
     let Some(env) = Env::with_busybox() else { return };
     for (name, lie) in [
         ("fifo", "rm /etc/passwd && mkfifo /etc/passwd"),
+        ("closed", "rm /etc/passwd /etc/group && mkfifo -m 0 /etc/passwd && mkfifo -m 0 /etc/group"),
         ("folder", "rm /etc/passwd && mkdir /etc/passwd"),
         ("link", "ln -sf /proc/1/environ /etc/passwd"),
         ("loop", "ln -sf passwd /etc/passwd"),
@@ -115,6 +113,45 @@ fn files_of_the_image_that_lie_do_no_harm() {
         assert_eq!(ran.code, 125, "{dockerfile}: {ran:#?}");
         assert!(expected.is_none_or(|words| ran.stderr.contains(words)), "{ran:#?}");
     }
+}
+
+/// CVE-2014-8989: where a single id is mapped, groups that keep one out of a file are not let go of, by `run` or by `exec`.
+#[test]
+fn groups_that_keep_out_stay() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    const GROUP: u32 = 4242;
+    let (Some(user), Some(busybox)) = (User::plain(), fixtures::busybox()) else { return };
+    let home = Home::new(user.clone(), &busybox);
+    let file = home.path("kept");
+    std::fs::write(&file, "secret").unwrap();
+    chown(&file, Some(0), Some(GROUP)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o604)).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args([format!("--reuid={}", user.uid), format!("--regid={}", user.gid), format!("--groups={GROUP}")]);
+        command
+            .args(["--inh-caps=-all", "--reset-env", "--", "env"])
+            .arg(format!("ESTIBA_ROOT={}", home.path("store")));
+        command.arg(home.path("estiba")).args(arguments).current_dir("/").output().unwrap()
+    };
+    let bind = format!("{file}:/kept:ro");
+    let script = "cat /proc/self/setgroups; cat /kept; su app -c 'id -u; cat /kept'";
+    // Where the user is root, another one is made believe; for others no id changes at all.
+    let checked = |output: &Output, believes: bool| {
+        let said = text(output);
+        assert!(said.starts_with("deny\n") && said.contains("ermission denied") && !said.contains("secret"), "{said}");
+        assert_eq!(said.contains("1000\n"), believes, "{said}");
+    };
+    let started = run(&["run", "-d", "--name", "up", "--network", "none", "-v", &bind, "busybox", "sleep", "300"]);
+    assert!(started.status.success(), "{}", text(&started));
+    for (extra, believes) in [(&[][..], true), (&["--group-add", "77"], true), (&["--user", "1:5"], false)] {
+        let words = ["-v", &bind, "busybox", "sh", "-c", script];
+        checked(&run(&[&["run", "--rm", "--network", "none"], extra, &words].concat()), believes);
+        if !extra.contains(&"--group-add") {
+            checked(&run(&[&["exec"], extra, &["up", "sh", "-c", script]].concat()), believes);
+        }
+    }
+    home.ok(&["rm", "-f", "up"]);
 }
 
 #[test]

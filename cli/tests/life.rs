@@ -293,3 +293,29 @@ fn many_commands_at_once_make_one_of_each() {
     env.ok(&["rm", "-f", "one"]);
     assert_eq!(env.left(), [""; 0]);
 }
+
+#[test]
+fn one_that_closes_its_terminal_is_one_like_others() {
+    let Some(env) = Cleaned::new() else { return };
+    for (name, options) in [("terminal", &["-t"][..]), ("pipes", &[])] {
+        let script = "echo said; exec <&- >&- 2>&-; trap '' HUP; sleep 300";
+        env.ok(
+            &[&["run", "-d", "--name", name, "--network", "none"], options, &["busybox", "sh", "-c", script]].concat()
+        );
+        until("what it said", || env.ok(&["logs", name]).trim() == "said");
+        let supervisor = env.state(name)["supervisor"]["pid"].to_string();
+        let ticks = || -> u64 {
+            let stat = fs::read_to_string(format!("/proc/{supervisor}/stat")).unwrap();
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        };
+        let before = ticks();
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(ticks() - before < 40, "the supervisor spins");
+        env.ok(&["exec", name, "true"]);
+        env.ok(&["stop", "-t", "0", name]);
+        assert_eq!(env.state(name)["status"], "exited");
+        env.ok(&["rm", name]);
+    }
+    assert_eq!(env.left(), [""; 0]);
+}

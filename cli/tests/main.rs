@@ -15,6 +15,7 @@ mod copy;
 mod cp;
 mod delete;
 mod df;
+mod disk;
 mod doctor;
 mod exec;
 mod flags;

@@ -187,10 +187,14 @@ pub(crate) fn stay(connection: OwnedFd, signals: &Signals, how: How) -> Result<E
         unsent: VecDeque::new(),
         output: Output::default(),
         asked: 0,
+        why: None,
         buffer: vec![0; MAX_FRAME + 1],
     };
     let end = stay.pump(signals);
     drop(raw);
+    if let Some(why) = &stay.why {
+        crate::ui::note(why);
+    }
     end
 }
 
@@ -206,6 +210,8 @@ struct Stay {
     output: Output,
     /// How often the user asked it to end.
     asked: u32,
+    /// Why its supervisor ended it.
+    why: Option<String>,
     buffer: Vec<u8>,
 }
 
@@ -355,6 +361,7 @@ impl Stay {
             Some(Stream::Control) => match serde_json::from_slice(bytes) {
                 Ok(Reply::Ended(code)) => return Ok(Heard::End(End::Exited(u8::try_from(code).unwrap_or(u8::MAX)))),
                 Ok(Reply::Failed(why)) => return Ok(Heard::End(End::LetGo(why))),
+                Ok(Reply::Why(why)) => self.why = Some(why),
                 Ok(Reply::Done) | Err(_) => {}
             },
             Some(Stream::Stdout | Stream::Stderr) | None => {}

@@ -33,7 +33,7 @@ fn kill(one: &One, signal: i32) -> Result {
     let name = &one.container.config.name;
     let answer = Client::connect(&one.container.folder).and_then(|client| client.ask(&Request::Kill { signal }, None));
     match answer {
-        Ok(Reply::Done | Reply::Ended(_)) => Ok(()),
+        Ok(Reply::Done | Reply::Ended(_) | Reply::Why(_)) => Ok(()),
         Ok(Reply::Failed(why)) => Err(Error::failed(format!("{name}: {why}"))),
         Err(ClientError::NotRunning | ClientError::Ended) => Err(Error::failed(format!("{name} does not run"))),
         Err(error) => Err(Error::from(error).context(name)),

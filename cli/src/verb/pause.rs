@@ -49,7 +49,7 @@ fn ask_one(one: &One, request: &Request) -> Result {
     match answer {
         Ok(Reply::Done) => Ok(()),
         Ok(Reply::Failed(why)) => Err(Error::failed(format!("{name}: {why}"))),
-        Ok(Reply::Ended(_)) => Err(Error::failed(format!("{name}: it has ended"))),
+        Ok(Reply::Ended(_) | Reply::Why(_)) => Err(Error::failed(format!("{name}: it has ended"))),
         Err(error) => Err(Error::from(error).context(name)),
     }
 }

@@ -87,7 +87,7 @@ fn patience(timeout: Option<i64>) -> Option<Duration> {
 fn settle(containers: &Containers, container: &Container, answer: Result<Option<Reply>, ClientError>) -> Result {
     let name = &container.config.name;
     match answer {
-        Ok(None | Some(Reply::Done | Reply::Ended(_))) => Ok(()),
+        Ok(None | Some(Reply::Done | Reply::Ended(_) | Reply::Why(_))) => Ok(()),
         Ok(Some(Reply::Failed(why))) => Err(Error::failed(format!("{name}: {why}"))),
         // It ended by itself just now, or its supervisor was killed: looking sets that right.
         Err(ClientError::NotRunning | ClientError::Ended) => {

@@ -102,7 +102,7 @@ fn end(container: &Container) -> Result<Option<i32>> {
     let answer = Client::connect(&container.folder).and_then(|client| client.ask(&Request::Wait, None));
     match answer {
         Ok(Reply::Ended(code)) => Ok(Some(code)),
-        Ok(Reply::Done) => Ok(None),
+        Ok(Reply::Done | Reply::Why(_)) => Ok(None),
         Ok(Reply::Failed(why)) => Err(Error::failed(format!("{}: {why}", container.config.name))),
         Err(ClientError::NotRunning | ClientError::Ended) => {
             std::thread::sleep(Duration::from_millis(2));

@@ -67,6 +67,12 @@ impl ContainersError {
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Malformed { .. } | Self::Newer { .. })
     }
+
+    /// Whether it says that the disk is full.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        matches!(self, Self::Io { source, .. } if matches!(source.kind(), StorageFull | QuotaExceeded))
+    }
 }
 
 /// The result of what is done with containers.

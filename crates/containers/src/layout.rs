@@ -41,6 +41,11 @@ impl Layout {
         Self { root: store.root().to_path_buf() }
     }
 
+    /// The store's folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The folder of all containers.
     pub fn containers(&self) -> PathBuf {
         self.root.join("containers")

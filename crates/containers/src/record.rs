@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,9 @@ use crate::{Config, State, Status};
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long others may take to change what was asked: connecting to a network may start its keeper.
 const CHANGES: Duration = Duration::from_secs(30);
+
+/// The unit in which a file's blocks are counted.
+const BLOCK: u64 = 512;
 
 /// Whether a file is on disk when the call returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +84,16 @@ impl Folder {
         }
     }
 
-    /// Replaces what is known to happen. Only for who holds the lock.
+    /// Replaces what is known to happen. Only for who holds the lock. On a full disk the file that is there is written over: who
+    /// reads it at that moment may find it torn.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write_state(&self, state: &State, durability: Durability) -> Result<()> {
-        replace(&self.state(), state, durability)
+        match replace(&self.state(), state, durability) {
+            Err(error) if error.is_full() => overwrite(&self.state(), state).or(Err(error)),
+            other => other,
+        }
     }
 
     /// What its file tree is made of.
@@ -171,6 +178,17 @@ pub(crate) fn replace(path: &Path, value: &impl Serialize, durability: Durabilit
     }
 }
 
+/// Writes a file anew in the blocks that it has.
+fn overwrite(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_vec(value)?;
+    let file = OpenOptions::new().write(true).open(path)?;
+    if text.len() as u64 > file.metadata()?.blocks() * BLOCK {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    file.write_all_at(&text, 0)?;
+    file.set_len(text.len() as u64)
+}
+
 fn write(path: &Path, text: &[u8], durability: Durability) -> Result<()> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     let mut file = made.map_err(io_at("create", path))?;
@@ -201,6 +219,18 @@ mod tests {
         let state = folder.read_state().unwrap();
         assert_eq!((state.status, state.exit_code, state.is_active()), (Status::Exited, Some(KILLED), false));
         assert!(state.error.unwrap().contains("state.json"));
+    }
+
+    #[test]
+    fn a_file_is_written_over_in_the_room_that_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.json");
+        assert!(overwrite(&path, &1).is_err(), "there is none");
+        replace(&path, &vec![7; 100], Durability::Synced).unwrap();
+        overwrite(&path, &vec![1, 2]).unwrap();
+        assert_eq!(read::<Vec<u32>>(&path).unwrap().unwrap(), [1, 2]);
+        assert!(overwrite(&path, &vec![7; 1 << 20]).is_err(), "larger than its blocks");
+        assert_eq!(read::<Vec<u32>>(&path).unwrap().unwrap(), [1, 2]);
     }
 
     #[test]

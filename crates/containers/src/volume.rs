@@ -11,9 +11,10 @@ use sys::Root;
 use sys::lock::Lock;
 
 use crate::config::Config;
+use crate::error::ContainersError;
 use crate::event::{Event, Journal};
 use crate::id::{ContainerId, NameError, check_name};
-use crate::layout::Layout;
+use crate::layout::{Folder, Layout};
 use crate::time::Moment;
 
 /// What a volume's folder holds.
@@ -60,6 +61,14 @@ pub enum VolumeError {
         name: String,
         /// The containers.
         by: Vec<ContainerId>,
+    },
+    /// A container that cannot be read may name any of them.
+    #[error("which volumes container {} uses cannot be read: {why}; `estiba rm -f {}` removes it", id.short(), id.short())]
+    Unsure {
+        /// The container.
+        id: ContainerId,
+        /// Why not.
+        why: String,
     },
     /// It cannot be called so.
     #[error("volume {0:?}: a name is letters, digits and `_.-`, at least two, the first a letter or digit")]
@@ -245,15 +254,20 @@ impl Volumes {
     /// Which containers name which volumes.
     ///
     /// # Errors
-    /// When the folder of containers cannot be read.
+    /// When the folder of containers cannot be read; [`VolumeError::Unsure`].
     pub fn users(&self) -> Result<BTreeMap<String, Vec<ContainerId>>> {
         let mut users: BTreeMap<String, Vec<ContainerId>> = BTreeMap::new();
         for entry in entries(&self.layout.containers())? {
             // One that is being made, or removed, has a dot before its name.
             let id = entry.to_str().map(|name| name.strip_prefix('.').unwrap_or(name).to_owned());
             let Some(id) = id.and_then(|id| ContainerId::try_from(id).ok()) else { continue };
-            let Ok(bytes) = fs::read(self.layout.containers().join(&entry).join("config.json")) else { continue };
-            let Ok(config) = serde_json::from_slice::<Config>(&bytes) else { continue };
+            let folder = Folder::at(self.layout.containers().join(&entry));
+            let config = match folder.read_config() {
+                Ok(config) => config,
+                // It goes, or does not name any yet: who names one has the lock.
+                Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(VolumeError::Unsure { id, why: error.to_string() }),
+            };
             for name in config.data.mounts.iter().filter_map(|mount| mount.volume()) {
                 users.entry(name.to_owned()).or_default().push(id.clone());
             }

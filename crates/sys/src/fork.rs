@@ -61,6 +61,12 @@ impl Forked {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
+    /// Kills it, where it has not ended.
+    pub fn kill(&self) {
+        // Not waited for yet: the number is still its own.
+        let _ = rustix::process::kill_process(self.pid, rustix::process::Signal::KILL);
+    }
+
     /// Waits for its end: the code it exited with, or 128 plus the signal that ended it.
     pub fn wait(self) -> Result<u8> {
         loop {
@@ -90,7 +96,7 @@ mod tests {
             }
         })
         .unwrap();
-        rustix::process::kill_process(killed.pid, rustix::process::Signal::KILL).unwrap();
+        killed.kill();
         assert_eq!(killed.wait().unwrap(), 128 + 9);
     }
 }

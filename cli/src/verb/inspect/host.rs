@@ -66,6 +66,7 @@ fn resources(config: &Config) -> Value {
         "PidsLimit": limits.pids.map(|pids| i64::try_from(pids).unwrap_or(-1)),
         "BlkioWeight": whole(limits.blkio_weight),
         "CgroupParent": resources.parent.clone().unwrap_or_default(),
+        "StorageOpt": resources.disk.map(|size| json!({"size": size.to_string()})),
         "Ulimits": list(ulimits.collect()),
         "ShmSize": config.data.shm_size.unwrap_or(runtime::container::DEFAULT_SHM_SIZE),
     })

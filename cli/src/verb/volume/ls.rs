@@ -1,5 +1,8 @@
 //! `estiba volume ls`.
 
+use std::collections::BTreeMap;
+
+use containers::volume::VolumeError;
 use serde_json::{Map, Value, json};
 
 use super::{Filter, volumes};
@@ -25,7 +28,13 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let volumes = volumes(context)?;
     let filters = args.filter.iter().map(|text| Filter::parse(text)).collect::<Result<Vec<_>>>()?;
-    let users = volumes.users()?;
+    let users = match volumes.users() {
+        Err(error @ VolumeError::Unsure { .. }) if filters.is_empty() => {
+            ui::note(&error.to_string());
+            BTreeMap::new()
+        }
+        other => other?,
+    };
     let mut found = volumes.list()?;
     found.retain(|volume| filters.iter().all(|filter| filter.accepts(volume, users.contains_key(&volume.name))));
     if args.quiet {

@@ -14,6 +14,8 @@ pub struct Resources {
     pub groups: Groups,
     /// Limits of processes.
     pub rlimits: Vec<runtime::container::Rlimit>,
+    /// The most bytes on disk of its own tree, what the image has not counted.
+    pub disk: Option<u64>,
     /// The kernel's preference to kill it first.
     pub oom_score_adj: Option<i32>,
 }

@@ -43,7 +43,11 @@ impl Containers {
         if container.state.is_active() {
             let boot = store::boot_id().unwrap_or_default();
             set_right(&mut container.state, container.config.id.as_str(), &boot);
-            container.folder.write_state(&container.state, container.durability())?;
+            match container.folder.write_state(&container.state, container.durability()) {
+                // It is so, and whoever looks next finds it again.
+                Err(error) if error.is_full() => {}
+                other => other?,
+            }
             let end = Event::of(&container.config, "die").with("exitCode", KILLED);
             Journal::new(&self.layout).record(&end);
         }

@@ -56,7 +56,7 @@ impl Containers {
 pub(super) fn end_by_supervisor(folder: &Folder, state: &State) {
     let request = Request::Stop { signal: Some(SIGKILL), timeout: Some(0) };
     match Client::connect(folder).and_then(|client| client.ask(&request, Some(PATIENCE))) {
-        Ok(Reply::Done | Reply::Ended(_)) | Err(ClientError::NotRunning | ClientError::Ended) => {}
+        Ok(Reply::Done | Reply::Ended(_) | Reply::Why(_)) | Err(ClientError::NotRunning | ClientError::Ended) => {}
         // It hangs: its container goes with it, and the lock is free.
         Ok(Reply::Failed(_)) | Err(_) => {
             state.supervisor.map(|supervisor| supervisor.kill(PATIENCE));

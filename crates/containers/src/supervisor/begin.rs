@@ -12,6 +12,7 @@ use sys::signal::{SignalSet, Signals};
 
 use super::Supervisor;
 use super::connection::Connections;
+use super::disk::Disk;
 use super::health::Health;
 use super::keeper::Following;
 use super::notify::Notify;
@@ -65,13 +66,17 @@ impl Supervisor {
     }
 
     fn new(start: Start) -> Result<Self, StartFailure> {
-        let Start { containers, container, lock, probe, interpreter, held, given, handed, .. } = start;
+        let Start { containers, container, lock, probe, interpreter, held, given, handed, limited, .. } = start;
         let signals = Signals::block(&SignalSet::of(&TAKEN)).map_err(StartFailure::ours)?;
         let listener = listen(&container.folder).map_err(StartFailure::ours)?;
         let tree = container.tree().map_err(StartFailure::ours)?;
         let streams = Streams::open(&container.config, &container.folder, given);
         let health = Health::new(&container.config);
         let notify = Notify::new(&container.config, &container.folder);
+        let disk = Disk::new(&container.config, &container.folder, containers.layout(), limited);
+        if !container.state.started.is_never() {
+            disk.check()?;
+        }
         Ok(Self {
             containers,
             tree,
@@ -93,6 +98,7 @@ impl Supervisor {
             streams: streams.map_err(StartFailure::ours)?,
             health,
             notify,
+            disk,
             handed,
             stop: None,
             restarts: Restarts::default(),
@@ -194,6 +200,7 @@ impl Supervisor {
         state.restarts = self.restarts.count;
         self.write_pidfile(pid);
         self.health.started(&mut self.state);
+        self.disk.started(self.since);
         // Who reads what was before sees a container that is started a little later. After the first time something is on disk.
         let durability = if first { self.config.durability() } else { Durability::Fleeting };
         drop(self.folder.write_state(&self.state, durability));

@@ -26,6 +26,8 @@ impl Supervisor {
         self.tell_end(code);
         self.streams.ended();
         self.health.ended();
+        // Started again, it would be stopped again: what it wrote is still there.
+        let over = self.disk.ended();
         let state = &mut self.state;
         state.exit_code = Some(code);
         state.finished = Moment::now();
@@ -36,7 +38,7 @@ impl Supervisor {
         self.leaving = Leaving::begin(std::mem::take(&mut state.sidecars), publishes);
         state.network = crate::state::Network::default();
         let lived = self.since.elapsed();
-        let again = self.restarts.ended(self.config.life.restart, code, state.stopped, lived, Instant::now());
+        let again = self.restarts.ended(self.config.life.restart, code, state.stopped || over, lived, Instant::now());
         if again {
             self.connections.say_ended_once(code);
             state.status = Status::Restarting;
@@ -108,7 +110,8 @@ impl Supervisor {
         let code = self.state.exit_code.unwrap_or(UNKNOWN);
         // From here on nobody finds us; who is connected is answered below.
         drop(std::fs::remove_file(self.folder.control()));
-        let Self { containers, folder, config, state, lock, mut connections, streams, mut leaving, held, .. } = self;
+        let Self { containers, folder, config, state, lock, mut connections, streams, disk, mut leaving, held, .. } =
+            self;
         let durability = if config.life.remove { Durability::Fleeting } else { config.durability() };
         let written = folder.write_state(&state, durability);
         // Before the answers: who hears of the end may start it again at once, or another in its place.
@@ -122,7 +125,7 @@ impl Supervisor {
         drop(held);
         connections.say_ended(code);
         // Last: who reads slowly holds up nobody but himself.
-        streams.finish(code);
+        streams.finish(code, disk.why());
         leaving.wait();
         u8::from(written.is_err())
     }

@@ -19,6 +19,7 @@ use sys::signal::{SignalSet, Signals};
 
 use super::begin::TAKEN;
 use super::connection::Connections;
+use super::disk::Disk;
 use super::health::Health;
 use super::keeper::Following;
 use super::notify::{self, Notify};
@@ -49,6 +50,8 @@ struct Luggage {
     streams: Packed,
     notify: notify::Packed,
     given_up: Vec<i32>,
+    /// Whether the store has a limit.
+    limited: bool,
     /// As they are known here: what cannot be read is not missed then.
     config: Config,
     tree: KeptTree,
@@ -128,7 +131,8 @@ impl Supervisor {
             held: self.held.iter().map(|fd| kept.keep(fd)).collect(),
             streams: self.streams.pack(&mut kept),
             notify: self.notify.pack(&mut kept),
-            given_up: self.health.given_up().to_vec(),
+            given_up: self.health.given_up(),
+            limited: self.disk.is_limited(),
             config: self.config.clone(),
             tree: self.tree.clone(),
             handed: self.handed.pack(&mut kept),
@@ -149,6 +153,8 @@ impl Supervisor {
         let held = luggage.held.into_iter().map(sys::inherit::take).collect::<sys::Result<Vec<OwnedFd>>>()?;
         let config = luggage.config;
         let since = Instant::now().checked_sub(luggage.lived).unwrap_or_else(Instant::now);
+        let mut disk = Disk::new(&config, &folder, containers.layout(), luggage.limited);
+        disk.started(Instant::now());
         Ok(Self {
             tree: luggage.tree,
             leaving: Leaving::default(),
@@ -167,6 +173,7 @@ impl Supervisor {
             streams: Streams::unpack(luggage.streams, &config, &folder)?,
             health: Health::resumed(&config, luggage.lived, luggage.given_up),
             notify: Notify::unpack(&luggage.notify, &config, &folder)?,
+            disk,
             handed: Handed::unpack(luggage.handed)?,
             stop: None,
             restarts: Restarts::counted(luggage.restarts.0, luggage.restarts.1),

@@ -9,6 +9,7 @@
 
 mod begin;
 mod connection;
+mod disk;
 mod end;
 mod freeze;
 mod handed;
@@ -34,6 +35,7 @@ use sys::lock::Lock;
 use sys::signal::Signals;
 
 pub(crate) use begin::address;
+pub use disk::{entry as disk_entry, measure as measure_disk};
 pub use handed::{Handed, MAX_HANDED, Sockets};
 pub use handover::{entry, resume};
 pub use start::{Attached, Start, start};
@@ -43,6 +45,7 @@ use crate::layout::Folder;
 use crate::network::sidecar::Leaving;
 use crate::{Config, Containers, State};
 use connection::Connections;
+use disk::Disk;
 use health::Health;
 use keeper::Following;
 use notify::Notify;
@@ -80,6 +83,7 @@ struct Supervisor {
     streams: Streams,
     health: Health,
     notify: Notify,
+    disk: Disk,
     handed: Handed,
     stop: Option<Stop>,
     restarts: Restarts,

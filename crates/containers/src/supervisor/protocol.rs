@@ -50,6 +50,8 @@ pub enum Reply {
     Failed(String),
     /// The container ended, with this code.
     Ended(i32),
+    /// Why we ended it: to who is attached, before [`Reply::Ended`].
+    Why(String),
 }
 
 /// How much input is under way to a container that does not read.

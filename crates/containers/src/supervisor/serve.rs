@@ -24,10 +24,14 @@ pub(super) enum Who {
     Streams,
     /// Something of the question for the container's health.
     Health(usize),
+    /// One who asked for the container's health, and was given up, has ended.
+    GivenUp,
     /// A process that serves the container's network has ended.
     Sidecar,
     /// The keeper of its networks has ended.
     Keeper,
+    /// What it wrote is measured.
+    Disk,
     /// Something of the service manager's.
     Notify(usize),
 }
@@ -58,7 +62,7 @@ impl<'w> Waits<'w> {
         self.until = [self.until, time].into_iter().flatten().min();
     }
 
-    fn wait(mut self) -> Vec<Who> {
+    pub(super) fn wait(mut self) -> Vec<Who> {
         let timeout = self.until.map(|until| {
             let left = until.saturating_duration_since(Instant::now());
             Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() }
@@ -112,6 +116,7 @@ impl Supervisor {
         self.streams.waits(&mut waits);
         self.health.waits(&mut waits);
         self.notify.waits(&mut waits);
+        self.disk.waits(&mut waits);
         waits.until(self.stop.as_ref().and_then(super::Stop::deadline));
         waits.until(self.restarts.due());
         waits.until(self.shrinks.filter(|_| self.is_quiet()));
@@ -128,6 +133,8 @@ impl Supervisor {
             Who::Health(_) => self.tick_health(Instant::now()),
             Who::Sidecar => self.look_after_sidecars(),
             Who::Keeper => self.following.ended(Instant::now()),
+            Who::GivenUp => self.health.reap(),
+            Who::Disk => self.disk_measured(),
             Who::Notify(number) => self.notify.ready(number),
         }
     }
@@ -164,6 +171,7 @@ impl Supervisor {
         self.tick_health(now);
         self.tick_keeper(now);
         self.notify.tick(&self.state);
+        self.disk.tick(now);
         if self.shrinks.is_some_and(|at| at <= now) && self.is_quiet() {
             self.shrink();
         }
@@ -178,5 +186,6 @@ impl Supervisor {
             && self.connections.is_empty()
             && self.streams.is_quiet()
             && !self.health.is_asking()
+            && self.disk.is_quiet()
     }
 }

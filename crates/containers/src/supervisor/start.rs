@@ -29,6 +29,8 @@ pub struct Start {
     pub interpreter: Option<Mount>,
     /// Held open while the container runs.
     pub held: Vec<OwnedFd>,
+    /// Whether the store has a limit.
+    pub limited: bool,
     /// Streams that the container has as they are, where its settings say so.
     pub given: Given,
     /// What its program has besides its streams.

@@ -45,3 +45,18 @@ fn other_options_are_no_same_volume() {
     let wrong = BTreeMap::from([("type".to_owned(), "nfs".to_owned())]);
     assert!(matches!(volumes.create("nfs", BTreeMap::new(), wrong), Err(VolumeError::Option { .. })));
 }
+
+#[test]
+fn a_volume_stays_while_it_is_not_known_who_uses_it() {
+    let (_dir, volumes) = volumes();
+    volumes.create("data", BTreeMap::new(), BTreeMap::new()).unwrap();
+    let container = volumes.layout.container(&ContainerId::random().unwrap());
+    fs::create_dir_all(container.path()).unwrap();
+    // One that has no settings yet names none.
+    assert!(volumes.users().unwrap().is_empty());
+    fs::write(container.config(), "{\"version\":").unwrap();
+    let said = volumes.remove("data", false).unwrap_err().to_string();
+    assert!(said.contains("cannot be read") && said.contains("estiba rm -f"), "{said}");
+    assert!(volumes.data("data").exists());
+    volumes.remove("data", true).unwrap();
+}

@@ -1,5 +1,6 @@
 //! Who a container runs as: names resolved in the image's own files, as docker does.
 
+use rustix::io::Errno;
 use sys::Root;
 
 use super::error::StartError;
@@ -19,6 +20,9 @@ pub(crate) struct User {
 
 impl User {
     /// Resolves `spec` (`user[:group]`, each a name or a number) and `extra` groups in the passwd and group files of `root`.
+    ///
+    /// A file that is none, or that may not be read, is as if it were not there: numbers need neither, and a name that is looked for
+    /// there is not found.
     pub(crate) fn resolve(root: &Root, spec: &str, extra: &[String]) -> Result<Self, StartError> {
         let passwd = read(root, "etc/passwd")?;
         let group = read(root, "etc/group")?;
@@ -34,16 +38,15 @@ fn read(root: &Root, path: &str) -> Result<String, StartError> {
             let read = file.take(FILE_LIMIT).read_to_end(&mut text);
             read.map_err(|error| sys::Error::from_io("read", path, &error))?;
         }
-        Err(error) if matches!(error.errno().raw_os_error(), ENOENT | ENOTDIR | EINVAL | ELOOP) => {}
+        Err(error)
+            if matches!(
+                error.errno(),
+                Errno::NOENT | Errno::NOTDIR | Errno::INVAL | Errno::LOOP | Errno::ACCESS | Errno::NXIO
+            ) => {}
         Err(error) => return Err(error.into()),
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
-
-const ENOENT: i32 = 2;
-const ENOTDIR: i32 = 20;
-const EINVAL: i32 = 22;
-const ELOOP: i32 = 40;
 
 fn resolve(passwd: &str, group: &str, spec: &str, extra: &[String]) -> Result<User, StartError> {
     let (user, explicit_group) = match spec.split_once(':') {

@@ -31,14 +31,18 @@ impl Meter {
 
     /// Bytes on disk of everything at and below a path. What is not there, or goes away meanwhile, counts nothing.
     pub fn measure(&mut self, path: &Path) -> u64 {
+        self.measure_each(path, &mut |_, _| {})
+    }
+
+    /// As [`Meter::measure`]; `each` is told of every file with its bytes.
+    pub fn measure_each(&mut self, path: &Path, each: &mut dyn FnMut(&Stat, u64)) -> u64 {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return 0 };
         let Ok(parent) = Root::open(parent) else { return 0 };
         let parent = Rc::new(parent);
-        self.below(vec![(parent, name.to_owned(), 0)], &mut |_, _| {})
+        self.below(vec![(parent, name.to_owned(), 0)], each)
     }
 
-    /// As [`Meter::measure`], of what is in a directory, and not the directory itself. `each` is told of every file with
-    /// its bytes.
+    /// As [`Meter::measure`], of what is in a directory, and not the directory itself.
     pub fn measure_in(&mut self, dir: &Root) -> u64 {
         let Ok(dir) = dir.try_clone() else { return 0 };
         let mut open = Vec::new();

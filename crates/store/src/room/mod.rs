@@ -110,7 +110,8 @@ struct Granted {
 }
 
 impl Room {
-    pub(crate) fn new(layout: &Layout) -> Arc<Self> {
+    /// The room of the store of this layout. Touches nothing.
+    pub fn new(layout: &Layout) -> Arc<Self> {
         Arc::new(Self {
             layout: layout.clone(),
             limit: OnceLock::new(),

@@ -41,8 +41,8 @@ pub(in crate::verb) struct Options {
     /// With --read-only: folders in memory at /run, /tmp and /var/tmp
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     read_only_tmpfs: Option<bool>,
-    /// Options of the container's own file system
-    #[arg(long, value_name = "KEY=VALUE", hide = true)]
+    /// size=SIZE: what the container may write to its own tree; it is killed soon after it wrote more
+    #[arg(long, value_name = "size=SIZE")]
     storage_opt: Vec<String>,
 }
 
@@ -50,12 +50,6 @@ impl Options {
     pub(super) fn settle(&self, defaults: &ContainerConfig) -> Result<Data> {
         if let Some(driver) = &self.volume_driver {
             mounts::check_driver(driver, "--volume-driver")?;
-        }
-        if let Some(option) = self.storage_opt.first() {
-            return Err(Error::usage(format!(
-                "--storage-opt {option}: a container's own tree has no limit of its own"
-            ))
-            .hint("`estiba config set limit 20GB` limits the whole store; --tmpfs PATH:size=64m limits a folder"));
         }
         let mut mounts: Vec<Mount> = Vec::new();
         for asked in self.asked()? {
@@ -75,6 +69,17 @@ impl Options {
         }
         sort(&mut mounts);
         Ok(Data { readonly: self.read_only, mounts, shm_size: None })
+    }
+
+    /// The most bytes that its own tree may take.
+    pub(super) fn size(&self) -> Result<Option<u64>> {
+        let mut size = None;
+        for option in &self.storage_opt {
+            let bytes = option.strip_prefix("size=").and_then(store::room::parse_size).filter(|bytes| *bytes > 0);
+            let bad = || Error::usage(format!("--storage-opt {option}: expected size=SIZE, such as size=10g"));
+            size = Some(bytes.ok_or_else(bad)?);
+        }
+        Ok(size)
     }
 
     /// What is written, in docker's order.

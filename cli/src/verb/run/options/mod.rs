@@ -13,7 +13,7 @@ pub(in crate::verb) mod resources;
 pub(in crate::verb) mod user_network;
 mod users;
 
-use containers::config::{Config, Image, MadeBy, VERSION};
+use containers::config::{Config, Image, MadeBy, Resources, VERSION};
 use containers::id::ContainerId;
 use containers::time::Moment;
 use oci::ContainerConfig;
@@ -62,7 +62,7 @@ impl Options {
             process: self.process.settle(&id, command, defaults)?,
             data: self.data.settle(defaults)?,
             network: self.network.settle(defaults)?,
-            resources: self.resources.settle()?,
+            resources: Resources { disk: self.data.size()?, ..self.resources.settle()? },
             isolation: self.isolation.settle()?,
             health: self.health.settle(defaults)?,
             logging: self.logging.settle()?,

@@ -3,12 +3,15 @@
 mod judge;
 mod question;
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use runtime::ladder::Probe as Machine;
+use rustix::event::PollFlags;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::serve::Waits;
+use super::serve::{Waits, Who};
 use super::{Stop, Supervisor};
 use crate::config::{Health as Asked, OnFailure, STOP_TIMEOUT};
 use crate::record::Durability;
@@ -30,8 +33,8 @@ pub(super) struct Health {
     /// When it is asked next.
     next: Option<Instant>,
     question: Option<Question>,
-    /// Keepers of questions that were given up: waited for when they end.
-    given_up: Vec<i32>,
+    /// Keepers of questions that were given up: waited for when they end, which shows by the descriptor.
+    given_up: Vec<(i32, Option<OwnedFd>)>,
 }
 
 /// What the questions stand on.
@@ -65,7 +68,8 @@ impl Health {
 
     /// We are another program than the one that started it: what is known stands in its state.
     pub(super) fn resumed(config: &Config, running_for: Duration, given_up: Vec<i32>) -> Self {
-        let mut health = Self { given_up, ..Self::new(config) };
+        let mut health = Self::new(config);
+        given_up.into_iter().for_each(|keeper| health.leave(keeper));
         if health.asked.is_some() {
             let now = Instant::now();
             health.begin(now.checked_sub(running_for).unwrap_or(now));
@@ -97,13 +101,19 @@ impl Health {
     fn drop_question(&mut self) -> bool {
         let Some(mut question) = self.question.take() else { return false };
         question.give_up();
-        self.given_up.extend(question.given_up());
+        question.given_up().into_iter().for_each(|keeper| self.leave(keeper));
         true
     }
 
+    /// Does not wait for a keeper now.
+    fn leave(&mut self, keeper: i32) {
+        let pid = Pid::from_raw(keeper);
+        self.given_up.push((keeper, pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())));
+    }
+
     /// Keepers that are still to be waited for.
-    pub(super) fn given_up(&self) -> &[i32] {
-        &self.given_up
+    pub(super) fn given_up(&self) -> Vec<i32> {
+        self.given_up.iter().map(|(keeper, _)| *keeper).collect()
     }
 
     /// Whether an answer is awaited.
@@ -125,6 +135,9 @@ impl Health {
     }
 
     pub(super) fn waits<'w>(&'w self, waits: &mut Waits<'w>) {
+        for ended in self.given_up.iter().filter_map(|(_, ended)| ended.as_ref()) {
+            waits.fd(Who::GivenUp, ended, PollFlags::IN);
+        }
         match &self.question {
             Some(question) => question.waits(waits),
             None => waits.until(self.next),
@@ -138,7 +151,8 @@ impl Health {
         }
         let question = self.question.as_mut()?;
         let progress = question.advance(now);
-        self.given_up.extend(question.given_up());
+        let left = question.given_up();
+        left.into_iter().for_each(|keeper| self.leave(keeper));
         match progress {
             Progress::Waiting => None,
             Progress::Answered(probe) => Some(self.answer(probe, state)),
@@ -146,8 +160,8 @@ impl Health {
     }
 
     /// Takes note of the end of keepers that were given up.
-    fn reap(&mut self) {
-        self.given_up.retain(|keeper| matches!(sys::clone::wait(*keeper, false), Ok(None)));
+    pub(super) fn reap(&mut self) {
+        self.given_up.retain(|(keeper, _)| matches!(sys::clone::wait(*keeper, false), Ok(None)));
     }
 
     fn ask(&mut self, state: &mut State, grounds: &Grounds<'_>) -> Option<Answered> {
@@ -219,5 +233,24 @@ impl Supervisor {
         self.stop = Some(Stop::new(Instant::now(), patience));
         let own = self.config.life.stop_signal.as_deref().and_then(signal::parse).unwrap_or(SIGTERM);
         self.signal(own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_that_was_given_up_is_waited_for_when_it_ends() {
+        let child = std::process::Command::new("true").spawn().unwrap();
+        let mut health = Health::default();
+        health.leave(child.id().cast_signed());
+        while !health.given_up().is_empty() {
+            let mut waits = Waits::default();
+            health.waits(&mut waits);
+            assert_eq!(waits.wait(), [Who::GivenUp]);
+            health.reap();
+        }
+        assert!(!std::path::Path::new(&format!("/proc/{}", child.id())).exists());
     }
 }

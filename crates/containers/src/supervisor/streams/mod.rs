@@ -287,12 +287,15 @@ impl Streams {
         self.settle();
     }
 
-    /// Tells everybody that is attached how it ended, and closes. Who is in the foreground gets everything that was said, however
+    /// Tells everybody that is attached how it ended, and why we ended it, and closes. Who is in the foreground gets everything that was said, however
     /// long he takes; nobody else waits for him.
-    pub fn finish(mut self, code: i32) {
-        let reply = frame(Stream::Control, &serde_json::to_vec(&Reply::Ended(code)).unwrap_or_default());
+    pub fn finish(mut self, code: i32, why: Option<&str>) {
+        let control = |reply: &Reply| frame(Stream::Control, &serde_json::to_vec(reply).unwrap_or_default());
+        let why = why.map(|why| control(&Reply::Why(why.to_owned())));
+        let reply = control(&Reply::Ended(code));
         let deadline = Instant::now() + FAREWELL;
         for attached in &mut self.attached {
+            why.iter().for_each(|why| attached.send(why));
             attached.send(&reply);
         }
         let (foreground, others): (Vec<_>, Vec<_>) =

@@ -87,8 +87,8 @@ fn output_goes_to_the_log_and_to_all_who_are_attached() {
     let mut text = logged(&case);
     text.sort_unstable();
     assert_eq!(text, b"eorrtu");
-    case.streams.finish(7);
-    assert_eq!(frames(&one), [(3, b"{\"ended\":7}".to_vec())]);
+    case.streams.finish(7, Some("full"));
+    assert_eq!(frames(&one), [(3, b"{\"why\":\"full\"}".to_vec()), (3, b"{\"ended\":7}".to_vec())]);
 }
 
 #[test]

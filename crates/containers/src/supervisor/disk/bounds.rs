@@ -1,0 +1,190 @@
+//! How much is too much, and when to look again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::measure::{Measured, Store};
+
+/// Faster than anybody writes; so soon it could have written what it may still write.
+const RATE: u64 = 4 << 30;
+/// The shortest pause between two looks: what is written in it, and while its files are measured, is what it may write too much.
+const OFTEN: Duration = Duration::from_millis(25);
+/// The longest, where a size bounds the container or the store.
+const SELDOM: Duration = Duration::from_millis(250);
+/// The longest, where only the disk's end does.
+const RARELY: Duration = Duration::from_secs(10);
+/// So much of the disk is kept from containers, where the disk is large: a hundredth of it.
+const RESERVE: u64 = 256 << 20;
+const RESERVE_SHARE: u64 = 100;
+/// The same of files.
+const FILES_RESERVE: u64 = 1000;
+/// And where it is small: an eighth.
+const SMALL_SHARE: u64 = 8;
+/// So many bytes, and files, are worth a measurement.
+pub(super) const STEP: u64 = 1 << 20;
+pub(super) const FILES_STEP: u64 = 100;
+
+/// What a file system has left for ordinary users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Free {
+    pub(super) bytes: u64,
+    /// Bytes that it has in all.
+    size: u64,
+    pub(super) files: u64,
+    /// Files that it can have in all; 0 where it does not count them.
+    most_files: u64,
+}
+
+/// What a container may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Bounds {
+    /// Of its own tree, in bytes.
+    pub(super) size: Option<u64>,
+    /// Whether the store has a limit.
+    pub(super) store: bool,
+}
+
+/// An amount on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Amount {
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+}
+
+impl Free {
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let stat = rustix::fs::statvfs(path).ok()?;
+        Some(Self {
+            bytes: stat.f_bavail * stat.f_frsize,
+            size: stat.f_blocks * stat.f_frsize,
+            files: stat.f_favail,
+            most_files: stat.f_files,
+        })
+    }
+
+    fn reserve(&self) -> u64 {
+        (self.size / RESERVE_SHARE).max(RESERVE).min(self.size / SMALL_SHARE)
+    }
+
+    fn files_reserve(&self) -> u64 {
+        (self.most_files / RESERVE_SHARE).max(FILES_RESERVE).min(self.most_files / SMALL_SHARE)
+    }
+
+    /// Whether containers that go on writing will have to be stopped soon.
+    pub(super) fn is_low(&self) -> bool {
+        self.bytes < 2 * self.reserve() || self.files < 2 * self.files_reserve()
+    }
+
+    /// How long until it could be low; once it is, until it could be gone.
+    fn far(&self) -> u64 {
+        match self.bytes.checked_sub(2 * self.reserve()) {
+            Some(above) if !self.is_low() => above,
+            _ => self.bytes / 4,
+        }
+    }
+}
+
+impl Bounds {
+    pub(super) fn is_any(&self) -> bool {
+        self.size.is_some() || self.store
+    }
+
+    /// What it may still write before one of them could be reached, whoever writes it.
+    pub(super) fn headroom(&self, measured: &Measured) -> u64 {
+        let own = self.size.map_or(u64::MAX, |size| size.saturating_sub(measured.own));
+        let store = if let Store::Left(left) = measured.store { left } else { u64::MAX };
+        own.min(store)
+    }
+
+    /// How long until the next look. `headroom` is [`Bounds::headroom`], less what was written since.
+    pub(super) fn pause(&self, free: &Free, headroom: Option<u64>) -> Duration {
+        let bytes = free.far().min(headroom.unwrap_or(u64::MAX));
+        let longest = if self.is_any() { SELDOM } else { RARELY };
+        Duration::from_millis(bytes / (RATE / 1000)).clamp(OFTEN, longest)
+    }
+
+    /// Why the container is to be stopped, for its own size or the store's.
+    pub(super) fn judge(&self, measured: &Measured) -> Option<String> {
+        if let Some(size) = self.size.filter(|size| measured.own > *size) {
+            return Some(too_large(measured.own, size));
+        }
+        if let Store::Full(why) = &measured.store { Some(why.clone()) } else { None }
+    }
+}
+
+/// What is said of a container that is larger than it may be.
+pub(super) fn too_large(own: u64, size: u64) -> String {
+    format!("disk limit: its files take {own} bytes, and may take {size} (--storage-opt size)")
+}
+
+/// Why a container is to be stopped that has grown since the disk was nearly full: once it took more than it left.
+pub(super) fn judge_growth(before: Amount, measured: &Measured, free: &Free) -> Option<String> {
+    let bytes = measured.all.saturating_sub(before.bytes);
+    let files = measured.files.saturating_sub(before.files);
+    if bytes >= STEP && bytes > free.bytes {
+        let left = free.bytes;
+        return Some(format!("disk full: it wrote {bytes} bytes where {left} are left in the store's file system"));
+    }
+    if free.most_files > 0 && files >= FILES_STEP && files > free.files {
+        let left = free.files;
+        return Some(format!("disk full: it made {files} files where {left} more can be in the store's file system"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn free(bytes: u64, size: u64) -> Free {
+        Free { bytes, size, files: 1 << 20, most_files: 1 << 20 }
+    }
+
+    fn measured(own: u64, all: u64) -> Measured {
+        Measured { own, all, ..Measured::default() }
+    }
+
+    #[test]
+    fn a_disk_is_low_where_the_reserve_is_near() {
+        for (bytes, size, low) in [
+            (100 * GIB, 1000 * GIB, false),
+            (19 * GIB, 1000 * GIB, true),
+            (600 << 20, 10 * GIB, false),
+            (500 << 20, 10 * GIB, true),
+            (20 << 20, 64 << 20, false),
+            (15 << 20, 64 << 20, true),
+        ] {
+            assert_eq!(free(bytes, size).is_low(), low, "{bytes} of {size}");
+        }
+        assert!(Free { files: 10, ..free(GIB, GIB) }.is_low());
+        assert!(!Free { files: 0, most_files: 0, ..free(GIB, GIB) }.is_low(), "where files are not counted");
+    }
+
+    #[test]
+    fn looks_are_rare_where_there_is_much_room() {
+        let bounded = Bounds { size: Some(GIB), store: false };
+        assert_eq!(Bounds::default().pause(&free(500 * GIB, 1000 * GIB), None), RARELY);
+        assert_eq!(Bounds::default().pause(&free(24 * GIB, 1000 * GIB), None), Duration::from_secs(1));
+        assert_eq!(Bounds::default().pause(&free(GIB, 1000 * GIB), None), Duration::from_millis(62));
+        assert_eq!(bounded.pause(&free(500 * GIB, 1000 * GIB), Some(100 * GIB)), SELDOM);
+        assert_eq!(bounded.pause(&free(500 * GIB, 1000 * GIB), Some(GIB / 10)), OFTEN);
+    }
+
+    #[test]
+    fn who_grows_is_stopped_and_nobody_else() {
+        let bounds = Bounds { size: Some(100), store: true };
+        assert_eq!(bounds.judge(&measured(100, 500)), None);
+        assert!(bounds.judge(&measured(101, 500)).unwrap().contains("may take 100"));
+        let full = Measured { store: Store::Full("no room".to_owned()), ..measured(1, 1) };
+        assert_eq!(bounds.judge(&full).as_deref(), Some("no room"));
+        assert_eq!(bounds.headroom(&Measured { store: Store::Left(7), ..measured(50, 50) }), 7);
+        let before = Amount { bytes: 50 * GIB, files: 9 };
+        assert_eq!(judge_growth(before, &measured(0, 50 * GIB), &free(0, 100 * GIB)), None);
+        assert_eq!(judge_growth(before, &measured(0, 51 * GIB), &free(2 * GIB, 100 * GIB)), None);
+        assert!(judge_growth(before, &measured(0, 53 * GIB), &free(2 * GIB, 100 * GIB)).is_some());
+        let many = Measured { files: 5000, ..measured(0, 0) };
+        assert!(judge_growth(before, &many, &Free { files: 10, ..free(GIB, GIB) }).unwrap().contains("4991 files"));
+    }
+}
