@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::life::Cleaned;
+use crate::runner::Env;
 
 /// What becomes of one in the background.
-fn fate(env: &Cleaned, name: &str) -> String {
+fn fate(env: &Env, name: &str) -> String {
     env.ok(&["wait", name]);
     env.ok(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}", name])
 }
 
 #[test]
 fn a_container_larger_than_its_size_is_stopped() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     let run = ["run", "-d", "--network", "none", "--storage-opt", "size=20m", "--restart", "always", "--name"];
     let one = "while :; do head -c 1000000 /dev/zero >> /one; done";
     let many = "i=0; while :; do head -c 9000 /dev/zero > /f$i; i=$((i+1)); done";
@@ -43,7 +43,7 @@ fn a_container_larger_than_its_size_is_stopped() {
 
 #[test]
 fn the_limit_of_the_store_holds_for_containers() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     env.ok(&["config", "store.limit", "64m"]);
     for (name, options) in [("own", &[][..]), ("volume", &["-v", "data:/d"])] {
         let script = "while :; do head -c 1000000 /dev/zero >> /d/one || sleep 0.1; done";

@@ -296,7 +296,7 @@ fn many_commands_at_once_make_one_of_each() {
 
 #[test]
 fn one_that_closes_its_terminal_is_one_like_others() {
-    let Some(env) = Cleaned::new() else { return };
+    let Some(env) = Env::with_busybox() else { return };
     for (name, options) in [("terminal", &["-t"][..]), ("pipes", &[])] {
         let script = "echo said; exec <&- >&- 2>&-; trap '' HUP; sleep 300";
         env.ok(
