@@ -16,6 +16,8 @@ const TUN: &str = "/dev/net/tun";
 /// What is asked of a way out.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'w> {
+    /// What the interface is to be called, in a network that several containers leave by; `None` for one of a container's own.
+    pub interface: Option<&'w str>,
     /// Ports that the program is to lead inside, if it does ([`carries`]).
     pub ports: &'w [super::ports::Published],
     /// Whether the gateway's address leads to the host's own services.
@@ -80,9 +82,10 @@ pub struct Starting {
 /// The program is not there, or cannot be executed.
 pub fn start(made: &Made, carrier: Carrier, wanted: &Wanted<'_>) -> Result<Starting, NetworkError> {
     let program = if carrier == Carrier::Slirp4netns {
-        slirp::start(made, wanted.host_gateway, wanted.mac)?
+        slirp::start(made, wanted.interface.unwrap_or(slirp::INTERFACE), wanted.host_gateway, wanted.mac)?
     } else {
-        let options = pasta::Options { ports: wanted.ports, host_gateway: wanted.host_gateway, mac: wanted.mac };
+        let Wanted { interface, ports, host_gateway, mac } = *wanted;
+        let options = pasta::Options { interface, ports, host_gateway, mac };
         pasta::start(made, &options)?
     };
     Ok(Starting { carrier, program, mac: wanted.mac })

@@ -60,9 +60,22 @@ pub struct Made {
 /// # Errors
 /// The kernel's refusal.
 pub fn make(owner: Owner) -> Result<Made, NetworkError> {
+    begin(owner, None)
+}
+
+/// The same for a namespace that is there, which this process rules.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn at(namespace: BorrowedFd<'_>) -> Result<Made, NetworkError> {
+    begin(Owner::Caller, Some(namespace))
+}
+
+fn begin(owner: Owner, there: Option<BorrowedFd<'_>>) -> Result<Made, NetworkError> {
     let pipe = || std::io::pipe().map_err(|error| sys::Error::from_io("pipe", "", &error));
     let ((mut go, start), (mut said, say), (mail, mailbox)) = (pipe()?, pipe()?, pipe()?);
     let which = match owner {
+        Owner::Caller if there.is_some() => Namespaces::NONE,
         Owner::Caller => Namespaces::NET,
         Owner::Apart { id } => {
             // Opened anew by a process of this user.
@@ -77,7 +90,8 @@ pub fn make(owner: Owner) -> Result<Made, NetworkError> {
             let _bulkhead = sys::clone::Bulkhead;
             drop((start, said, mail));
             let mut sign = [0];
-            if die_with_parent().is_ok() && go.read_exact(&mut sign).is_ok() && settle(owner).is_ok() {
+            let settled = || there.map_or_else(|| settle(owner), settle_at);
+            if die_with_parent().is_ok() && go.read_exact(&mut sign).is_ok() && settled().is_ok() {
                 stay(say, go, &mailbox);
             }
             sys::clone::exit(1)
@@ -86,7 +100,10 @@ pub fn make(owner: Owner) -> Result<Made, NetworkError> {
     };
     let number = mailbox.as_raw_fd();
     drop((go, say, mailbox));
-    let namespace = open(pid, "net")?;
+    let namespace = match there {
+        Some(there) => there.try_clone_to_owned().map_err(|error| sys::Error::from_io("dup", "", &error))?,
+        None => open(pid, "net")?,
+    };
     let mut made = Made { namespace, users: None, pid, pidfd, door: start, mail, mailbox: number };
     if let Owner::Apart { id } = owner {
         let process = pid.to_string();
@@ -112,9 +129,7 @@ fn open(pid: i32, kind: &str) -> sys::Result<OwnedFd> {
 fn settle(owner: Owner) -> sys::Result<()> {
     if owner != Owner::Caller {
         sys::ns::become_ids(0, 0)?;
-        // Who carries the traffic has no more rights than this process, and finds the namespaces by its files.
-        let dumpable = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable);
-        dumpable.map_err(|errno| sys::Error::new("prctl", "", errno))?;
+        show_files()?;
         die_with_parent()?;
     }
     sys::netif::loopback_up()?;
@@ -123,6 +138,18 @@ fn settle(owner: Owner) -> sys::Result<()> {
         let _ = values.iter().any(|value| std::fs::write(path, value).is_ok());
     }
     Ok(())
+}
+
+/// Inside, where all is set already.
+fn settle_at(namespace: BorrowedFd<'_>) -> sys::Result<()> {
+    sys::ns::join(namespace, sys::ns::Joined::NETWORK)?;
+    show_files()
+}
+
+/// Who carries the traffic has no more rights than this process, and finds the namespaces by its files.
+fn show_files() -> sys::Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+        .map_err(|errno| sys::Error::new("prctl", "", errno))
 }
 
 fn die_with_parent() -> sys::Result<()> {

@@ -20,6 +20,8 @@ pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// What it is asked for.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'o> {
+    /// What its interface is called; `None`: as the host's.
+    pub interface: Option<&'o str>,
     /// What leads inside.
     pub ports: &'o [Published],
     /// Whether the gateway's address leads to the host's own services.
@@ -61,7 +63,11 @@ fn has_avx2() -> bool {
 
 fn arguments(options: &Options<'_>) -> Vec<String> {
     let mut words: Vec<String> = ["--foreground", "--quiet", "--config-net"].map(str::to_owned).to_vec();
-    words.extend(["--dns-forward".to_owned(), NAME_SERVER.to_string()]);
+    match options.interface {
+        None => words.extend(["--dns-forward".to_owned(), NAME_SERVER.to_string()]),
+        // Of a network of others', who have a name server of their own.
+        Some(interface) => words.extend(["--ns-ifname".to_owned(), interface.to_owned()]),
+    }
     if !options.host_gateway {
         words.push("--no-map-gw".to_owned());
     }

@@ -27,7 +27,12 @@ const MTU: &str = "65520";
 ///
 /// # Errors
 /// It is not there, or cannot be executed.
-pub(super) fn start(made: &Made, host_gateway: bool, mac: Option<MacAddress>) -> Result<Starting, NetworkError> {
+pub(super) fn start(
+    made: &Made,
+    interface: &str,
+    host_gateway: bool,
+    mac: Option<MacAddress>,
+) -> Result<Starting, NetworkError> {
     let program = sidecar::find(PROGRAM).ok_or(NetworkError::NoProgram(PROGRAM))?;
     let (reader, writer) = std::io::pipe().map_err(|error| sys::Error::from_io("pipe", "", &error))?;
     let mut command = Command::new(program);
@@ -38,7 +43,7 @@ pub(super) fn start(made: &Made, host_gateway: bool, mac: Option<MacAddress>) ->
     if let Some(mac) = mac {
         command.arg(format!("--macaddress={mac}"));
     }
-    command.arg(made.path()).arg(INTERFACE);
+    command.arg(made.path()).arg(interface);
     let third = Some(sys::exec::raise(&writer, 10)?);
     drop(writer);
     sidecar::start(Start { name: PROGRAM, command, users: made.users(), ready: reader.into(), third })

@@ -136,7 +136,7 @@ fn private(asked: &Asked<'_>, wanted: Carrier) -> Result<Up, NetworkError> {
     let given: Vec<Published> = published.iter().copied().filter(carries).collect();
     // Let go of just before the program takes them: nobody else is likely to be as quick.
     claims.retain(|claim| !carries(&claim.published));
-    let wanted = Wanted { ports: &given, host_gateway, mac: config.mac };
+    let wanted = Wanted { interface: None, ports: &given, host_gateway, mac: config.mac };
     let starting = carrier::start(&made, carrier, &wanted)?;
     let gateway = if carrier == Carrier::Pasta { carrier::default_gateway() } else { None };
     // Its own address is not known yet: the file is there to be mounted, and is written again.

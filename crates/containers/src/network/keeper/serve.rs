@@ -227,9 +227,3 @@ pub(super) fn here() -> Option<ProcessId> {
 pub(super) fn reap(process: ProcessId) {
     let _ = rustix::process::waitpid(Pid::from_raw(process.pid), WaitOptions::empty());
 }
-
-/// Whether the process of a descriptor has ended.
-pub(super) fn has_ended(pidfd: &OwnedFd) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
-}
