@@ -9,6 +9,8 @@ use super::measure::{Measured, Store};
 const RATE: u64 = 4 << 30;
 /// The shortest pause between two looks: what is written in it, and while its files are measured, is what it may write too much.
 const OFTEN: Duration = Duration::from_millis(25);
+/// The shortest while nobody writes.
+const IDLE: Duration = Duration::from_millis(100);
 /// The longest, where a size bounds the container or the store.
 const SELDOM: Duration = Duration::from_millis(250);
 /// The longest, where only the disk's end does.
@@ -96,11 +98,12 @@ impl Bounds {
         own.min(store)
     }
 
-    /// How long until the next look. `headroom` is [`Bounds::headroom`], less what was written since.
-    pub(super) fn pause(&self, free: &Free, headroom: Option<u64>) -> Duration {
+    /// How long until the next look. `headroom` is [`Bounds::headroom`], less what was written since; `calm`: nothing was since the
+    /// last look.
+    pub(super) fn pause(&self, free: &Free, headroom: Option<u64>, calm: bool) -> Duration {
         let bytes = free.far().min(headroom.unwrap_or(u64::MAX));
         let longest = if self.is_any() { SELDOM } else { RARELY };
-        Duration::from_millis(bytes / (RATE / 1000)).clamp(OFTEN, longest)
+        Duration::from_millis(bytes / (RATE / 1000)).clamp(if calm { IDLE } else { OFTEN }, longest)
     }
 
     /// Why the container is to be stopped, for its own size or the store's.
@@ -165,11 +168,12 @@ mod tests {
     #[test]
     fn looks_are_rare_where_there_is_much_room() {
         let bounded = Bounds { size: Some(GIB), store: false };
-        assert_eq!(Bounds::default().pause(&free(500 * GIB, 1000 * GIB), None), RARELY);
-        assert_eq!(Bounds::default().pause(&free(24 * GIB, 1000 * GIB), None), Duration::from_secs(1));
-        assert_eq!(Bounds::default().pause(&free(GIB, 1000 * GIB), None), Duration::from_millis(62));
-        assert_eq!(bounded.pause(&free(500 * GIB, 1000 * GIB), Some(100 * GIB)), SELDOM);
-        assert_eq!(bounded.pause(&free(500 * GIB, 1000 * GIB), Some(GIB / 10)), OFTEN);
+        assert_eq!(Bounds::default().pause(&free(500 * GIB, 1000 * GIB), None, false), RARELY);
+        assert_eq!(Bounds::default().pause(&free(24 * GIB, 1000 * GIB), None, false), Duration::from_secs(1));
+        assert_eq!(Bounds::default().pause(&free(GIB, 1000 * GIB), None, false), Duration::from_millis(62));
+        assert_eq!(bounded.pause(&free(500 * GIB, 1000 * GIB), Some(100 * GIB), false), SELDOM);
+        assert_eq!(bounded.pause(&free(500 * GIB, 1000 * GIB), Some(GIB / 10), false), OFTEN);
+        assert_eq!(bounded.pause(&free(500 * GIB, 1000 * GIB), Some(GIB / 10), true), IDLE);
     }
 
     #[test]

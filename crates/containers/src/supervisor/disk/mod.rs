@@ -107,7 +107,7 @@ impl Disk {
             return;
         }
         self.last = Free::of(&self.wanted.root).map(|free| (free, Moment::now()));
-        self.plan(now);
+        self.plan(now, false);
     }
 
     /// It has ended. Gives whether it was stopped for what it wrote. What is being measured is heard all the same.
@@ -141,7 +141,7 @@ impl Disk {
         // Where it failed, what was known is as good as before, and not asked for again at once.
         let measured = measured.or_else(|| self.known.take().map(|known| known.measured)).unwrap_or_default();
         self.known = Some(Known { measured, free: begun.free, at: now, took: now - begun.at });
-        self.plan(now);
+        self.plan(now, false);
         if why.is_some() {
             self.next = None;
             self.over.clone_from(&why);
@@ -197,7 +197,7 @@ impl Disk {
                 return;
             }
         }
-        self.plan(now);
+        self.plan(now, fell == Amount::default());
     }
 
     /// Whether a bound may be reached since it was measured last.
@@ -217,7 +217,7 @@ impl Disk {
             && (went >= self.bounds.headroom(&known.measured).max(STEP) || (rests && known.free.bytes != free.bytes))
     }
 
-    fn plan(&mut self, now: Instant) {
+    fn plan(&mut self, now: Instant, calm: bool) {
         let Some((free, _)) = self.last else {
             self.next = Some(now + AT_LEAST);
             return;
@@ -225,7 +225,7 @@ impl Disk {
         let headroom = self.known.as_ref().map(|known| {
             self.bounds.headroom(&known.measured).saturating_sub(known.free.bytes.saturating_sub(free.bytes))
         });
-        self.next = Some(now + self.bounds.pause(&free, headroom.or(self.bounds.size)));
+        self.next = Some(now + self.bounds.pause(&free, headroom.or(self.bounds.size), calm));
     }
 }
 

@@ -242,15 +242,15 @@ mod tests {
 
     #[test]
     fn a_keeper_that_was_given_up_is_waited_for_when_it_ends() {
-        let child = std::process::Command::new("true").spawn().unwrap();
+        let child = sys::fork::child(|| 0).unwrap();
         let mut health = Health::default();
-        health.leave(child.id().cast_signed());
+        health.leave(child.pid().cast_signed());
         while !health.given_up().is_empty() {
             let mut waits = Waits::default();
             health.waits(&mut waits);
             assert_eq!(waits.wait(), [Who::GivenUp]);
             health.reap();
         }
-        assert!(!std::path::Path::new(&format!("/proc/{}", child.id())).exists());
+        assert!(!std::path::Path::new(&format!("/proc/{}", child.pid())).exists());
     }
 }
