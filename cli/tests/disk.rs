@@ -91,7 +91,7 @@ impl SmallDisk {
             None => (Command::new("sh"), binary.to_path_buf()),
         };
         let script = format!(
-            "set -e; cd \"$1/disk\"; export ESTIBA_ROOT=\"$1/disk/store\"; estiba=$2; e() {{ \"$estiba\" \"$@\"; }}\n\
+            "set -ex; cd \"$1/disk\"; export ESTIBA_ROOT=\"$1/disk/store\"; estiba=$2; e() {{ \"$estiba\" \"$@\"; }}\n\
              e load -q --tag busybox -i ../layout >/dev/null\n\
              trap 'e rm -af >/dev/null 2>&1' EXIT\n{text}"
         );
@@ -121,7 +121,8 @@ fn one_container_does_not_fill_the_disk() {
     for user in everybody() {
         let Some(disk) = SmallDisk::new(user, "nr_inodes=20000") else { return };
         disk.script(
-            "e run -d --name calm --network none busybox sh -c 'head -c 20000000 /dev/zero > /f; sleep 300' >/dev/null\n\
+            "e run -d --name calm --network none busybox sh -c 'head -c 20000000 /dev/zero > /f; touch /done; sleep 300' >/dev/null\n\
+             until e exec calm test -e /done; do sleep 0.1; done; sleep 1\n\
              e run -d --name one --network none busybox sh -c \
                'while :; do head -c 300000 /dev/zero >> /f || sleep 0.1; done' >/dev/null\n\
              test $(e wait one) = 137\n\

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use store::{Meter, Room, RoomError};
 use sys::fork::Forked;
 
+use crate::time::Moment;
+
 /// The first argument of such a process, which no user types.
 const MARK: &str = "\u{1}estiba-disk";
 /// The longest answer that is read.
@@ -29,8 +31,8 @@ pub(super) struct Wanted {
     pub(super) others: Vec<PathBuf>,
     /// Bytes that the store's room was asked for already; `None`: it has no limit.
     pub(super) charged: Option<u64>,
-    /// What changed since then, in seconds since 1970, counts as recent.
-    pub(super) since: i64,
+    /// What changed since then counts as recent.
+    pub(super) since: Moment,
 }
 
 /// What there is.
@@ -164,7 +166,7 @@ impl Wanted {
         let mut meter = Meter::new();
         let mut each = |stat: &sys::Stat, bytes: u64| {
             found.files += 1;
-            if stat.ctime.seconds >= self.since {
+            if changed(stat) >= self.since {
                 found.recent += bytes;
                 found.recent_files += 1;
             }
@@ -174,6 +176,12 @@ impl Wanted {
         (found.own, found.all) = (own, own + others);
         found
     }
+}
+
+/// When a file was changed last; nobody inside can set that.
+fn changed(stat: &sys::Stat) -> Moment {
+    let seconds = u64::try_from(stat.ctime.seconds).unwrap_or(0);
+    Moment(seconds.saturating_mul(1_000_000_000).saturating_add(stat.ctime.nanoseconds.into()))
 }
 
 /// Has the store's limit hold for what was written.
@@ -205,12 +213,12 @@ mod tests {
         fs::hard_link(own.join("a"), volume.join("a")).unwrap();
         let root = dir.path().to_path_buf();
         let others = vec![volume, dir.path().join("none")];
-        let wanted = Wanted { root, own, others, charged: None, since: 0 };
+        let wanted = Wanted { root, own, others, charged: None, since: Moment::NEVER };
         let found = wanted.walk();
         assert!((3 << 20..4 << 20).contains(&found.own), "{found:?}");
         assert!((5 << 20..6 << 20).contains(&found.all), "{found:?}");
         assert_eq!((found.files, found.recent_files, found.recent), (4, 4, found.all));
-        let later = Wanted { since: i64::MAX, ..wanted };
+        let later = Wanted { since: Moment(u64::MAX), ..wanted };
         assert_eq!((later.walk().recent, later.walk().recent_files), (0, 0));
     }
 

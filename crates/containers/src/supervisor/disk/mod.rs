@@ -32,8 +32,8 @@ const AT_LEAST: Duration = Duration::from_secs(10);
 const SHARE: u32 = 4;
 /// … and, where nothing hints at a bound, no more than this.
 const SMALL_SHARE: u32 = 100;
-/// File systems' times may be this much coarser than the clock, in seconds.
-const COARSE: i64 = 1;
+/// File systems' times may be this much behind the clock, in nanoseconds: two ticks of the slowest kernel.
+const COARSE: u64 = 20_000_000;
 
 /// The watch over what one container writes.
 pub(super) struct Disk {
@@ -76,7 +76,7 @@ impl Disk {
         let mut others: Vec<PathBuf> = mounted.chain([folder.path().to_path_buf()]).collect();
         others.dedup();
         let root = layout.root().to_path_buf();
-        let wanted = Wanted { root, own: layout.snapshot(&config.id), others, charged: None, since: 0 };
+        let wanted = Wanted { root, own: layout.snapshot(&config.id), others, charged: None, since: Moment::NEVER };
         let bounds = Bounds { size: config.resources.disk, store: limited };
         Self { bounds, wanted, next: None, last: None, known: None, low: None, measuring: None, over: None }
     }
@@ -186,7 +186,7 @@ impl Disk {
             self.low = None;
         }
         if self.is_worth(&free, now) {
-            self.wanted.since = before.map_or(0, |(_, at)| i64::try_from(at.0 / 1_000_000_000).unwrap_or(0) - COARSE);
+            self.wanted.since = Moment(before.map_or(0, |(_, at)| at.0.saturating_sub(COARSE)));
             if self.bounds.store && self.wanted.charged.is_none() {
                 // The first time: what is there was counted before it was started, or is next to nothing.
                 self.wanted.charged = Some(u64::MAX);
