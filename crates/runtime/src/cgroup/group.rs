@@ -64,6 +64,15 @@ fn failed(call: &str, path: &Path, error: &io::Error) -> StartError {
     StartError::setup(format!("{call} {}", path.display()), errno)
 }
 
+impl From<GroupError> for StartError {
+    fn from(error: GroupError) -> Self {
+        match error {
+            GroupError::Refused { call, path, why } => failed(&call, &path, &why),
+            other => Self::Invalid(other.to_string()),
+        }
+    }
+}
+
 impl Group {
     /// The one in these folders.
     pub fn at(folders: Vec<PathBuf>) -> Self {
@@ -153,10 +162,7 @@ impl Group {
             let file = folder.join(name).join(setting.file);
             write(&file, &setting).map_err(|error| failed(&format!("write {} to", setting.value), &file, &error))?;
         }
-        self.doors().map_err(|error| match error {
-            GroupError::Refused { call, path, why } => failed(&call, &path, &why),
-            other => StartError::Invalid(other.to_string()),
-        })
+        Ok(self.doors()?)
     }
 
     /// Descriptors by which a process enters it: see [`enter`].
@@ -164,8 +170,9 @@ impl Group {
     /// # Errors
     /// The kernel's refusal.
     pub fn doors(&self) -> Result<Vec<OwnedFd>, GroupError> {
+        let name = door(self.version());
         let open = |folder: &PathBuf| {
-            let path = folder.join("cgroup.procs");
+            let path = folder.join(name);
             let opened = File::options().write(true).open(&path);
             opened.map(OwnedFd::from).map_err(|why| GroupError::Refused { call: "open".to_owned(), path, why })
         };
@@ -300,6 +307,15 @@ impl Group {
     }
 }
 
+/// The file by which a process enters: it has one thread then. In the older version a thread that moves itself (`tasks`) waits for
+/// nobody, and a process that does (`cgroup.procs`) waits until no process of the machine is forking: 10 ms and more.
+const fn door(version: Version) -> &'static str {
+    match version {
+        Version::One => "tasks",
+        Version::Two => "cgroup.procs",
+    }
+}
+
 /// Writes one setting, all at once as the kernel wants it.
 fn write(path: &Path, setting: &Setting) -> io::Result<()> {
     match File::options().write(true).open(path).and_then(|mut file| file.write_all(setting.value.as_bytes())) {
@@ -370,14 +386,14 @@ mod tests {
     fn a_name_that_is_taken_is_left_to_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let folders = vec![(Controller::Memory, dir.path().to_path_buf())];
-        let place = Place { version: Version::Two, folders, limits: Limits::default(), name: None };
+        let place = Place { version: Version::One, folders, limits: Limits::default(), name: None };
         // No file system of control groups: the group is made, and cannot be opened.
         let names: Vec<String> = (0..3).map(|number| format!("{}-{number}", std::process::id())).collect();
         for name in &names {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         let error = Group::make(&place).unwrap_err().to_string();
-        assert!(error.contains("cgroup.procs"), "{error}");
+        assert!(error.contains("/tasks"), "{error}");
         assert!(!names.iter().any(|name| error.contains(&format!("{name}/"))), "{error}");
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
     }

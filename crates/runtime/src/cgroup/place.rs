@@ -71,7 +71,7 @@ pub enum NoPlace {
         why: io::Error,
     },
     /// Nobody needs one so much.
-    #[error("entering a control group of version 1 costs milliseconds, and no limit was asked for")]
+    #[error("a control group of version 1 costs a folder in each of its hierarchies, and no limit was asked for")]
     NotWorth,
     /// The older version has no groups for ordinary users.
     #[error("control groups are of version 1 here, in which only root makes groups ({0})")]
@@ -157,8 +157,7 @@ impl Place {
         let all = mounts::hierarchies();
         match all.iter().find(|found| found.version == Version::Two && counts(found, &all)) {
             Some(hierarchy) => unified::place(hierarchy, wanted),
-            // Moving a process there waits for all processors, about a millisecond on an idle machine; in the newer version it
-            // is born where it belongs.
+            // A folder a hierarchy is made and removed, while all others of the machine wait who make one.
             None if !wanted.ask => Err(NoPlace::NotWorth),
             None => older_place(&all, wanted),
         }

@@ -14,9 +14,8 @@ mod inside;
 mod target;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use sys::clone::Forked;
 
@@ -69,7 +68,7 @@ impl Joining {
         let group = Group::at(guest.groups.to_vec());
         group.approach();
         let folder = group.folder();
-        let doors = guest.groups.iter().map(|folder| door(folder)).collect::<Result<Vec<_>, _>>()?;
+        let doors = group.doors()?;
         let trampoline = trampoline()?;
         // Where there is one id only, who the program is, is settled anew.
         let inhabitant = target.inhabitant().filter(|_| spec.ids == Ids::Mapped);
@@ -293,13 +292,6 @@ impl Fate {
             }
         }
     }
-}
-
-/// By which a control group is entered: opened by us, used by the process that shall be in it.
-fn door(folder: &Path) -> Result<OwnedFd, StartError> {
-    let path = folder.join("cgroup.procs");
-    rustix::fs::open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|errno| StartError::setup(format!("open {}", path.display()), errno))
 }
 
 /// Starts a process in a running container and returns when its program has taken over.
