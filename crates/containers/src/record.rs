@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use runtime::snapshot::KeptTree;
@@ -113,6 +113,24 @@ impl Folder {
         replace(&self.tree(), tree, durability)
     }
 
+    /// Returns when these files of it are on disk. All are on their way there before one is waited for, so that one commit of the file
+    /// system has them all.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub(crate) fn sync(&self, paths: &[PathBuf]) -> Result<()> {
+        let open = |path: &PathBuf| File::open(path).map_err(io_at("open", path));
+        let files = paths.iter().map(open).collect::<Result<Vec<_>>>()?;
+        for file in &files {
+            // A hint: what counts is the sync.
+            sys::writeback::start(file, 0, 0);
+        }
+        for (file, path) in files.iter().zip(paths) {
+            file.sync_all().map_err(io_at("fsync", path))?;
+        }
+        sync_folder(self.path())
+    }
+
     /// Takes its lock; tries so long at most, since who looks whether it is held has it for a moment. `None`: it is held.
     ///
     /// # Errors
@@ -171,9 +189,7 @@ pub(crate) fn replace(path: &Path, value: &impl Serialize, durability: Durabilit
     written?;
     match path.parent() {
         // The new name is on disk when its folder is.
-        Some(folder) if durability == Durability::Synced => {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(io_at("fsync", folder))
-        }
+        Some(folder) if durability == Durability::Synced => sync_folder(folder),
         _ => Ok(()),
     }
 }
@@ -187,6 +203,10 @@ fn overwrite(path: &Path, value: &impl Serialize) -> io::Result<()> {
     }
     file.write_all_at(&text, 0)?;
     file.set_len(text.len() as u64)
+}
+
+pub(crate) fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_at("fsync", path))
 }
 
 fn write(path: &Path, text: &[u8], durability: Durability) -> Result<()> {

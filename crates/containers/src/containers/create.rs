@@ -14,7 +14,7 @@ use crate::config::MountSource;
 use crate::error::{ContainersError, Result, io_at};
 use crate::event::{Event, Journal};
 use crate::layout::Folder;
-use crate::record::Durability;
+use crate::record::{Durability, sync_folder};
 use crate::{Config, ContainerId, State};
 
 /// A container in the making. Dropped, all of it goes again.
@@ -40,7 +40,8 @@ impl Containers {
         let lock = make_lock(&folder.lock())?;
         drop(gate);
         let made = Made { containers: self, folder, config, lock: Some(lock) };
-        made.folder.write_config(&made.config, made.config.durability())?;
+        // On disk with all the others, before the folder gets its name.
+        made.folder.write_config(&made.config, Durability::Fleeting)?;
         self.take_name(&made.config.name, &made.config.id)?;
         Ok(made)
     }
@@ -141,7 +142,7 @@ impl Made<'_> {
                 layers.clone_from(found);
             }
         }
-        self.folder.write_config(&self.config, self.config.durability())
+        self.folder.write_config(&self.config, Durability::Fleeting)
     }
 
     /// Pins what its tree stands on, and makes it a container. Its lock is held: who starts it gives it to its supervisor.
@@ -150,7 +151,7 @@ impl Made<'_> {
     /// What the system refuses.
     pub fn finish(mut self, tree: &KeptTree) -> Result<(Container, Lock)> {
         let durability = self.config.durability();
-        self.folder.write_tree(tree, durability)?;
+        self.folder.write_tree(tree, Durability::Fleeting)?;
         let id = &self.config.id;
         let mut pinned: Vec<&str> = vec![id.as_str()];
         pinned.extend(tree.layers.iter().map(String::as_str));
@@ -160,6 +161,9 @@ impl Made<'_> {
             .collect();
         pinned.extend(manifests.iter().map(String::as_str));
         store::pin_lasting(&self.containers.store, id.as_str(), &pinned)?;
+        if durability == Durability::Synced {
+            self.folder.sync(&[self.folder.config(), self.folder.tree()])?;
+        }
         let home = self.containers.layout.container(id);
         fs::rename(self.folder.path(), home.path()).map_err(io_at("rename", home.path()))?;
         if durability == Durability::Synced {
@@ -208,8 +212,4 @@ fn make_lock(path: &Path) -> Result<Lock> {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_at("fsync", path))
 }

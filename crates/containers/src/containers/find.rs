@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Container, Containers};
 use crate::ContainerId;
@@ -11,6 +12,8 @@ use crate::error::{ContainersError, Result, io_at};
 const WORTH_THREADS: usize = 100;
 /// More than this only wait for each other in the kernel.
 const MOST_THREADS: usize = 8;
+/// So many a thread reads before it takes others: none is left with much when all others are done.
+const TURN: usize = 32;
 
 /// All containers.
 #[derive(Debug, Default)]
@@ -18,8 +21,11 @@ pub struct Listing {
     /// The newest first.
     pub containers: Vec<Container>,
     /// Those whose settings cannot be read, and why.
-    pub unreadable: Vec<(ContainerId, ContainersError)>,
+    pub unreadable: Vec<Unread>,
 }
+
+/// A container whose settings cannot be read, and why.
+pub type Unread = (ContainerId, ContainersError);
 
 /// The newest first.
 fn sort(all: &mut [Container]) {
@@ -96,52 +102,66 @@ impl Containers {
     /// # Errors
     /// What the system refuses.
     pub fn listing(&self) -> Result<Listing> {
-        let mut listing = self.gather(&self.ids()?)?;
-        sort(&mut listing.containers);
-        Ok(listing)
+        let (mut containers, unreadable) = self.gather(&self.ids()?, Some)?;
+        sort(&mut containers);
+        Ok(Listing { containers, unreadable })
     }
 
-    /// The same, read by several threads: for a process that enters no namespace afterwards.
+    /// What `see` makes of each container, the newest first; the containers themselves are forgotten one by one. From many on by several
+    /// threads: for a process that enters no namespace afterwards.
     ///
     /// # Errors
     /// As [`Containers::listing`].
-    pub fn list_side_by_side(&self) -> Result<Listing> {
+    pub fn each<T: Send>(&self, see: impl Fn(&Container) -> Option<T> + Sync) -> Result<(Vec<T>, Vec<Unread>)> {
         let ids = self.ids()?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
-        if ids.len() < WORTH_THREADS || threads < 2 {
-            return self.listing();
-        }
-        let parts: Vec<_> = std::thread::scope(|scope| {
-            let running: Vec<_> =
-                ids.chunks(ids.len().div_ceil(threads)).map(|ids| scope.spawn(|| self.gather(ids))).collect();
-            running.into_iter().map(std::thread::ScopedJoinHandle::join).collect()
-        });
-        let mut all = Listing::default();
-        for part in parts {
-            match part {
-                Ok(part) => {
-                    let Listing { containers, unreadable } = part?;
-                    all.containers.extend(containers);
-                    all.unreadable.extend(unreadable);
+        let see = |container: Container| {
+            let seen = see(&container)?;
+            Some((std::cmp::Reverse((container.config.created, container.config.id)), seen))
+        };
+        let parts = if ids.len() < WORTH_THREADS || threads < 2 {
+            vec![self.gather(&ids, see)]
+        } else {
+            let next = AtomicUsize::new(0);
+            let turn = || {
+                let mut all = (Vec::new(), Vec::new());
+                while let Some(ids) = ids.chunks(TURN).nth(next.fetch_add(1, Ordering::Relaxed)) {
+                    let (seen, unread) = self.gather(ids, see)?;
+                    all.0.extend(seen);
+                    all.1.extend(unread);
                 }
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
+                Ok(all)
+            };
+            std::thread::scope(|scope| {
+                let others: Vec<_> = (1..threads).map(|_| scope.spawn(turn)).collect();
+                let own = std::iter::once(turn());
+                let others = others
+                    .into_iter()
+                    .map(|other| other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+                own.chain(others).collect()
+            })
+        };
+        let (mut all, mut unreadable) = (Vec::with_capacity(ids.len()), Vec::new());
+        for part in parts {
+            let (seen, unread) = part?;
+            all.extend(seen);
+            unreadable.extend(unread);
         }
-        sort(&mut all.containers);
-        Ok(all)
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok((all.into_iter().map(|(_, seen)| seen).collect(), unreadable))
     }
 
-    fn gather(&self, ids: &[ContainerId]) -> Result<Listing> {
-        let mut listing = Listing { containers: Vec::with_capacity(ids.len()), unreadable: Vec::new() };
+    fn gather<T>(&self, ids: &[ContainerId], see: impl Fn(Container) -> Option<T>) -> Result<(Vec<T>, Vec<Unread>)> {
+        let (mut seen, mut unread) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids {
             match self.get(id) {
                 // One that is removed just now is none.
-                Ok(found) => listing.containers.extend(found),
-                Err(error) if error.is_unreadable() => listing.unreadable.push((id.clone(), error)),
+                Ok(found) => seen.extend(found.and_then(&see)),
+                Err(error) if error.is_unreadable() => unread.push((id.clone(), error)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(listing)
+        Ok((seen, unread))
     }
 
     /// A container as it is; `None` when there is none.

@@ -10,7 +10,7 @@ mod unreadable;
 use runtime::snapshot::KeptTree;
 
 pub use create::Made;
-pub use find::Listing;
+pub use find::{Listing, Unread};
 pub use reconcile::KILLED;
 pub use remove::Swept;
 pub use unreadable::Unreadable;

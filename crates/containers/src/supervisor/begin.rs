@@ -52,9 +52,14 @@ impl Supervisor {
         if attached.is_some() {
             supervisor.streams.expect();
         }
+        let first = supervisor.state.started.is_never();
         match supervisor.launch(size) {
             Ok(pid) => {
                 supervisor.say_hello(socket, pid, attached);
+                // After the first time something is on disk; nobody waits for it.
+                if first && supervisor.config.durability() == Durability::Synced {
+                    drop(supervisor.folder.sync(&[supervisor.folder.state()]));
+                }
                 Some(supervisor)
             }
             Err(failure) => {
@@ -188,7 +193,6 @@ impl Supervisor {
     }
 
     fn record_start(&mut self, pid: i32) {
-        let first = self.state.started.is_never();
         let state = &mut self.state;
         state.status = Status::Running;
         state.boot = store::boot_id().unwrap_or_default();
@@ -201,9 +205,8 @@ impl Supervisor {
         self.write_pidfile(pid);
         self.health.started(&mut self.state);
         self.disk.started(self.since);
-        // Who reads what was before sees a container that is started a little later. After the first time something is on disk.
-        let durability = if first { self.config.durability() } else { Durability::Fleeting };
-        drop(self.folder.write_state(&self.state, durability));
+        // Who reads what was before sees a container that is started a little later.
+        drop(self.folder.write_state(&self.state, Durability::Fleeting));
         self.containers.tell(&self.config, "start");
         self.notify.started();
     }

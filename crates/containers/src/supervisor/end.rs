@@ -112,22 +112,23 @@ impl Supervisor {
         drop(std::fs::remove_file(self.folder.control()));
         let Self { containers, folder, config, state, lock, mut connections, streams, disk, mut leaving, held, .. } =
             self;
-        let durability = if config.life.remove { Durability::Fleeting } else { config.durability() };
-        let written = folder.write_state(&state, durability);
         // Before the answers: who hears of the end may start it again at once, or another in its place.
-        if config.life.remove {
+        let written = if config.life.remove {
             remove(&containers, folder, config, state, lock);
             leaving.free_ports();
+            true
         } else {
+            let written = folder.write_state(&state, config.durability());
             leaving.free_ports();
             drop(lock);
-        }
+            written.is_ok()
+        };
         drop(held);
         connections.say_ended(code);
         // Last: who reads slowly holds up nobody but himself.
         streams.finish(code, disk.why());
         leaving.wait();
-        u8::from(written.is_err())
+        u8::from(!written)
     }
 }
 
