@@ -9,13 +9,15 @@ mod ports;
 mod row;
 mod size;
 
+use containers::time::Moment;
 use containers::{Container, Containers};
+use serde_json::{Map, Value};
 
 use crate::chosen;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::ui;
-use crate::ui::table::Table;
+use crate::ui::table::{Column, Table};
 
 use filter::Filters;
 pub(in crate::verb) use row::networks;
@@ -64,53 +66,74 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let containers = Containers::new(&store::Layout::new(context.root()?));
     let filters = Filters::parse(&args.filter, &containers, context)?;
-    let listing = containers.list_side_by_side()?;
-    let mut all = listing.containers;
-    listing.unreadable.iter().for_each(|(id, why)| chosen::note_unreadable(id, why));
     let last = args.last.filter(|last| *last >= 0).or_else(|| args.latest.then_some(1));
     // As docker has it: who asks for states, or for the last ones, means all of these.
     let everything = args.all || last.is_some() || filters.name_states();
-    all.retain(|container| (everything || row::is_up(container)) && filters.accept(container));
-    if let Some(last) = last {
-        all.truncate(usize::try_from(last).unwrap_or(usize::MAX));
-    }
-    let out = if args.quiet && args.format.is_none() { ids(&all, args.no_trunc) } else { table(&args, &all, context)? };
+    let wanted = |container: &Container| (everything || row::is_up(container)) && filters.accept(container);
+    let last = last.map_or(usize::MAX, |last| usize::try_from(last).unwrap_or(usize::MAX));
+    let (out, unread) = if args.quiet && args.format.is_none() {
+        let (ids, unread) = containers.each(|container| wanted(container).then(|| id(container, args.no_trunc)))?;
+        (ids.into_iter().take(last).collect(), unread)
+    } else {
+        let look = Look::new(&args, context)?;
+        let (rows, unread) = containers.each(|container| wanted(container).then(|| look.row(container)))?;
+        (look.table(rows.into_iter().take(last).collect())?, unread)
+    };
+    unread.iter().for_each(|(id, why)| chosen::note_unreadable(id, why));
     ui::out(&out)?;
     Ok(0)
 }
 
-fn ids(all: &[Container], whole: bool) -> String {
-    let id = |container: &Container| {
-        let id = &container.config.id;
-        format!("{}\n", if whole { id.as_str() } else { id.short() })
-    };
-    all.iter().map(id).collect()
+fn id(container: &Container, whole: bool) -> String {
+    let id = &container.config.id;
+    format!("{}\n", if whole { id.as_str() } else { id.short() })
 }
 
-fn table(args: &Args, all: &[Container], context: &Context) -> Result<String> {
-    let needs_size = args.size || args.format.as_deref().is_some_and(|format| format.contains(".Size"));
-    let sizes = if needs_size { Some(Sizes::new(context)?) } else { None };
-    let now = containers::time::Moment::now();
-    let rows = all.iter().map(|container| row::row(container, now, args.no_trunc, sizes.as_ref()));
-    let mut columns = vec![
-        ("ID", "CONTAINER ID"),
-        ("Image", "IMAGE"),
-        ("Command", "COMMAND"),
-        ("RunningFor", "CREATED"),
-        ("Status", "STATUS"),
-        ("Ports", "PORTS"),
-        ("Names", "NAMES"),
-    ];
-    if args.size {
-        columns.push(("Size", "SIZE"));
+/// How the list shall look.
+struct Look<'a> {
+    args: &'a Args,
+    sizes: Option<Sizes>,
+    now: Moment,
+    columns: Vec<Column>,
+}
+
+impl<'a> Look<'a> {
+    fn new(args: &'a Args, context: &Context) -> Result<Self> {
+        let needs_size = args.size || args.format.as_deref().is_some_and(|format| format.contains(".Size"));
+        let mut columns = vec![
+            ("ID", "CONTAINER ID"),
+            ("Image", "IMAGE"),
+            ("Command", "COMMAND"),
+            ("RunningFor", "CREATED"),
+            ("Status", "STATUS"),
+            ("Ports", "PORTS"),
+            ("Names", "NAMES"),
+        ];
+        if args.size {
+            columns.push(("Size", "SIZE"));
+        }
+        let sizes = needs_size.then(|| Sizes::new(context)).transpose()?;
+        Ok(Self { args, sizes, now: Moment::now(), columns })
     }
-    let extra_headings = vec![
-        ("CreatedAt", "CREATED AT"),
-        ("HealthStatus", "HEALTH STATUS"),
-        ("LocalVolumes", "LOCAL VOLUMES"),
-        ("Size", "SIZE"),
-    ];
-    Table { columns, extra_headings, rows: rows.collect() }.render(args.format.as_deref())
+
+    /// What is shown of a container: a template may want anything.
+    fn row(&self, container: &Container) -> Map<String, Value> {
+        let cell = |name: &str| row::cell(name, container, self.now, self.args.no_trunc, self.sizes.as_ref());
+        match self.args.format {
+            Some(_) => row::FIELDS.iter().map(|name| ((*name).to_owned(), cell(name))).collect(),
+            None => self.columns.iter().map(|(name, _)| ((*name).to_owned(), cell(name))).collect(),
+        }
+    }
+
+    fn table(self, rows: Vec<Map<String, Value>>) -> Result<String> {
+        let extra_headings = vec![
+            ("CreatedAt", "CREATED AT"),
+            ("HealthStatus", "HEALTH STATUS"),
+            ("LocalVolumes", "LOCAL VOLUMES"),
+            ("Size", "SIZE"),
+        ];
+        Table { columns: self.columns, extra_headings, rows }.render(self.args.format.as_deref())
+    }
 }
 
 /// The error of a filter that there is not.

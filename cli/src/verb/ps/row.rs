@@ -3,7 +3,7 @@
 use containers::config::{MountSource, NetworkMode};
 use containers::time::Moment;
 use containers::{Config, Container, Status};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Sizes;
 use crate::duration;
@@ -25,34 +25,59 @@ pub(super) fn is_up(container: &Container) -> bool {
 }
 
 /// All fields of a container.
-pub(super) fn row(container: &Container, now: Moment, whole: bool, sizes: Option<&Sizes>) -> Map<String, Value> {
+pub(super) const FIELDS: [&str; 16] = [
+    "Command",
+    "CreatedAt",
+    "HealthStatus",
+    "ID",
+    "Image",
+    "Labels",
+    "LocalVolumes",
+    "Mounts",
+    "Names",
+    "Networks",
+    "Platform",
+    "Ports",
+    "RunningFor",
+    "Size",
+    "State",
+    "Status",
+];
+
+/// One of them.
+pub(super) fn cell(field: &str, container: &Container, now: Moment, whole: bool, sizes: Option<&Sizes>) -> Value {
     let config = &container.config;
+    let text = match field {
+        "Command" => command(config, whole),
+        "CreatedAt" => duration::moment(seconds(config.created)),
+        "HealthStatus" => container.state.health.as_ref().map(|health| health.status.clone()).unwrap_or_default(),
+        "ID" => (if whole { config.id.as_str() } else { config.id.short() }).to_owned(),
+        "Image" => harmless(&config.image.name),
+        "Labels" => labels(config),
+        "LocalVolumes" => mounts(config).iter().filter(|mount| !mount.starts_with('/')).count().to_string(),
+        "Mounts" => shown_mounts(config, whole),
+        "Names" => config.name.clone(),
+        "Networks" => networks(config).join(","),
+        "Platform" => config.image.platform.to_string(),
+        "Ports" => super::ports::shown(container),
+        "RunningFor" => duration::ago(since(config.created, now)),
+        "Size" => sizes.map(|sizes| sizes.text(container)).unwrap_or_default(),
+        "State" => return json!(container.state.status),
+        "Status" => status(container, now),
+        _ => String::new(),
+    };
+    Value::String(text)
+}
+
+fn labels(config: &Config) -> String {
     let labels: Vec<_> = config.life.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let mounts = mounts(config);
-    let shown_mounts: Vec<_> =
-        mounts.iter().map(|mount| if whole { mount.clone() } else { cut(mount, MOUNT) }).collect();
-    let row = json!({
-        "Command": command(config, whole),
-        "CreatedAt": duration::moment(seconds(config.created)),
-        "HealthStatus": container.state.health.as_ref().map(|health| health.status.as_str()).unwrap_or_default(),
-        "ID": if whole { config.id.as_str() } else { config.id.short() },
-        "Image": harmless(&config.image.name),
-        "Labels": harmless(&labels.join(",")),
-        "LocalVolumes": mounts.iter().filter(|mount| !mount.starts_with('/')).count().to_string(),
-        "Mounts": harmless(&shown_mounts.join(",")),
-        "Names": config.name,
-        "Networks": networks(config).join(","),
-        "Platform": config.image.platform.to_string(),
-        "Ports": super::ports::shown(container),
-        "RunningFor": duration::ago(since(config.created, now)),
-        "Size": sizes.map(|sizes| sizes.text(container)).unwrap_or_default(),
-        "State": container.state.status,
-        "Status": status(container, now),
-    });
-    match row {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    }
+    harmless(&labels.join(","))
+}
+
+fn shown_mounts(config: &Config, whole: bool) -> String {
+    let shown = |mount: String| if whole { mount } else { cut(&mount, MOUNT) };
+    let mounts: Vec<_> = mounts(config).into_iter().map(shown).collect();
+    harmless(&mounts.join(","))
 }
 
 /// "Up 5 minutes (healthy)", "Exited (0) 2 hours ago".
