@@ -114,7 +114,8 @@ impl Folder {
     }
 
     /// Returns when these files of it are on disk. All are on their way there before one is waited for, so that one commit of the file
-    /// system has them all.
+    /// system has them all. Their names come with them: a file system with a journal writes down first what happened first. (That the
+    /// folder has its own name is for the folder around it to keep.)
     ///
     /// # Errors
     /// The kernel's refusal.
@@ -128,7 +129,7 @@ impl Folder {
         for (file, path) in files.iter().zip(paths) {
             file.sync_all().map_err(io_at("fsync", path))?;
         }
-        sync_folder(self.path())
+        Ok(())
     }
 
     /// Takes its lock; tries so long at most, since who looks whether it is held has it for a moment. `None`: it is held.
