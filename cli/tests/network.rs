@@ -115,6 +115,22 @@ fn without_a_tun_device_that_is_said_and_ports_are_published_all_the_same() {
 }
 
 #[test]
+fn another_runtime_has_the_network_and_its_files() {
+    let Some(env) = Env::with_busybox() else { return };
+    for runtime in ["crun", "runc"] {
+        let there = ["/usr/bin", "/usr/sbin"].iter().any(|dir| std::path::Path::new(dir).join(runtime).exists());
+        if !there {
+            fixtures::skip(&format!("{runtime} is not installed"));
+        } else if has("pasta") {
+            let look = "busybox ip route && busybox cat /etc/hosts";
+            let run = ["run", "--rm", "--network", "pasta", "--hostname", "other", "--runtime", runtime, "busybox"];
+            let said = env.ok(&[&run[..], &["sh", "-c", look]].concat());
+            assert!(said.starts_with("default via ") && said.contains("\tother\n"), "{runtime}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_port_that_is_taken_is_said_with_whose_it_is() {
     let Some(env) = Env::with_busybox() else { return };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -151,10 +151,10 @@ fn asked(one: &Mount, own: &str, files: &[OwnedFd]) -> Result<Value, StartError>
         Source::Path { path, recursive } => bind(&path.display().to_string(), *recursive),
         Source::Data { .. } | Source::Tree { .. } => bind(own, false),
         Source::File { index } => {
-            let file = files.get(*index).map(AsRawFd::as_raw_fd);
-            let source =
-                file.map_or_else(|| "anonymous".to_owned(), |fd| format!("/proc/{}/fd/{fd}", std::process::id()));
-            bind(&source, false)
+            // By its path: what a descriptor of ours leads to is a mount of ours, of which the runtime's own namespace takes no copy.
+            let path = |file: &OwnedFd| std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok();
+            let source = files.get(*index).and_then(path);
+            bind(&source.map_or_else(|| "anonymous".to_owned(), |path| path.display().to_string()), false)
         }
         Source::Bind(bind) => host(one, bind),
         Source::Memory(memory) => {
