@@ -197,13 +197,16 @@ pub(crate) fn replace(path: &Path, value: &impl Serialize, durability: Durabilit
 
 /// Writes a file anew in the blocks that it has.
 fn overwrite(path: &Path, value: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_vec(value)?;
+    let mut text = serde_json::to_vec(value)?;
     let file = OpenOptions::new().write(true).open(path)?;
-    if text.len() as u64 > file.metadata()?.blocks() * BLOCK {
+    let metadata = file.metadata()?;
+    if text.len() as u64 > metadata.blocks() * BLOCK {
         return Err(io::ErrorKind::StorageFull.into());
     }
-    file.write_all_at(&text, 0)?;
-    file.set_len(text.len() as u64)
+    // One write, whenever it is cut off: what is shorter ends with spaces.
+    let before = usize::try_from(metadata.len()).unwrap_or_default();
+    text.resize(text.len().max(before), b' ');
+    file.write_all_at(&text, 0)
 }
 
 pub(crate) fn sync_folder(path: &Path) -> Result<()> {

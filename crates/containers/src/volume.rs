@@ -259,13 +259,16 @@ impl Volumes {
         let mut users: BTreeMap<String, Vec<ContainerId>> = BTreeMap::new();
         for entry in entries(&self.layout.containers())? {
             // One that is being made, or removed, has a dot before its name.
-            let id = entry.to_str().map(|name| name.strip_prefix('.').unwrap_or(name).to_owned());
-            let Some(id) = id.and_then(|id| ContainerId::try_from(id).ok()) else { continue };
+            let name = entry.to_str().unwrap_or_default();
+            let unfinished = name.strip_prefix('.');
+            let Ok(id) = ContainerId::try_from(unfinished.unwrap_or(name).to_owned()) else { continue };
             let folder = Folder::at(self.layout.containers().join(&entry));
             let config = match folder.read_config() {
                 Ok(config) => config,
                 // It goes, or does not name any yet: who names one has the lock.
                 Err(ContainersError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => continue,
+                // Left by who was cut off: there will be no container.
+                Err(_) if unfinished.is_some() && !folder.is_held().unwrap_or_default() => continue,
                 Err(error) => return Err(VolumeError::Unsure { id, why: error.to_string() }),
             };
             for name in config.data.mounts.iter().filter_map(|mount| mount.volume()) {
