@@ -89,7 +89,7 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
     become_user::become_program(becoming)
 }
 
-/// Waits until it may go on. Who opens the gate and does not is about to end us.
+/// Waits until it may go on. Who has the gate and goes away without opening it is about to end us, or has ended itself.
 fn wait_at(gate: OwnedFd) -> Result<(), StartError> {
     File::from(gate).read_exact(&mut [0]).map_err(|error| sys::Error::from_io("read", "gate", &error).into())
 }

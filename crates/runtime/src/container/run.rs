@@ -1,6 +1,6 @@
 //! The outer side of a container.
 
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -140,6 +140,8 @@ pub(crate) struct Starting {
     monitor: Option<sys::fork::Forked>,
     monitor_table: Option<PathBuf>,
     program: Option<String>,
+    /// By which it is let on; a gate that is closed unopened ends it.
+    gate: Option<PipeWriter>,
     cleanup: Cleanup,
     done: bool,
 }
@@ -162,8 +164,8 @@ pub(crate) enum Progress {
 }
 
 impl Starting {
-    /// Clones the child, which waits at the gate when it is prepared. What remains is to [`Starting::advance`].
-    pub(crate) fn begin(spec: &Spec, stdio: Stdio, gate: Option<OwnedFd>) -> Result<Self, StartError> {
+    /// Clones the child; where it is `gated`, it waits at a gate when it is prepared. What remains is to [`Starting::advance`].
+    pub(crate) fn begin(spec: &Spec, stdio: Stdio, gated: bool) -> Result<Self, StartError> {
         if spec.args.is_empty() {
             return Err(StartError::Invalid("no program to run".to_owned()));
         }
@@ -180,10 +182,14 @@ impl Starting {
         let shm = namespaces::shm(spec, &shared)?;
         let monitored = spec.monitor.as_ref().map(|_| crate::single_id::filter());
         let (ours, theirs) = channel::pair()?;
+        let pipe = gated.then(std::io::pipe).transpose();
+        let (gate, opener) = pipe.map_err(|error| sys::Error::from_io("pipe", "", &error))?.unzip();
         let (group, doors) = spec.cgroup.as_ref().map(Group::make).transpose()?.unwrap_or_default();
         let (forked, entered) = namespaces::fork(spec, &shared, &group).inspect_err(|_| group.remove())?;
         match forked {
             Forked::Child => {
+                // With our ends open here it would not see that we are gone, where that was before it asked to end with us.
+                drop((ours, opener));
                 let handed = stdio.handed;
                 let stdio = [stdio.stdin, stdio.stdout, stdio.stderr];
                 inside::start(Launch {
@@ -199,7 +205,7 @@ impl Starting {
                     shm,
                     doors,
                     entered,
-                    gate,
+                    gate: gate.map(OwnedFd::from),
                     guest: false,
                 })
             }
@@ -211,6 +217,7 @@ impl Starting {
                 monitor: None,
                 monitor_table: spec.monitor.clone(),
                 program: None,
+                gate: opener,
                 cleanup: Cleanup { foreign: None, rootfs: spec.rootfs.clone(), stubs: Stubs::default(), group },
                 done: false,
             }),
@@ -467,7 +474,7 @@ impl Drop for Running {
 /// # Errors
 /// [`StartError`], whose [`StartError::exit_code`] is docker's.
 pub fn run(spec: &Spec, stdio: Stdio) -> Result<Running, StartError> {
-    let mut starting = Starting::begin(spec, stdio, None)?;
+    let mut starting = Starting::begin(spec, stdio, false)?;
     while let Progress::Starting = starting.advance(true)? {}
     starting.finish()
 }
@@ -482,13 +489,42 @@ pub fn run_while<E: From<StartError>>(
     stdio: Stdio,
     meanwhile: impl FnOnce() -> Result<(), E>,
 ) -> Result<Running, E> {
-    let (gate, mut open) =
-        std::io::pipe().map_err(|error| StartError::from(sys::Error::from_io("pipe", "", &error)))?;
-    let mut starting = Starting::begin(spec, stdio, Some(gate.into()))?;
+    let mut starting = Starting::begin(spec, stdio, true)?;
     meanwhile()?;
-    // Nobody is at the gate any more where it could not be prepared: then it says why.
-    let _ = open.write_all(&[1]);
-    drop(open);
+    if let Some(mut gate) = starting.gate.take() {
+        // Nobody is there any more where it could not be prepared: then it says why.
+        let _ = gate.write_all(&[1]);
+    }
     while let Progress::Starting = starting.advance(true)? {}
     Ok(starting.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::Ids;
+    use crate::ladder::{Entry, Rung};
+
+    /// As it is for one whose starter was killed before the kernel was told to end both together.
+    #[test]
+    fn who_waits_at_a_gate_sees_that_nobody_will_open_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let child = sys::fork::child(|| {
+            let mut spec = Spec::new(RootFs::Dir(dir.path().to_owned()), vec!["none".to_owned()]);
+            if !rustix::process::geteuid().is_root() {
+                Entry::Own(Rung::SingleId).enter().unwrap();
+                spec.ids = Ids::Single;
+            }
+            let mut starting = Starting::begin(&spec, Stdio::default(), true).unwrap();
+            drop(starting.gate.take());
+            let error = loop {
+                if let Err(error) = starting.advance(true) {
+                    break error.to_string();
+                }
+            };
+            assert!(error.contains("gate"), "{error}");
+            0
+        });
+        assert_eq!(child.unwrap().wait().unwrap(), 0);
+    }
 }

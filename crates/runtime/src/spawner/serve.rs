@@ -157,7 +157,7 @@ impl Entry {
 fn accept(bytes: &[u8], fds: Vec<OwnedFd>) -> Option<Entry> {
     let mut fds = fds.into_iter();
     let socket = fds.next()?;
-    let begun = decode(bytes, fds).and_then(|(spec, stdio)| Starting::begin(&spec, stdio, None));
+    let begun = decode(bytes, fds).and_then(|(spec, stdio)| Starting::begin(&spec, stdio, false));
     match begun {
         Ok(starting) => Some(Entry { socket, state: State::Starting(starting) }),
         Err(error) => {
