@@ -190,6 +190,15 @@ fn a_keeper_that_is_killed_is_followed_by_another_without_a_command() {
             until("another keeper", || home.keeper().is_some_and(|another| another != keeper));
             assert_eq!(home.ok(&["exec", "peer", "sh", "-c", &fetch("web")]), "served");
         }
+        // One that is long in coming holds no supervisor up.
+        home.ok(&["run", "-d", "--name", "other", "--network", "front", "busybox", "sleep", "1000"]);
+        let start = std::fs::File::open(home.dir.path().join("store/networks/.start")).unwrap();
+        let start = sys::lock::Lock::exclusive(start).unwrap();
+        let keeper = home.keeper().unwrap();
+        assert!(Command::new("kill").args(["-9", &keeper.to_string()]).status().unwrap().success());
+        home.ok(&["stop", "-t", "0", "other"]);
+        drop(start);
+        until("another keeper", || home.keeper().is_some_and(|another| another != keeper));
         home.ok(&["rm", "-f", "peer"]);
         // A supervisor that is killed takes its container out of the network.
         until("the peer's leave", || {

@@ -30,6 +30,8 @@ pub(super) enum Who {
     Sidecar,
     /// The keeper of its networks has ended.
     Keeper,
+    /// Another keeper has begun, or has not.
+    Follower,
     /// What it wrote is measured.
     Disk,
     /// Something of the service manager's.
@@ -133,6 +135,7 @@ impl Supervisor {
             Who::Health(_) => self.tick_health(Instant::now()),
             Who::Sidecar => self.look_after_sidecars(),
             Who::Keeper => self.following.ended(Instant::now()),
+            Who::Follower => self.followed(),
             Who::GivenUp => self.health.reap(),
             Who::Disk => self.disk_measured(),
             Who::Notify(number) => self.notify.ready(number),
@@ -186,6 +189,7 @@ impl Supervisor {
             && self.connections.is_empty()
             && self.streams.is_quiet()
             && !self.health.is_asking()
+            && self.following.is_quiet()
             && self.disk.is_quiet()
     }
 }
