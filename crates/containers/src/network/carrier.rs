@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
+use std::time::Duration;
 
 use super::error::NetworkError;
 use super::namespace::Made;
@@ -97,12 +98,12 @@ pub fn name_server(carrier: Carrier) -> IpAddr {
 }
 
 impl Starting {
-    /// Waits until the namespace is connected.
+    /// Waits until the namespace is connected, so long at most.
     ///
     /// # Errors
     /// What the program said.
-    pub fn wait(self, made: &Made) -> Result<Carried, NetworkError> {
-        let sidecar = self.program.wait()?;
+    pub fn wait(self, made: &Made, patience: Duration) -> Result<Carried, NetworkError> {
+        let sidecar = self.program.wait(patience)?;
         if self.carrier == Carrier::Slirp4netns {
             let (address, length) = slirp::ADDRESS;
             let place = Place {

@@ -22,6 +22,7 @@ pub struct Leases {
     /// Who carries what leaves: `pasta`, `slirp4netns`, `bridge`.
     pub driver: Option<String>,
     /// Its processes, which end with it.
+    #[serde(alias = "helpers")]
     pub carriers: Vec<ProcessId>,
     /// The containers.
     pub attachments: Vec<Attachment>,
@@ -42,6 +43,9 @@ pub struct Attachment {
     pub servers: Vec<IpAddr>,
     /// One a network.
     pub endpoints: Vec<Leased>,
+    /// Those it had with a keeper that was killed, and could not be connected to again yet.
+    #[serde(default)]
+    pub lost: Vec<Leased>,
 }
 
 /// One place, as it came to be.
@@ -97,8 +101,10 @@ impl Leases {
         interface: String,
         port: String,
     ) -> Result<Leased, NetworkError> {
-        let all: Vec<IpAddr> =
-            self.within(&network.id).flat_map(|(_, leased)| &leased.addresses).map(|it| it.address).collect();
+        let lost = self.attachments.iter().flat_map(|attachment| &attachment.lost);
+        let lost = lost.filter(|leased| leased.id == network.id);
+        let held = lost.chain(self.within(&network.id).map(|(_, leased)| leased));
+        let all: Vec<IpAddr> = held.flat_map(|leased| &leased.addresses).map(|it| it.address).collect();
         let mut addresses = Vec::new();
         for subnet in &network.subnets {
             let asked =
@@ -196,6 +202,7 @@ pub(crate) mod tests {
                 supervisor,
                 servers: Vec::new(),
                 endpoints,
+                lost: Vec::new(),
             });
         }
         leases
@@ -227,10 +234,18 @@ pub(crate) mod tests {
             supervisor,
             servers: Vec::new(),
             endpoints: vec![first],
+            lost: Vec::new(),
         });
         assert!(lease(&leases, "10.203.0.2").unwrap_err().to_string().contains("another container's"));
         assert!(lease(&leases, "").unwrap_err().to_string().contains("is full"));
         let six = Endpoint { ip6: "fd00::2".parse().ok(), ..Endpoint::default() };
         assert!(Leases::default().lease(&network, &six, String::new(), String::new()).is_err());
+    }
+
+    #[test]
+    fn what_an_older_version_wrote_is_read() {
+        let older = r#"{"boot":"b","helpers":[{"pid":7,"start":8}],"attachments":[]}"#;
+        let leases: Leases = serde_json::from_str(older).unwrap();
+        assert_eq!(leases.carriers, [ProcessId { pid: 7, start: 8 }]);
     }
 }

@@ -16,8 +16,8 @@ use crate::state::ProcessId;
 
 pub(super) const SIGKILL: i32 = 9;
 
-/// The longest that a carrier may take to set itself up: on a busy machine it takes a second, and it hangs where it has no device.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest that the carrier of a container may take to set itself up: on a busy machine it takes a second, and it hangs where it has no device.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest that killed ones are waited for, all together.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -175,9 +175,9 @@ fn enter(users: OwnedFd) -> sys::Result<()> {
 
 impl Starting {
     /// Waits until the program is ready, has ended, or has taken too long.
-    pub(super) fn wait(self) -> Result<Sidecar, NetworkError> {
+    pub(super) fn wait(self, patience: Duration) -> Result<Sidecar, NetworkError> {
         let Self { name, sidecar, ready, said } = self;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience;
         let failed = |why: &str| NetworkError::Carrier { program: name, said: words(&said, why) };
         let pidfd = Pid::from_raw(sidecar.process.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let Some(pidfd) = pidfd else { return Err(failed("it ended at once")) };
@@ -186,7 +186,7 @@ impl Starting {
             let timeout = Timespec { tv_sec: left.as_secs().cast_signed(), tv_nsec: left.subsec_nanos().into() };
             let mut waited = [PollFd::new(&ready, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
             match poll(&mut waited, Some(&timeout)) {
-                Ok(0) => return Err(failed("it was not ready after thirty seconds")),
+                Ok(0) => return Err(failed(&format!("it was not ready after {} s", patience.as_secs()))),
                 Err(rustix::io::Errno::INTR) => continue,
                 Ok(_) => {}
                 Err(errno) => return Err(sys::Error::new("poll", "", errno).into()),

@@ -14,7 +14,7 @@ use super::files::{self, Servers};
 use super::keeper;
 use super::namespace::{self, Made};
 use super::ports::{self, Published};
-use super::sidecar::Sidecar;
+use super::sidecar::{self, Sidecar};
 use super::{claim, forward, pasta};
 use crate::config::{Carrier, NetworkMode};
 use crate::layout::Folder;
@@ -229,7 +229,7 @@ impl Up {
     /// What the program that carries the traffic said.
     pub fn finish(&mut self, asked: &Asked<'_>) -> Result<(), NetworkError> {
         let Some(Coming { made, carrier, claims, gateway }) = self.coming.take() else { return Ok(()) };
-        let Carried { driver, sidecar, place } = carrier.wait(&made)?;
+        let Carried { driver, sidecar, place } = carrier.wait(&made, sidecar::PATIENCE)?;
         self.state.driver = Some(driver.to_owned());
         self.sidecars.push(sidecar);
         let targets: Vec<IpAddr> = place.addresses.iter().map(|(address, _)| *address).collect();

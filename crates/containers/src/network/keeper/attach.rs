@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use super::KeeperError;
 use super::place;
@@ -9,6 +10,8 @@ use super::protocol::{Join, Joined};
 use super::serve::Serving;
 use crate::ContainerId;
 use crate::config::Endpoint;
+use crate::event::{Event, Journal};
+use crate::layout::Layout;
 use crate::network::bridge;
 use crate::network::definition::{Definition, NetworkError};
 use crate::network::lease::{Attachment, Leased, Leases};
@@ -17,6 +20,10 @@ use crate::network::lease::{Attachment, Leased, Leases};
 const METRIC: u32 = 100;
 /// The most networks that one container is in: its interfaces are found by their numbers.
 const ENDPOINTS: usize = 64;
+/// Between two attempts to connect again what another keeper left: a container may be about to start.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long that is tried: a container that starts has its first process by then.
+const GIVES_UP: Duration = Duration::from_secs(60);
 
 impl Serving {
     /// Connects a container.
@@ -26,11 +33,13 @@ impl Serving {
         }
         let pidfd =
             join.supervisor.open().ok_or_else(|| KeeperError::Refused("its supervisor has ended".to_owned()))?;
-        let had = self.leases.of(&join.container).map_or(0, |attachment| attachment.endpoints.len());
-        if had + join.endpoints.len() > ENDPOINTS {
+        let (had, lost) =
+            self.leases.of(&join.container).map_or((0, 0), |known| (known.endpoints.len(), known.lost.len()));
+        if had + lost + join.endpoints.len() > ENDPOINTS {
             return Err(KeeperError::Refused(format!("a container is in {ENDPOINTS} networks at most")));
         }
-        if had == 0 {
+        let is_new = had + lost == 0;
+        if is_new {
             self.leases.attachments.retain(|attachment| attachment.container != join.container);
             self.leases.attachments.push(Attachment {
                 container: join.container.clone(),
@@ -39,6 +48,7 @@ impl Serving {
                 supervisor: join.supervisor,
                 servers: join.servers.clone(),
                 endpoints: Vec::new(),
+                lost: Vec::new(),
             });
             self.watched.push((join.supervisor, pidfd));
         }
@@ -53,7 +63,7 @@ impl Serving {
             for network in new {
                 drop(self.leave(&join.container, Some(&network)));
             }
-            if had == 0 {
+            if is_new {
                 drop(self.leave(&join.container, None));
             }
             return Err(error);
@@ -82,14 +92,15 @@ impl Serving {
     ) -> Result<(), KeeperError> {
         let network = self.networks.find(&wanted.network)?;
         let Some(attachment) = self.leases.of(container) else { return Err(KeeperError::Child) };
-        if attachment.endpoints.iter().any(|leased| leased.id == network.id) {
+        if attachment.endpoints.iter().chain(&attachment.lost).any(|leased| leased.id == network.id) {
             let (name, network) = (&attachment.name, &network.name);
             return Err(NetworkError::Invalid(format!("container {name} is in network {network} already")).into());
         }
         let mut inside = place::interfaces(namespace)?;
         let taken = inside.links()?;
-        let free = |at: &usize| !taken.iter().any(|link| link.name == format!("eth{at}"));
-        let number = (0..).find(free).unwrap_or_default();
+        let taken = taken.iter().map(|link| &link.name).chain(attachment.lost.iter().map(|leased| &leased.interface));
+        let taken: Vec<&String> = taken.collect();
+        let number = (0..).find(|at| !taken.contains(&&format!("eth{at}"))).unwrap_or_default();
         let (interface, port) = (format!("eth{number}"), format!("ve{}-{number}", &container.as_str()[..8]));
         let leased = self.leases.lease(&network, wanted, interface, port)?;
         self.plug(container, &network, leased, namespace, &mut inside, notes)
@@ -152,7 +163,9 @@ impl Serving {
         let (gone, left): (Vec<Leased>, Vec<Leased>) =
             attachment.endpoints.drain(..).partition(|leased| network.is_none_or(|network| leased.id == *network));
         attachment.endpoints = left;
-        let (supervisor, empty) = (attachment.supervisor, attachment.endpoints.is_empty());
+        attachment.lost.retain(|leased| network.is_some_and(|network| leased.id != *network));
+        let (supervisor, empty) =
+            (attachment.supervisor, attachment.endpoints.is_empty() && attachment.lost.is_empty());
         // One that is refused is no reason to leave the others, or to think of a container that is gone as here; who comes by its name
         // next removes what is left.
         let refused =
@@ -183,33 +196,63 @@ impl Serving {
     }
 
     /// Takes over who is left of a keeper that was killed.
-    pub(super) fn adopt(&mut self, before: Leases) {
-        let mut old = before.attachments.clone();
-        self.leases = Leases { attachments: Vec::new(), ..before };
-        for attachment in old.drain(..) {
+    pub(super) fn adopt(&mut self, mut before: Leases) {
+        let old = std::mem::take(&mut before.attachments);
+        self.leases = before;
+        for mut attachment in old {
             let Some(pidfd) = attachment.supervisor.open() else { continue };
-            let endpoints = attachment.endpoints.clone();
             self.watched.push((attachment.supervisor, pidfd));
-            self.leases.attachments.push(Attachment { endpoints: Vec::new(), ..attachment.clone() });
-            for leased in endpoints {
-                // A container that cannot be connected again is not to keep others from it.
-                drop(self.connect_again(&attachment, leased));
-            }
+            attachment.lost.splice(..0, std::mem::take(&mut attachment.endpoints));
+            self.leases.attachments.push(attachment);
         }
+        self.adopted = Instant::now();
+        self.connect_lost();
         self.take_down_unused();
         drop(self.keep());
     }
 
-    fn connect_again(&mut self, attachment: &Attachment, leased: Leased) -> Result<(), KeeperError> {
+    /// Tries again, when that is due, what could not be connected as it was taken over.
+    pub(super) fn retry(&mut self, now: Instant) {
+        if self.retry.take_if(|due| *due <= now).is_some() {
+            self.connect_lost();
+            drop(self.keep());
+        }
+    }
+
+    /// Connects what is lost, as far as that goes. One that cannot be connected is not to keep others from it.
+    fn connect_lost(&mut self) {
+        let gives_up = self.adopted.elapsed() >= GIVES_UP;
+        for at in 0..self.leases.attachments.len() {
+            let container = self.leases.attachments[at].container.clone();
+            for leased in std::mem::take(&mut self.leases.attachments[at].lost) {
+                match self.connect_again(&container, leased.clone()) {
+                    Ok(()) => {}
+                    Err(error) if gives_up => self.tell_lost(&self.leases.attachments[at], &leased, &error),
+                    Err(_) => self.leases.attachments[at].lost.push(leased),
+                }
+            }
+        }
+        let left = self.leases.attachments.iter().any(|attachment| !attachment.lost.is_empty());
+        self.retry = if left { Instant::now().checked_add(RETRY) } else { None };
+    }
+
+    fn tell_lost(&self, attachment: &Attachment, leased: &Leased, why: &KeeperError) {
+        let event =
+            Event::now("container", "network_lost", attachment.container.as_str()).with("name", &attachment.name);
+        let event = event.with("network", &leased.network).with("error", why);
+        Journal::new(&Layout::new(&store::Layout::new(&self.store))).record(&event);
+    }
+
+    fn connect_again(&mut self, container: &ContainerId, leased: Leased) -> Result<(), KeeperError> {
         let network = self.networks.find(leased.id.as_str())?;
-        let namespace = self.namespace_of(&attachment.container)?;
+        let namespace = self.namespace_of(container)?;
         let mut inside = place::interfaces(namespace.as_fd())?;
-        self.plug(&attachment.container, &network, leased, namespace.as_fd(), &mut inside, &mut Vec::new())
+        self.plug(container, &network, leased, namespace.as_fd(), &mut inside, &mut Vec::new())
     }
 
     /// The network namespace of a container, by its first process.
     fn namespace_of(&self, container: &ContainerId) -> Result<std::fs::File, KeeperError> {
-        let path = crate::layout::Layout::new(&store::Layout::new(&self.store)).container(container).state();
+        let path = Layout::new(&store::Layout::new(&self.store)).container(container).state();
         let bytes = std::fs::read(&path).map_err(|error| KeeperError::Io("read", path, error))?;
         let state: crate::State = serde_json::from_slice(&bytes)?;
         let init = state.init.filter(|init| init.lives()).ok_or(KeeperError::Child)?;

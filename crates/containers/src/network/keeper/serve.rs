@@ -44,6 +44,12 @@ pub(super) struct Serving {
     pub(super) carriers: Vec<(ProcessId, OwnedFd)>,
     /// When the way out began.
     pub(super) carried: Instant,
+    /// When there was none to be had last, and why.
+    pub(super) stranded: Option<(Instant, String)>,
+    /// When another keeper's containers were taken over.
+    pub(super) adopted: Instant,
+    /// When those of them are tried again that could not be connected.
+    pub(super) retry: Option<Instant>,
     idle: Instant,
 }
 
@@ -63,6 +69,9 @@ impl Serving {
             watched: Vec::new(),
             carriers: Vec::new(),
             carried: Instant::now(),
+            stranded: None,
+            adopted: Instant::now(),
+            retry: None,
             idle: Instant::now(),
         }
     }
@@ -72,6 +81,7 @@ impl Serving {
         while !self.is_done(Instant::now()) {
             let ready = self.wait();
             self.turn(&ready);
+            self.retry(Instant::now());
         }
         self.conclude();
     }
@@ -89,7 +99,9 @@ impl Serving {
         set.extend(self.carriers.iter().map(|(_, pidfd)| PollFd::new(pidfd, PollFlags::IN)));
         set.extend(self.dns.interests());
         let idle = (self.clients.is_empty() && self.leases.attachments.is_empty()).then_some(LINGER);
-        let patience = [idle, self.dns.patience(Instant::now())].into_iter().flatten().min();
+        let now = Instant::now();
+        let retry = self.retry.map(|due| due.saturating_duration_since(now));
+        let patience = [idle, retry, self.dns.patience(now)].into_iter().flatten().min();
         let timeout = patience.map(|left| Timespec {
             tv_sec: left.as_secs().cast_signed(),
             // A millisecond more: what is due must be due when it is looked at.

@@ -348,6 +348,54 @@ fn a_keeper_that_was_killed_is_followed_by_another() {
 }
 
 #[test]
+fn a_container_that_starts_while_another_keeper_takes_over_is_connected_again() {
+    for rung in rungs() {
+        let machine = Machine::new(rung);
+        let front = machine.network("front", true);
+        let keeper = machine.keeper();
+        let (app, db) = (machine.container(&keeper, "app"), machine.container(&keeper, "db"));
+        app.join(&keeper, &["front"]).unwrap();
+        let db_at = ip(&db.join(&keeper, &["front"]).unwrap(), 0);
+        // As it is between its connection and its first process.
+        let path = Layout::new(&store::Layout::new(machine.dir.path())).container(&db.id).state();
+        let state = std::fs::read(&path).unwrap();
+        std::fs::write(&path, serde_json::to_vec(&State::default()).unwrap()).unwrap();
+        let before = keeper.process();
+        super::serve::end(before);
+        while before.lives() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(keeper);
+        let keeper = machine.keeper();
+        let places = || {
+            let leases = leases(machine.dir.path()).unwrap();
+            leases.of(&db.id).map(|attachment| (attachment.endpoints.len(), attachment.lost.len())).unwrap()
+        };
+        // Held meanwhile: nobody else gets its address, nor can it be connected twice.
+        assert_eq!(places(), (0, 1));
+        let third = machine.container(&keeper, "third");
+        assert_ne!(ip(&third.join(&keeper, &["front"]).unwrap(), 0), db_at);
+        assert!(db.join(&keeper, &["front"]).unwrap_err().to_string().contains("already"));
+        std::fs::write(&path, state).unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while places() != (1, 0) {
+            assert!(Instant::now() < until, "{:?}: {:?}", machine.rung, places());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let server = listen(&db, &keeper);
+        let gateway = front.subnets[0].gateway;
+        assert!(
+            app.inside(&keeper, || resolve(gateway, "db") == Some(db_at) && reaches(db_at, 7000)),
+            "{:?}",
+            machine.rung
+        );
+        kill(server);
+        drop((app, db, third, keeper));
+        assert!(machine.gone());
+    }
+}
+
+#[test]
 fn many_look_for_a_keeper_at_once_and_find_one() {
     let machine = Machine::new(rungs().remove(0));
     machine.network("front", false);

@@ -12,6 +12,10 @@ use crate::state::ProcessId;
 
 /// The interface that it makes.
 const INTERFACE: &str = "out0";
+/// The longest that one may take to set itself up. Two may be tried, and who asked for them waits for 20 s.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long nothing is tried after an attempt that failed: each who comes would wait as long for the same.
+const RESPITE: Duration = Duration::from_secs(20);
 /// One that ends sooner would end again.
 const STABLE: Duration = Duration::from_secs(2);
 
@@ -26,11 +30,15 @@ impl Serving {
             return Ok(());
         }
         let first = carrier::choose(Carrier::Any)?;
+        if let Some((_, why)) = self.stranded.as_ref().filter(|(when, _)| when.elapsed() < RESPITE) {
+            return Err(why.clone());
+        }
         let made = namespace::at(namespace.as_fd()).map_err(|error| error.to_string())?;
         let carried = carry(&made, first).or_else(|error| match carrier::choose(Carrier::Slirp4netns) {
             Ok(second) if first != second => carry(&made, second).map_err(|other| format!("{error}; {other}")),
             _ => Err(error.to_string()),
-        })?;
+        });
+        let carried = carried.inspect_err(|why| self.stranded = Some((Instant::now(), why.clone())))?;
         let process = carried.sidecar.keep();
         let Some(pidfd) = process.open() else { return Err(format!("{} has ended at once", carried.driver)) };
         self.leases.driver = Some(carried.driver.to_owned());
@@ -55,5 +63,5 @@ impl Serving {
 
 /// The host's addresses are not to be reached by way of it, nor ports of the host: it is a way out.
 fn carry(made: &Made, carrier: Carrier) -> Result<Carried, NetworkError> {
-    carrier::start(made, carrier, &Wanted { interface: Some(INTERFACE), ..Wanted::default() })?.wait(made)
+    carrier::start(made, carrier, &Wanted { interface: Some(INTERFACE), ..Wanted::default() })?.wait(made, PATIENCE)
 }
