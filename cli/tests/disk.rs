@@ -5,6 +5,11 @@ use std::process::Command;
 
 use crate::runner::Env;
 
+/// How it begins what is said of one that was stopped for its size.
+const TAKE: &str = "exited 137 disk limit: its files take ";
+/// More than the fastest disk takes in a look and a measurement, in bytes.
+const MOST: u64 = 1 << 30;
+
 /// What becomes of one in the background.
 fn fate(env: &Env, name: &str) -> String {
     env.ok(&["wait", name]);
@@ -20,7 +25,9 @@ fn a_container_larger_than_its_size_is_stopped() {
     for (name, script) in [("one", one), ("many", many)] {
         env.ok(&[&run[..], &[name, "busybox", "sh", "-c", script]].concat());
         let said = fate(&env, name);
-        assert!(said.starts_with("exited 137 disk limit: its files take ") && said.contains("20971520"), "{said}");
+        assert!(said.starts_with(TAKE) && said.contains("20971520"), "{said}");
+        let bytes: u64 = said[TAKE.len()..].split(' ').next().unwrap().parse().unwrap();
+        assert!(bytes < MOST, "{said}");
         assert!(env.ok(&["events", "--since", "1h", "--until", "0s"]).contains("disk_full"));
         assert!(env.fails(1, &["start", name]).contains("disk limit"), "it would be stopped at once");
         assert_eq!(env.ok(&["inspect", "-f", "{{.HostConfig.StorageOpt.size}}", name]), "20971520\n");
@@ -42,17 +49,46 @@ fn a_container_larger_than_its_size_is_stopped() {
 }
 
 #[test]
+fn what_is_deep_or_has_no_name_is_no_way_around() {
+    let Some(env) = Env::with_busybox() else { return };
+    let run = ["run", "-d", "--network", "none", "--storage-opt", "size=20m", "--name"];
+    // Where it is not stopped it ends by itself, and leaves room on the disk.
+    let fill = "for i in $(seq 1000); do head -c 1000000 /dev/zero";
+    let deep = format!("p=$(yes d | head -n 650 | tr '\\n' /); mkdir -p $p; cd $p; {fill} >> f; done");
+    let nameless = format!("exec 3>/x; rm /x; {fill} >&3; done");
+    for (name, script, expected) in
+        [("deep", &deep, "exited 137 disk limit: 1 of its directories lie too deep"), ("nameless", &nameless, TAKE)]
+    {
+        env.ok(&[&run[..], &[name, "busybox", "sh", "-c", script]].concat());
+        let said = fate(&env, name);
+        assert!(said.starts_with(expected), "{said}");
+    }
+    assert!(env.fails(1, &["start", "deep"]).contains("too deep"), "it would be stopped at once");
+    env.ok(&["rm", "deep", "nameless"]);
+}
+
+#[test]
 fn the_limit_of_the_store_holds_for_containers() {
     let Some(env) = Env::with_busybox() else { return };
     env.ok(&["config", "store.limit", "64m"]);
+    let log = "while :; do echo something to say; sleep 0.05; done";
+    env.ok(&["run", "-d", "--network", "none", "--name", "calm", "--restart", "always", "busybox", "sh", "-c", log]);
+    let lines = || env.ok(&["logs", "calm"]).lines().count();
     for (name, options) in [("own", &[][..]), ("volume", &["-v", "data:/d"])] {
         let script = "while :; do head -c 1000000 /dev/zero >> /d/one || sleep 0.1; done";
         let run = [&["run", "-d", "--network", "none", "--name", name], options, &["busybox", "sh", "-c"]].concat();
         env.ok(&[&run[..], &[&format!("mkdir -p /d; {script}")]].concat());
         let said = fate(&env, name);
         assert!(said.contains("exited 137 disk limit: store") && said.contains("limit of 67108864 bytes"), "{said}");
+        // What filled it is still there, and who does not is left alone.
+        let most = lines() + 20;
+        while lines() < most {
+            assert!(env.ok(&["inspect", "-f", "{{.State.Status}}{{.State.Error}}", "calm"]).starts_with("running\n"));
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
         env.ok(&["rm", "-v", name]);
     }
+    env.ok(&["rm", "-f", "calm"]);
     env.ok(&["volume", "rm", "data"]);
     env.ok(&["run", "--rm", "--network", "none", "busybox", "sh", "-c", "echo small > /small"]);
 }

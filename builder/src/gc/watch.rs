@@ -101,7 +101,7 @@ impl Watched {
         if grown == 0 {
             return true;
         }
-        match self.room.take_written(grown) {
+        match self.room.take_written(grown, 0) {
             Ok(()) => {
                 self.charged = size;
                 true

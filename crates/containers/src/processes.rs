@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::State;
+use crate::state::ProcessId;
 
 /// A process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,7 +37,11 @@ const MAX_COMMAND: usize = 64 << 10;
 
 /// All processes of a running container, by number. Those that end meanwhile are left out.
 pub fn of(state: &State) -> Vec<Process> {
-    let Some(init) = state.init else { return Vec::new() };
+    state.init.map(below).unwrap_or_default()
+}
+
+/// The same, by the container's first process.
+pub(crate) fn below(init: ProcessId) -> Vec<Process> {
     let all = numbers();
     let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     // Where the container has none of its own, its processes are the descendants of its first.

@@ -31,4 +31,4 @@ pub use key_lock::KeyLock;
 pub use layout::{Layout, VERSION, default_root};
 pub use lease::{CollectLock, Lease, Pins, pin_lasting, unpin_lasting};
 pub use open::{Error, Result, Store};
-pub use room::{Collector, Meter, Room, RoomError};
+pub use room::{Collector, MAX_DEPTH, Meter, Room, RoomError};

@@ -204,7 +204,7 @@ impl Supervisor {
         state.restarts = self.restarts.count;
         self.write_pidfile(pid);
         self.health.started(&mut self.state);
-        self.disk.started(self.since);
+        self.disk.started(self.state.init, self.since);
         // Who reads what was before sees a container that is started a little later.
         drop(self.folder.write_state(&self.state, Durability::Fleeting));
         self.containers.tell(&self.config, "start");

@@ -19,7 +19,7 @@ use sys::signal::{SignalSet, Signals};
 
 use super::begin::TAKEN;
 use super::connection::Connections;
-use super::disk::Disk;
+use super::disk::{self, Disk};
 use super::health::Health;
 use super::keeper::Following;
 use super::notify::{self, Notify};
@@ -50,8 +50,7 @@ struct Luggage {
     streams: Packed,
     notify: notify::Packed,
     given_up: Vec<i32>,
-    /// Whether the store has a limit.
-    limited: bool,
+    disk: disk::Packed,
     /// As they are known here: what cannot be read is not missed then.
     config: Config,
     tree: KeptTree,
@@ -132,7 +131,7 @@ impl Supervisor {
             streams: self.streams.pack(&mut kept),
             notify: self.notify.pack(&mut kept),
             given_up: self.health.given_up(),
-            limited: self.disk.is_limited(),
+            disk: self.disk.pack(),
             config: self.config.clone(),
             tree: self.tree.clone(),
             handed: self.handed.pack(&mut kept),
@@ -153,8 +152,8 @@ impl Supervisor {
         let held = luggage.held.into_iter().map(sys::inherit::take).collect::<sys::Result<Vec<OwnedFd>>>()?;
         let config = luggage.config;
         let since = Instant::now().checked_sub(luggage.lived).unwrap_or_else(Instant::now);
-        let mut disk = Disk::new(&config, &folder, containers.layout(), luggage.limited);
-        disk.started(Instant::now());
+        let mut disk = Disk::unpack(luggage.disk, &config, &folder, containers.layout());
+        disk.started(luggage.state.init, Instant::now());
         Ok(Self {
             tree: luggage.tree,
             leaving: Leaving::default(),

@@ -8,10 +8,11 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::rc::Rc;
 
+use rustix::io::Errno;
 use sys::{FileKind, Root, Stat};
 
 /// Each open directory is a descriptor; what lies deeper is not counted.
-const MAX_DEPTH: usize = 600;
+pub const MAX_DEPTH: usize = 600;
 /// The unit of `st_blocks`.
 const BLOCK: u64 = 512;
 
@@ -19,8 +20,9 @@ const BLOCK: u64 = 512;
 #[derive(Debug, Default)]
 pub struct Meter {
     seen: HashSet<(u64, u64)>,
-    /// Directories that could not be looked into, or lie too deep: their content is missing from the sums.
-    pub unread: u64,
+    /// Directories that lie too deep, for [`MAX_DEPTH`] or for the descriptors that this process may have: their content is missing
+    /// from the sums.
+    pub deep: u64,
 }
 
 impl Meter {
@@ -65,7 +67,8 @@ impl Meter {
             if is_dir {
                 match dir.open_dir_nofollow(&name) {
                     Ok(child) if depth < MAX_DEPTH => self.list(&Rc::new(child), depth + 1, &mut open),
-                    _ => self.unread += 1,
+                    Ok(_) => self.deep += 1,
+                    Err(error) => self.note(&error),
                 }
             }
         }
@@ -73,11 +76,15 @@ impl Meter {
     }
 
     fn list(&mut self, dir: &Rc<Root>, depth: usize, open: &mut Vec<(Rc<Root>, OsString, usize)>) {
-        let Ok(names) = dir.read_dir("") else {
-            self.unread += 1;
-            return;
-        };
-        open.extend(names.flatten().map(|entry| (Rc::clone(dir), entry.name, depth)));
+        match dir.read_dir("") {
+            Ok(names) => open.extend(names.flatten().map(|entry| (Rc::clone(dir), entry.name, depth))),
+            Err(error) => self.note(&error),
+        }
+    }
+
+    /// What went away meanwhile is nothing to count, and what may not be read nobody writes to either who is like us.
+    fn note(&mut self, error: &sys::Error) {
+        self.deep += u64::from(matches!(error.errno(), Errno::MFILE | Errno::NFILE));
     }
 }
 
@@ -103,5 +110,19 @@ mod tests {
         let first = meter.measure(&tree.join("a"));
         let second = meter.measure(&tree.join("same"));
         assert!(first > 100_000 && second == 0, "{first} {second}");
+    }
+
+    #[test]
+    fn what_is_too_deep_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = Root::open(dir.path()).unwrap();
+        let chain = |levels| vec!["d"; levels].join("/");
+        top.mkdir_all(chain(MAX_DEPTH), 0o700).unwrap();
+        let mut meter = Meter::new();
+        meter.measure_in(&top);
+        assert_eq!(meter.deep, 0);
+        top.mkdir_all(chain(MAX_DEPTH + 2), 0o700).unwrap();
+        meter.measure_in(&top);
+        assert_eq!(meter.deep, 1);
     }
 }

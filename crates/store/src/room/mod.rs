@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 pub use config::{Config, StoreConfig, parse_size};
 use ledger::{Grant, Ledger};
-pub use meter::Meter;
+pub use meter::{MAX_DEPTH, Meter};
 
 use crate::Layout;
 
@@ -76,6 +76,16 @@ pub enum RoomError {
     /// A lock.
     #[error(transparent)]
     Sys(#[from] sys::Error),
+}
+
+impl RoomError {
+    /// By how many bytes a store that is full is over what may be taken of its limit.
+    pub fn over(&self) -> Option<u64> {
+        match self {
+            Self::Full { limit, used, .. } => Some(used.saturating_sub(usable(*limit))),
+            _ => None,
+        }
+    }
 }
 
 impl From<RoomError> for io::Error {
@@ -173,17 +183,16 @@ impl Room {
         Ok(())
     }
 
-    /// As [`Room::take`], for bytes that others have written already: they are there whatever the answer is.
+    /// As [`Room::take`], for bytes that others have written already: they are there whatever the answer is. `nameless` of all that they
+    /// ever wrote are in files without a name, which no measurement meets.
     ///
     /// # Errors
     /// [`RoomError::Full`] when the store is larger than its limit with them, and nothing more can be collected.
-    pub fn take_written(&self, bytes: u64) -> Result<(), RoomError> {
+    pub fn take_written(&self, bytes: u64, nameless: u64) -> Result<(), RoomError> {
         let Some(limit) = self.limit()? else { return Ok(()) };
         let granted = self.granted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ledger = Ledger::take(&self.layout, granted.grant.as_ref())?;
-        if !ledger.fresh {
-            ledger.add(bytes)?;
-        }
+        ledger.add(if ledger.fresh { nameless } else { bytes })?;
         let mut collected = false;
         loop {
             if ledger.used <= usable(limit) {
@@ -191,7 +200,7 @@ impl Room {
             }
             if !ledger.fresh {
                 ledger.measure(&self.layout, granted.grant.as_ref())?;
-                ledger.add(granted.bytes)?;
+                ledger.add(granted.bytes + nameless)?;
             } else if !collected && let Some(collect) = self.collector.get() {
                 drop(ledger);
                 self.collect(*collect, usable(limit).saturating_sub(limit / SPARE_SHARE))?;

@@ -12,17 +12,20 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
+use serde::{Deserialize, Serialize};
 
 use super::Supervisor;
 use super::protocol::StartFailure;
 use super::serve::{Waits, Who};
 use crate::Config;
+use crate::config::MountSource;
 use crate::event::{Event, Journal};
 use crate::layout::{Folder, Layout};
+use crate::state::ProcessId;
 use crate::time::Moment;
 use crate::volume::Volumes;
-use bounds::{Amount, Bounds, FILES_STEP, Free, STEP};
-use measure::{Measured, Measuring, Wanted};
+use bounds::{Amount, Bounds, FILES_STEP, Free, Full, STEP};
+use measure::{Measured, Measuring, Store, Wanted};
 
 pub use measure::{entry, measure};
 
@@ -32,6 +35,10 @@ const AT_LEAST: Duration = Duration::from_secs(10);
 const SHARE: u32 = 4;
 /// … and, where nothing hints at a bound, no more than this.
 const SMALL_SHARE: u32 = 100;
+/// The store's room is waited for so long: others hold it while they measure and collect. Then it is asked anew.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A measurement that failed is begun again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 /// File systems' times may be this much behind the clock, in nanoseconds: two ticks of the slowest kernel.
 const COARSE: u64 = 20_000_000;
 
@@ -46,9 +53,22 @@ pub(super) struct Disk {
     known: Option<Known>,
     /// What there was when the disk became nearly full; `None` while it is not.
     low: Option<Amount>,
+    /// The store when it was first seen over its limit; `None` while it is not.
+    full: Option<Full>,
     measuring: Option<(Measuring, Begun)>,
     /// Why it was stopped.
     over: Option<String>,
+}
+
+/// What is known, for when the supervisor executes itself again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Packed {
+    limited: bool,
+    last: Option<(Free, Moment)>,
+    known: Option<(Measured, Free, Duration)>,
+    charged: Option<u64>,
+    low: Option<Amount>,
+    full: Option<Full>,
 }
 
 /// What the last measurement said.
@@ -66,6 +86,8 @@ struct Begun {
     /// What went between the two looks before it.
     fell: Amount,
     at: Instant,
+    /// What the walk found, and until when the store's room is waited for.
+    walked: Option<(Measured, Instant)>,
 }
 
 impl Disk {
@@ -76,32 +98,46 @@ impl Disk {
         let mut others: Vec<PathBuf> = mounted.chain([folder.path().to_path_buf()]).collect();
         others.dedup();
         let root = layout.root().to_path_buf();
-        let wanted = Wanted { root, own: layout.snapshot(&config.id), others, charged: None, since: Moment::NEVER };
+        let own = layout.snapshot(&config.id);
+        let volumes = !config.data.mounts.iter().any(|mount| matches!(mount.source, MountSource::Bind { .. }));
+        let wanted = Wanted { root, own, others, init: None, volumes, charged: None, since: Moment::NEVER };
         let bounds = Bounds { size: config.resources.disk, store: limited };
-        Self { bounds, wanted, next: None, last: None, known: None, low: None, measuring: None, over: None }
+        Self { bounds, wanted, next: None, last: None, known: None, low: None, full: None, measuring: None, over: None }
     }
 
-    /// Whether the store has a limit.
-    pub(super) fn is_limited(&self) -> bool {
-        self.bounds.store
+    /// For when the supervisor executes itself again.
+    pub(super) fn pack(&self) -> Packed {
+        let known = self.known.as_ref().map(|known| (known.measured.clone(), known.free, known.took));
+        let (limited, charged) = (self.bounds.store, self.wanted.charged);
+        Packed { limited, last: self.last, known, charged, low: self.low, full: self.full }
+    }
+
+    pub(super) fn unpack(packed: Packed, config: &Config, folder: &Folder, layout: &Layout) -> Self {
+        let at = Instant::now();
+        let known = packed.known.map(|(measured, free, took)| Known { measured, free, at, took });
+        let mut disk = Self::new(config, folder, layout, packed.limited);
+        (disk.last, disk.known, disk.low, disk.full) = (packed.last, known, packed.low, packed.full);
+        disk.wanted.charged = packed.charged;
+        disk
     }
 
     /// Refuses a container that is larger than it may be already: it would be stopped at once.
     pub(super) fn check(&self) -> Result<(), StartFailure> {
-        let Some(size) = self.bounds.size else { return Ok(()) };
-        let own = self.wanted.walk().own;
-        match own > size {
-            true => Err(StartFailure::ours(format!(
-                "{}; `estiba cp` and `estiba export` still read them",
-                bounds::too_large(own, size)
-            ))),
-            false => Ok(()),
+        if self.bounds.size.is_none() {
+            return Ok(());
+        }
+        match self.bounds.judge(&self.wanted.walk()) {
+            Some(why) => {
+                Err(StartFailure::ours(format!("{why}; `estiba cp` and `estiba export` still read its files")))
+            }
+            None => Ok(()),
         }
     }
 
     /// The program runs. One that is started again goes on where it was: it may live shorter than a pause.
-    pub(super) fn started(&mut self, now: Instant) {
+    pub(super) fn started(&mut self, init: Option<ProcessId>, now: Instant) {
         self.over = None;
+        self.wanted.init = init;
         if self.last.is_some() {
             self.next = Some(now).filter(|_| self.measuring.is_none());
             return;
@@ -113,6 +149,7 @@ impl Disk {
     /// It has ended. Gives whether it was stopped for what it wrote. What is being measured is heard all the same.
     pub(super) fn ended(&mut self) -> bool {
         self.next = None;
+        self.wanted.init = None;
         self.over.is_some()
     }
 
@@ -128,20 +165,28 @@ impl Disk {
 
     pub(super) fn waits<'w>(&'w self, waits: &mut Waits<'w>) {
         match &self.measuring {
-            Some((measuring, _)) => waits.fd(Who::Disk, measuring.descriptor(), PollFlags::IN),
+            Some((measuring, begun)) => {
+                waits.fd(Who::Disk, measuring.descriptor(), PollFlags::IN);
+                waits.until(begun.walked.as_ref().map(|(_, until)| *until));
+            }
             None => waits.until(self.next),
         }
     }
 
-    /// The measurement is over. Gives why the container is to be stopped, where it is.
+    /// The measurement says something. Gives why the container is to be stopped, where it is.
     pub(super) fn ready(&mut self, now: Instant) -> Option<String> {
-        let (measuring, begun) = self.measuring.take()?;
-        let measured = measuring.finish();
-        let why = measured.as_ref().and_then(|measured| self.judge(measured, begun.fell));
-        // Where it failed, what was known is as good as before, and not asked for again at once.
-        let measured = measured.or_else(|| self.known.take().map(|known| known.measured)).unwrap_or_default();
-        self.known = Some(Known { measured, free: begun.free, at: now, took: now - begun.at });
-        self.plan(now, false);
+        let (mut measuring, mut begun) = self.measuring.take()?;
+        let measured = measuring.hear();
+        let is_new = self.over.is_none();
+        let why = measured.as_ref().filter(|_| is_new).and_then(|measured| self.judge(measured, begun.fell));
+        match measured {
+            // What was walked holds already; how the store is comes later.
+            Some(measured) if measured.store == Store::Asked => {
+                begun.walked = Some((measured, now + PATIENCE));
+                self.measuring = Some((measuring, begun));
+            }
+            other => self.settle(other, &begun, now),
+        }
         if why.is_some() {
             self.next = None;
             self.over.clone_from(&why);
@@ -149,12 +194,39 @@ impl Disk {
         why
     }
 
-    fn judge(&mut self, measured: &Measured, fell: Amount) -> Option<String> {
-        if self.bounds.store {
-            self.wanted.charged = Some(measured.all);
+    /// A measurement is over. Where it failed, what was known is as good as before, and not asked for again at once.
+    fn settle(&mut self, measured: Option<Measured>, begun: &Begun, now: Instant) {
+        if let Some(measured) = measured.or_else(|| self.known.take().map(|known| known.measured)) {
+            self.known = Some(Known { measured, free: begun.free, at: now, took: now - begun.at });
+            self.plan(now, false);
+        } else {
+            self.next = Some(now + AGAIN);
         }
+        if self.over.is_some() || self.wanted.init.is_none() {
+            self.next = None;
+        }
+    }
+
+    fn judge(&mut self, measured: &Measured, fell: Amount) -> Option<String> {
         if let Some(why) = self.bounds.judge(measured) {
             return Some(why);
+        }
+        if self.bounds.store && measured.store != Store::Asked {
+            self.wanted.charged = Some(measured.all);
+        }
+        match &measured.store {
+            Store::Full { over, why } => {
+                // What it took when there was room; the first time, less what went at once and is in files that changed since.
+                let before = self.known.as_ref().map_or_else(
+                    || measured.all.saturating_sub(measured.recent.min(fell.bytes)),
+                    |known| known.measured.all,
+                );
+                if self.full.get_or_insert(Full { before, over: *over }).is_by(measured, *over) {
+                    return Some(why.clone());
+                }
+            }
+            Store::Left(1..) | Store::Unlimited => self.full = None,
+            Store::Left(0) | Store::Asked => {}
         }
         let free = Free::of(&self.wanted.root)?;
         if !free.is_low() {
@@ -170,6 +242,13 @@ impl Disk {
 
     /// Looks, where it is time.
     pub(super) fn tick(&mut self, now: Instant) {
+        if let Some((_, begun)) =
+            self.measuring.take_if(|(_, begun)| begun.walked.as_ref().is_some_and(|(_, until)| *until <= now))
+        {
+            let store = self.known.as_ref().map_or(Store::Left(0), |known| known.measured.store.clone());
+            let walked = begun.walked.clone().map(|(walked, _)| Measured { store, ..walked });
+            self.settle(walked, &begun, now);
+        }
         if self.next.is_none_or(|next| next > now) {
             return;
         }
@@ -192,7 +271,7 @@ impl Disk {
                 self.wanted.charged = Some(u64::MAX);
             }
             if let Ok(measuring) = Measuring::begin(&self.wanted) {
-                self.measuring = Some((measuring, Begun { free, fell, at: now }));
+                self.measuring = Some((measuring, Begun { free, fell, at: now, walked: None }));
                 self.next = None;
                 return;
             }
@@ -205,10 +284,12 @@ impl Disk {
         let low = free.is_low();
         let Some(known) = &self.known else { return low || self.bounds.is_any() };
         let age = now.saturating_duration_since(known.at);
-        if age < known.took * SHARE {
+        let went = known.free.bytes.saturating_sub(free.bytes);
+        // Where a bound may be passed already there is no rest.
+        let is_urgent = self.bounds.may_be_passed(&known.measured, went) || low && went > free.bytes.max(STEP);
+        if !is_urgent && age < known.took * SHARE {
             return false;
         }
-        let went = known.free.bytes.saturating_sub(free.bytes);
         if low && (self.low.is_none() || went >= STEP || known.free.files.saturating_sub(free.files) >= FILES_STEP) {
             return true;
         }
@@ -222,10 +303,14 @@ impl Disk {
             self.next = Some(now + AT_LEAST);
             return;
         };
-        let headroom = self.known.as_ref().map(|known| {
-            self.bounds.headroom(&known.measured).saturating_sub(known.free.bytes.saturating_sub(free.bytes))
-        });
-        self.next = Some(now + self.bounds.pause(&free, headroom.or(self.bounds.size), calm));
+        let pause = match &self.known {
+            None => self.bounds.first_pause(&free),
+            Some(known) => {
+                let went = known.free.bytes.saturating_sub(free.bytes);
+                self.bounds.pause(&free, Some(self.bounds.headroom(&known.measured).saturating_sub(went)), calm)
+            }
+        };
+        self.next = Some(now + pause);
     }
 }
 
