@@ -120,8 +120,9 @@ fn names_and_walls(user: Option<User>, busybox: &Path) {
     // From another network: neither by name nor by address.
     let shown: Value = serde_json::from_str(&home.ok(&["network", "inspect", "back"])).unwrap();
     let members = shown[0]["Containers"].as_object().unwrap();
-    let address =
-        members.values().next().unwrap()["IPv4Address"].as_str().unwrap().split('/').next().unwrap().to_owned();
+    // One that has just ended may be among them for a moment.
+    let web = members.values().find(|member| member["Name"] == "web").unwrap();
+    let address = web["IPv4Address"].as_str().unwrap().split('/').next().unwrap().to_owned();
     let knock = format!("busybox nc -w 2 {address} 80 < /dev/null");
     for script in [known("web"), knock.clone()] {
         home.fails(1, &["run", "--rm", "--network", "front", "busybox", "sh", "-c", &script]);
