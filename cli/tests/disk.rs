@@ -52,10 +52,10 @@ fn a_container_larger_than_its_size_is_stopped() {
 fn what_is_deep_or_has_no_name_is_no_way_around() {
     let Some(env) = Env::with_busybox() else { return };
     let run = ["run", "-d", "--network", "none", "--storage-opt", "size=20m", "--name"];
-    // Where it is not stopped it ends by itself, and leaves room on the disk.
+    // Where it is not stopped it leaves room on the disk, and fails here later.
     let fill = "for i in $(seq 1000); do head -c 1000000 /dev/zero";
-    let deep = format!("p=$(yes d | head -n 650 | tr '\\n' /); mkdir -p $p; cd $p; {fill} >> f; done");
-    let nameless = format!("exec 3>/x; rm /x; {fill} >&3; done");
+    let deep = format!("p=$(yes d | head -n 650 | tr '\\n' /); mkdir -p $p; cd $p; {fill} >> f; done; sleep 300");
+    let nameless = format!("exec 3>/x; rm /x; {fill} >&3; done; sleep 300");
     for (name, script, expected) in
         [("deep", &deep, "exited 137 disk limit: 1 of its directories lie too deep"), ("nameless", &nameless, TAKE)]
     {

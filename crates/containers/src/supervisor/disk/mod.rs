@@ -53,6 +53,8 @@ pub(super) struct Disk {
     known: Option<Known>,
     /// What there was when the disk became nearly full; `None` while it is not.
     low: Option<Amount>,
+    /// What it took, in bytes, when the store had room for the last time; as it was first measured, where it never had.
+    roomy: Option<u64>,
     /// The store when it was first seen over its limit; `None` while it is not.
     full: Option<Full>,
     measuring: Option<(Measuring, Begun)>,
@@ -68,6 +70,7 @@ pub(super) struct Packed {
     known: Option<(Measured, Free, Duration)>,
     charged: Option<u64>,
     low: Option<Amount>,
+    roomy: Option<u64>,
     full: Option<Full>,
 }
 
@@ -102,21 +105,33 @@ impl Disk {
         let volumes = !config.data.mounts.iter().any(|mount| matches!(mount.source, MountSource::Bind { .. }));
         let wanted = Wanted { root, own, others, init: None, volumes, charged: None, since: Moment::NEVER };
         let bounds = Bounds { size: config.resources.disk, store: limited };
-        Self { bounds, wanted, next: None, last: None, known: None, low: None, full: None, measuring: None, over: None }
+        Self {
+            bounds,
+            wanted,
+            next: None,
+            last: None,
+            known: None,
+            low: None,
+            roomy: None,
+            full: None,
+            measuring: None,
+            over: None,
+        }
     }
 
     /// For when the supervisor executes itself again.
     pub(super) fn pack(&self) -> Packed {
         let known = self.known.as_ref().map(|known| (known.measured.clone(), known.free, known.took));
         let (limited, charged) = (self.bounds.store, self.wanted.charged);
-        Packed { limited, last: self.last, known, charged, low: self.low, full: self.full }
+        Packed { limited, last: self.last, known, charged, low: self.low, roomy: self.roomy, full: self.full }
     }
 
     pub(super) fn unpack(packed: Packed, config: &Config, folder: &Folder, layout: &Layout) -> Self {
         let at = Instant::now();
         let known = packed.known.map(|(measured, free, took)| Known { measured, free, at, took });
         let mut disk = Self::new(config, folder, layout, packed.limited);
-        (disk.last, disk.known, disk.low, disk.full) = (packed.last, known, packed.low, packed.full);
+        (disk.last, disk.known, disk.low) = (packed.last, known, packed.low);
+        (disk.roomy, disk.full) = (packed.roomy, packed.full);
         disk.wanted.charged = packed.charged;
         disk
     }
@@ -185,7 +200,7 @@ impl Disk {
                 begun.walked = Some((measured, now + PATIENCE));
                 self.measuring = Some((measuring, begun));
             }
-            other => self.settle(other, &begun, now),
+            other => self.settle(other, begun, now),
         }
         if why.is_some() {
             self.next = None;
@@ -194,9 +209,14 @@ impl Disk {
         why
     }
 
-    /// A measurement is over. Where it failed, what was known is as good as before, and not asked for again at once.
-    fn settle(&mut self, measured: Option<Measured>, begun: &Begun, now: Instant) {
-        if let Some(measured) = measured.or_else(|| self.known.take().map(|known| known.measured)) {
+    /// A measurement is over. Where it failed, what was walked holds, or else what was known; it is not asked for again at once.
+    fn settle(&mut self, measured: Option<Measured>, begun: Begun, now: Instant) {
+        let known = self.known.take().map(|known| known.measured);
+        let walked = begun.walked.map(|(walked, _)| {
+            let store = known.as_ref().map_or(Store::Left(0), |known| known.store.clone());
+            Measured { store, ..walked }
+        });
+        if let Some(measured) = measured.or(walked).or(known) {
             self.known = Some(Known { measured, free: begun.free, at: now, took: now - begun.at });
             self.plan(now, false);
         } else {
@@ -216,17 +236,17 @@ impl Disk {
         }
         match &measured.store {
             Store::Full { over, why } => {
-                // What it took when there was room; the first time, less what went at once and is in files that changed since.
-                let before = self.known.as_ref().map_or_else(
-                    || measured.all.saturating_sub(measured.recent.min(fell.bytes)),
-                    |known| known.measured.all,
-                );
+                // The first time, what went at once, and is in files that changed since, is its doing.
+                let before = self.roomy.unwrap_or_else(|| measured.all.saturating_sub(measured.recent.min(fell.bytes)));
                 if self.full.get_or_insert(Full { before, over: *over }).is_by(measured, *over) {
                     return Some(why.clone());
                 }
             }
-            Store::Left(1..) | Store::Unlimited => self.full = None,
-            Store::Left(0) | Store::Asked => {}
+            Store::Left(1..) | Store::Unlimited => (self.roomy, self.full) = (Some(measured.all), None),
+            Store::Left(0) => {
+                self.roomy.get_or_insert(measured.all);
+            }
+            Store::Asked => {}
         }
         let free = Free::of(&self.wanted.root)?;
         if !free.is_low() {
@@ -245,9 +265,7 @@ impl Disk {
         if let Some((_, begun)) =
             self.measuring.take_if(|(_, begun)| begun.walked.as_ref().is_some_and(|(_, until)| *until <= now))
         {
-            let store = self.known.as_ref().map_or(Store::Left(0), |known| known.measured.store.clone());
-            let walked = begun.walked.clone().map(|(walked, _)| Measured { store, ..walked });
-            self.settle(walked, &begun, now);
+            self.settle(None, begun, now);
         }
         if self.next.is_none_or(|next| next > now) {
             return;
