@@ -133,6 +133,10 @@ fn init_reaps_and_passes_on() {
     let Some(env) = Env::with_busybox() else { return };
     assert_eq!(env.ok(&["run", "--rm", "--init", "busybox", "sh", "-c", "test $$ != 1 && echo yes"]), "yes\n");
     env.fails(5, &["run", "--rm", "--init", "busybox", "sh", "-c", "exit 5"]);
+    // What was typed outside is not told inside.
+    let shown =
+        ["run", "--rm", "--init", "-e", "SECRET=hunter2", "busybox", "sh", "-c", "tr '\\0' ' ' </proc/1/cmdline"];
+    assert_eq!(env.ok(&shown).trim(), "");
 }
 
 #[test]

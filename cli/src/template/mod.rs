@@ -116,6 +116,7 @@ mod tests {
             ("a {{- 1 -}} b", "a1b"),
             ("{{.Config.Labels}}", "map[a:one b.c:two]"),
             ("{{.Config.Cmd}} {{.Config.Healthcheck}}", "[] <nil>"),
+            ("{{if .Config.Health}}{{.Config.Health.Status}}{{else}}none{{end}}", "none"),
             ("{{`raw \"x\"`}}", "raw \"x\""),
             ("{{$s := .Size}}{{$s = 3}}{{$s}}", "3"),
             ("{{define \"t\"}}<{{.}}>{{end}}{{template \"t\" .Size}}", "<1234>"),

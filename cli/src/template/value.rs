@@ -4,10 +4,11 @@ use serde_json::Value;
 
 /// Fields that hold a map in Go: an absent key is no mistake, and an empty
 /// one prints as `map[]`.
-const MAPS: &[&str] = &["Labels", "Annotations", "ExposedPorts", "Volumes", "annotations", "labels"];
+const MAPS: &[&str] =
+    &["Labels", "Annotations", "Attributes", "ExposedPorts", "Networks", "Options", "Volumes", "annotations", "labels"];
 
 /// Fields that hold a pointer in Go: an absent one prints as `<nil>`.
-const POINTERS: &[&str] = &["Healthcheck", "Descriptor", "Platform"];
+const POINTERS: &[&str] = &["Healthcheck", "Health", "Descriptor", "Platform"];
 
 /// The value of `name` in `value`, which was itself reached as `parent`.
 ///
@@ -19,6 +20,7 @@ pub(super) fn field(value: &Value, parent: &str, name: &str) -> Result<Value, St
             Some(Value::Null) => Ok(empty(name)),
             Some(found) => Ok(found.clone()),
             None if MAPS.contains(&parent) => Ok(Value::Null),
+            None if POINTERS.contains(&name) => Ok(empty(name)),
             None => Err(unknown_field(map, name)),
         },
         Value::Null => Err(format!("nothing to take `.{name}` from: the value is empty")),

@@ -202,6 +202,8 @@ const ALIASES: &[(&[&str], &str)] = &[
     (&["container", "rename"], "rename"),
     (&["container", "exec"], "exec"),
     (&["container", "top"], "top"),
+    (&["container", "logs"], "logs"),
+    (&["container", "attach"], "attach"),
     (&["container", "ls"], "ps"),
     (&["container", "list"], "ps"),
     (&["container", "ps"], "ps"),
@@ -404,6 +406,8 @@ fn root() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .styles(styles)
         .max_term_width(110)
+        // The last one counts, as in docker: aliases and wrappers begin with their own.
+        .args_override_self(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(root_option())

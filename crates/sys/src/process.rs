@@ -1,4 +1,4 @@
-//! Other processes, by what `/proc` says of them.
+//! Processes, by what `/proc` says of them.
 
 use rustix::io::Errno;
 
@@ -21,9 +21,40 @@ fn field(stat: &[u8], number: usize) -> Option<u64> {
     fields.split_ascii_whitespace().nth(number)?.parse().ok()
 }
 
+/// Fields 48 and 49: where the arguments of this process lie.
+const ARGUMENTS: (usize, usize) = (48 - 3, 49 - 3);
+
+/// Overwrites this process's arguments, which everybody can read in `/proc`: what forks from it without executing anything shows them
+/// for ever, in a container too.
+pub fn forget_arguments() -> Result<()> {
+    let path = "/proc/self/stat";
+    let text = std::fs::read(path).map_err(|error| Error::from_io("read", path, &error))?;
+    let place = |number| field(&text, number).and_then(|at| usize::try_from(at).ok());
+    let (Some(start), Some(end)) = (place(ARGUMENTS.0), place(ARGUMENTS.1)) else {
+        return Err(Error::new("read", path, Errno::INVAL));
+    };
+    if start == 0 || end <= start {
+        return Ok(());
+    }
+    // SAFETY: the kernel laid the arguments there when this process was executed, in memory that may be written and stays mapped;
+    // nothing of Rust's borrows it: `std::env::args_os` copies. A lying `/proc` is out of the question: containers begin later.
+    unsafe { std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(start), 0, end - start) };
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn arguments_are_forgotten() {
+        let child = crate::fork::child(|| {
+            let forgot = forget_arguments().is_ok();
+            let shown = std::fs::read("/proc/self/cmdline").unwrap_or(vec![1]);
+            u8::from(!forgot || shown.iter().any(|byte| *byte != 0))
+        });
+        assert_eq!(child.unwrap().wait().unwrap(), 0);
+    }
 
     #[test]
     fn names_hold_anything() {

@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// The folders of systemd for generated units: only the first is used
     #[arg(value_name = "FOLDER", num_args = 0..=3)]
     folders: Vec<PathBuf>,
-    /// For the service manager of a user
+    /// For the service manager of a user, as always when root does not ask
     #[arg(long)]
     user: bool,
     /// Print the units instead of writing them
@@ -52,10 +52,11 @@ pub(super) fn run(args: Args, _context: &Context) -> Result<u8> {
         }
     };
     let binary = std::env::current_exe().during("find this program")?;
-    let grounds = Grounds { binary, user: args.user };
+    let user = args.user || !rustix::process::geteuid().is_root();
+    let grounds = Grounds { binary, user };
     let mut failed = false;
     let mut all = Descriptions::default();
-    for folder in if args.dir.is_empty() { usual_folders(args.user) } else { args.dir } {
+    for folder in if args.dir.is_empty() { usual_folders(user) } else { args.dir } {
         for path in files(&folder)? {
             match read(&path) {
                 Ok(unit) => all.add(Source { path, unit }),

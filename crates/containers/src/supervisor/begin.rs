@@ -73,6 +73,10 @@ impl Supervisor {
     fn new(start: Start) -> Result<Self, StartFailure> {
         let Start { containers, container, lock, probe, interpreter, held, given, handed, limited, .. } = start;
         let signals = Signals::block(&SignalSet::of(&TAKEN)).map_err(StartFailure::ours)?;
+        // Where the container has an init, that is a copy of this process: the command line may hold secrets.
+        if container.config.process.init {
+            sys::process::forget_arguments().map_err(StartFailure::ours)?;
+        }
         let listener = listen(&container.folder).map_err(StartFailure::ours)?;
         let tree = container.tree().map_err(StartFailure::ours)?;
         let streams = Streams::open(&container.config, &container.folder, given);
