@@ -130,6 +130,33 @@ fn it_is_asked_to_end_before_it_is_killed() {
 }
 
 #[test]
+fn a_kill_is_answered_when_it_has_ended() {
+    let Some(env) = Env::with_busybox() else { return };
+    for name in ["one", "two"] {
+        env.ok(&["run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "300"]);
+    }
+    let first = env.state("one")["init"]["pid"].clone();
+    assert_eq!(env.ok(&["kill", "one", "two"]), "one\ntwo\n");
+    assert!(!lives(&first));
+    assert_eq!(env.ok(&["rm", "one"]), "one\n");
+    for verb in [&["start", "two"][..], &["restart", "-t", "0", "two"]] {
+        env.ok(verb);
+        let state = env.state("two");
+        assert!(state["status"] == "running" && lives(&state["init"]["pid"]), "{state}");
+        // Ended by somebody else: its supervisor may still have to hear of it.
+        let killed = state["init"]["pid"].clone();
+        kill(&killed);
+        until("its end", || !lives(&killed));
+        env.ok(verb);
+        let state = env.state("two");
+        assert!(state["status"] == "running" && lives(&state["init"]["pid"]), "{state}");
+        env.ok(&["kill", "two"]);
+    }
+    env.ok(&["rm", "two"]);
+    assert_eq!(env.left(), [""; 0]);
+}
+
+#[test]
 fn it_is_started_again_as_its_policy_says() {
     let Some(env) = Env::with_busybox() else { return };
     env.ok(&[

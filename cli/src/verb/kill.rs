@@ -1,6 +1,7 @@
 //! `estiba kill`.
 
 use containers::client::{Client, ClientError};
+use containers::signal::SIGKILL;
 use containers::supervisor::protocol::{Reply, Request};
 
 use super::stop;
@@ -26,12 +27,24 @@ pub(super) fn run(args: Args, context: &Context) -> Result<u8> {
     let code = found.report();
     let by_name = args.chosen.is_by_name();
     let ones = found.ones.into_iter().filter(|one| by_name || one.container.state.is_active());
-    chosen::tell(ones.map(|one| (one.written.clone(), kill(&one, signal))).collect::<Vec<_>>(), code)
+    // All are asked before the end of one is waited for.
+    let asked: Vec<_> = ones.map(|one| (ask(&one, signal), one)).collect();
+    let heard = asked.into_iter().map(|(asked, one)| {
+        let answer = asked.and_then(|client| client.receive((signal == SIGKILL).then_some(stop::KILLING)));
+        (one.written.clone(), settle(&one, answer))
+    });
+    chosen::tell(heard.collect::<Vec<_>>(), code)
 }
 
-fn kill(one: &One, signal: i32) -> Result {
+/// SIGKILL is answered when the container has ended, another signal when it was sent.
+fn ask(one: &One, signal: i32) -> Result<Client, ClientError> {
+    let client = Client::connect(&one.container.folder)?;
+    client.send(&Request::Kill { signal })?;
+    Ok(client)
+}
+
+fn settle(one: &One, answer: Result<Reply, ClientError>) -> Result {
     let name = &one.container.config.name;
-    let answer = Client::connect(&one.container.folder).and_then(|client| client.ask(&Request::Kill { signal }, None));
     match answer {
         Ok(Reply::Done | Reply::Ended(_) | Reply::Why(_)) => Ok(()),
         Ok(Reply::Failed(why)) => Err(Error::failed(format!("{name}: {why}"))),

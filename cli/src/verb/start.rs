@@ -123,12 +123,12 @@ fn start(
     context: &Context,
     connected: impl FnOnce() -> Result<Connected>,
 ) -> Result<Option<containers::supervisor::Attached>> {
+    let removed = || Error::failed(format!("{} was removed just now", container.config.name));
+    let Some(container) = &containers.settled(container)? else { return Err(removed()) };
     if container.state.is_active() {
         return Ok(None);
     }
-    let Some((container, lock)) = containers.claim(container)? else {
-        return Err(Error::failed(format!("{} was removed just now", container.config.name)));
-    };
+    let Some((container, lock)) = containers.claim(container)? else { return Err(removed()) };
     start_claimed(containers, container, lock, context, connected()?).map(Some)
 }
 

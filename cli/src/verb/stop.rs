@@ -19,7 +19,7 @@ Examples:
   estiba stop --all";
 
 /// How long a killed container may take to go: the kernel frees its memory first.
-const KILLING: Duration = Duration::from_secs(60);
+pub(super) const KILLING: Duration = Duration::from_secs(60);
 
 /// Arguments of `estiba stop`.
 #[derive(Debug, clap::Args)]

@@ -12,6 +12,7 @@ use crate::client::{Client, ClientError};
 use crate::error::{ContainersError, Result};
 use crate::layout::Folder;
 use crate::signal::SIGKILL;
+use crate::state::Status;
 use crate::supervisor::protocol::{Reply, Request};
 
 /// How long a supervisor may take to kill a container, before it is killed itself.
@@ -27,6 +28,25 @@ impl Containers {
             end_by_supervisor(&container.folder, &container.state);
         }
         self.claim(container)
+    }
+
+    /// The container as it is once what ends has ended: one whose first process is gone runs no more, though its supervisor may
+    /// still have to write that. Waits for that, but for no new start. `None`: it is gone.
+    ///
+    /// # Errors
+    /// What the system refuses.
+    pub fn settled(&self, container: &Container) -> Result<Option<Container>> {
+        let state = &container.state;
+        let runs = matches!(state.status, Status::Running | Status::Paused);
+        if runs && state.init.is_some_and(|init| !init.lives()) {
+            let answer =
+                Client::connect(&container.folder).and_then(|client| client.ask(&Request::Wait, Some(PATIENCE)));
+            if matches!(answer, Err(ClientError::NotRunning | ClientError::Ended)) {
+                // It takes no more questions: it is about to let go of the container.
+                drop(container.folder.take_lock(PATIENCE));
+            }
+        }
+        self.get(&container.config.id)
     }
 
     /// Gives a container that does not run with its lock. `None`: it is gone.

@@ -146,7 +146,11 @@ impl Supervisor {
                 }
                 return;
             }
-            Request::Kill { signal } => self.kill_by_request(signal),
+            Request::Kill { signal } => match self.kill_by_request(signal) {
+                // As docker: it is answered when nothing of the container is left, and it may be removed or started.
+                Ok(()) if signal == crate::signal::SIGKILL => return self.connections.wait(place, Waiter::Stop),
+                done => done,
+            },
             Request::Pause => self.pause(),
             Request::Unpause => self.unpause(),
             Request::Reload => self.reload(),
