@@ -77,6 +77,26 @@ fn what_nobody_gets_is_said_with_the_reason() {
 }
 
 #[test]
+fn what_the_kernel_prefers_to_kill_and_limits_that_are_refused() {
+    let Some(env) = Env::with_busybox() else { return };
+    let score = "cat /proc/self/oom_score_adj";
+    assert_eq!(script(&env, &["--oom-score-adj", "700"], score), "700\n");
+    assert_eq!(script(&env, &["--oom-score-adj", "700", "--init", "--user", "33"], score), "700\n");
+    let run =
+        ["run", "-d", "--name", "first", "--network", "none", "--oom-score-adj", "700", "busybox", "sleep", "300"];
+    env.ok(&run);
+    assert_eq!(env.ok(&["exec", "first", "sh", "-c", score]), "700\n");
+    env.ok(&["rm", "-f", "first"]);
+    // More than the kernel lets even root have; and less than anybody but root has.
+    let run = ["run", "--rm", "--network", "none", "--ulimit", "nofile=4000000000", "--oom-score-adj", "-999"];
+    let said = env.run(&[&run[..], &["busybox", "sh", "-c", score]].concat());
+    assert_eq!(said.code, 0, "{said:#?}");
+    assert!(said.stderr.contains("note: --ulimit nofile: it is "), "{said:#?}");
+    let refused = said.stderr.contains("note: --oom-score-adj -999 is not set");
+    assert!(refused != (said.stdout == "-999\n") && (refused || fixtures::is_root()), "{said:#?}");
+}
+
+#[test]
 fn files_of_the_image_that_lie_do_no_harm() {
     let Some(env) = Env::with_busybox() else { return };
     for (name, lie) in [

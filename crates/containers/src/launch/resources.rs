@@ -1,7 +1,9 @@
 //! Limits.
 
+use std::fs;
+
 use runtime::cgroup::{Limits, NoPlace, Place, UNLIMITED, Wanted};
-use runtime::container::Spec;
+use runtime::container::{Spec, limit};
 
 use crate::Config;
 use crate::config::Groups;
@@ -14,6 +16,29 @@ pub(super) fn apply(config: &Config, spec: &mut Spec) {
     spec.rlimits.clone_from(&config.resources.rlimits);
     spec.oom_score_adj = config.resources.oom_score_adj;
 }
+
+/// What of its limits and of its preference in want of memory the container does not get, for the user. To be called in the
+/// container's supervisor, whose children the container's processes are.
+pub fn unmet(config: &Config) -> Vec<String> {
+    let mut notes = limit::refused(&config.resources.rlimits);
+    if let Some(wanted) = config.resources.oom_score_adj
+        && !may_have(wanted)
+    {
+        notes.push(format!("--oom-score-adj {wanted} is not set: only root makes it less"));
+    }
+    notes
+}
+
+/// Whether this process may have the adjustment; it keeps its own.
+fn may_have(oom_score_adj: i32) -> bool {
+    let Ok(own) = fs::read_to_string(OOM_SCORE_ADJ) else { return false };
+    let may = fs::write(OOM_SCORE_ADJ, oom_score_adj.to_string()).is_ok();
+    // What it was is what it may be again.
+    may && fs::write(OOM_SCORE_ADJ, own.trim()).is_ok()
+}
+
+/// How gladly the kernel kills this process when memory is short.
+const OOM_SCORE_ADJ: &str = "/proc/self/oom_score_adj";
 
 /// How hard a group is worth trying for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -138,6 +138,7 @@ impl Supervisor {
         let (place, note) = resources::place(&self.config, self.effort());
         spec.cgroup = place;
         self.notes.extend(note);
+        self.notes.extend(resources::unmet(&self.config));
         self.notes.extend_from_slice(up.notes());
         let mut stdio: Stdio = self.streams.stdio().map_err(StartFailure::ours)?;
         self.handed.dress(&mut spec, &mut stdio).map_err(StartFailure::ours)?;

@@ -56,6 +56,11 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
     sys::signal::reset_handlers();
     sys::signal::SignalSet::empty().block()?;
     rustix::process::umask(Mode::empty());
+    let host_proc = proc_of_caller();
+    // Before the files of this process are the machine's root's.
+    if let (Some(adjustment), Some(proc)) = (launch.spec.oom_score_adj, &host_proc) {
+        write_oom_score(proc, adjustment);
+    }
     // Nobody inside may look into a process of ours, nor at our binary through it.
     let undumpable = rustix::process::DumpableBehavior::NotDumpable;
     rustix::process::set_dumpable_behavior(undumpable).map_err(|errno| StartError::setup("prctl", errno))?;
@@ -63,10 +68,6 @@ fn prepare(mut launch: Launch<'_>, stubs: &mut Stubs) -> Result<std::convert::In
     let own = launch.spec.boundary.namespaces.cgroup == Namespace::Own;
     crate::cgroup::enter(&launch.doors, launch.entered, own)?;
     let spec = launch.spec;
-    let host_proc = proc_of_caller();
-    if let (Some(adjustment), Some(proc)) = (spec.oom_score_adj, &host_proc) {
-        write_oom_score(proc, adjustment);
-    }
     let (points, devices, proc) = match spec.isolation {
         Isolation::Namespaces => enter_mounts(&mut launch, host_proc, stubs)?,
         Isolation::Chroot => super::bare::enter(spec, host_proc, stubs)?,

@@ -29,6 +29,24 @@ pub fn is_known(name: &str) -> bool {
     NAMES.iter().any(|(known, _)| *known == name)
 }
 
+/// What of the limits this process may not give to one that it starts, in words.
+pub fn refused(limits: &[Rlimit]) -> Vec<String> {
+    limits.iter().filter_map(refused_one).collect()
+}
+
+fn refused_one(limit: &Rlimit) -> Option<String> {
+    let (name, resource) = NAMES.iter().find(|(known, _)| *known == limit.name)?;
+    let ours = getrlimit(*resource);
+    let least = ours.maximum.filter(|most| limit.hard.is_none_or(|hard| hard > *most))?;
+    let raised = rustix::process::Rlimit { current: ours.current, maximum: limit.hard };
+    if setrlimit(*resource, raised.clone()).is_ok() {
+        // What was raised may be lowered.
+        let _ = setrlimit(*resource, ours);
+        return None;
+    }
+    Some(format!("--ulimit {name}: it is {least}, which this user may not raise"))
+}
+
 /// Sets the limits, each as far as we may: never above our own hard limit where raising that is refused.
 pub(super) fn apply(limits: &[Rlimit]) -> Result<(), StartError> {
     for limit in limits {

@@ -26,7 +26,7 @@ pub(super) fn keep(mut launch: Launch<'_>, target: &Target, tell: OwnedFd, group
         Ok(socket) => socket,
         Err(_) => sys::clone::exit(125),
     };
-    let entered = enter(target).and_then(|host_proc| {
+    let entered = enter(target, launch.spec.oom_score_adj).and_then(|host_proc| {
         let (forked, entered) = fork(group)?;
         launch.entered = entered;
         Ok((host_proc, forked))
@@ -76,12 +76,16 @@ fn wait(pid: i32, tell: i32) -> ! {
 }
 
 /// Everything of us that could be looked into is closed to the container before anything of us is in it.
-fn enter(target: &Target) -> Result<Option<OwnedFd>, StartError> {
+fn enter(target: &Target, oom_score_adj: Option<i32>) -> Result<Option<OwnedFd>, StartError> {
     SignalSet::full().block()?;
+    let host_proc = proc_of_caller();
+    // Before the files of this process are the machine's root's. The child inherits it.
+    if let (Some(adjustment), Some(proc)) = (oom_score_adj, &host_proc) {
+        write_oom_score(proc, adjustment);
+    }
     hide()?;
     // Signals of our terminal are not the keeper's.
     rustix::process::setsid().map_err(|errno| StartError::setup("setsid", errno))?;
-    let host_proc = proc_of_caller();
     target.enter()?;
     // Becoming somebody else may have opened it again.
     hide()?;
@@ -113,9 +117,6 @@ fn prepare(mut launch: Launch<'_>, target: &Target, host_proc: Option<OwnedFd>) 
     }
     target.enter_groups()?;
     let spec = launch.spec;
-    if let (Some(adjustment), Some(proc)) = (spec.oom_score_adj, &host_proc) {
-        write_oom_score(proc, adjustment);
-    }
     limit::apply(&spec.rlimits)?;
     let root = Root::open("/")?;
     let terminal = match spec.terminal {
