@@ -9,6 +9,7 @@ use containers::{Container, Containers, Status};
 use runtime::container::{RootFs, Visit};
 use runtime::ladder::{Probe, Rung};
 use runtime::tree::IdPolicy;
+use rustix::io::Errno;
 use sys::Root;
 use sys::lock::Lock;
 
@@ -60,7 +61,11 @@ impl Inside {
         };
         if !same(&theirs.during(format!("enter {name}"))?, &ours?) {
             sys::ns::join(&pidfd, sys::ns::Joined::USER)?;
-            sys::ns::become_ids(0, 0)?;
+            match sys::ns::become_ids(0, 0) {
+                // Where there is one id only, it is ours by whatever number the container's user has; and all of it may be done already.
+                Err(error) if error.errno() == Errno::INVAL => {}
+                other => other?,
+            }
         }
         let root = Root::open(format!("/proc/{}/root", init.pid)).during(format!("enter {name}"))?;
         // Its number may have become another process's before it was opened, never after.

@@ -74,6 +74,21 @@ fn files_go_both_ways() {
 }
 
 #[test]
+fn the_user_of_a_container_does_not_matter() {
+    let Some(env) = Env::with_busybox() else { return };
+    env.write("file", "content\n");
+    env.ok(&["run", "-d", "--name", "web", "-u", "1234:1234", "busybox", "sleep", "300"]);
+    env.ok(&["cp", "file", "web:/"]);
+    assert_eq!(env.ok(&["exec", "web", "cat", "/file"]), "content\n");
+    env.ok(&["cp", "web:/file", "back"]);
+    assert_eq!(fs::read(env.work().join("back")).unwrap(), b"content\n");
+    let tar = env.command(&["cp", "web:/file", "-"]).output().unwrap().stdout;
+    env.ok(&["exec", "-u", "0", "web", "rm", "/file"]);
+    assert_eq!(env.run_with(&["cp", "-", "web:/"], &tar).code, 0);
+    assert_eq!(env.ok(&["exec", "web", "cat", "/file"]), "content\n");
+}
+
+#[test]
 fn links_of_a_container_lead_nowhere_on_this_machine() {
     let Some(env) = both() else { return };
     env.write("secret", "secret");

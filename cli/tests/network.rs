@@ -1,7 +1,7 @@
 //! Networks of containers: modes, published ports, the files that tell of them.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::runner::Env;
@@ -179,4 +179,75 @@ fn files_that_tell_of_the_network() {
     }
     let injected = env.fails(125, &["run", "--add-host", "a:1.2.3.4\n6.6.6.6 b", "busybox", "true"]);
     assert!(injected.contains("is not an address"), "{injected}");
+}
+
+/// The only name server of a machine that the test makes.
+const NAME_SERVER: &str = "192.0.2.53";
+/// Said to this program when it is to be that server.
+const SERVES: &str = "ESTIBA_TEST_NAME_SERVER";
+
+/// A machine of two interfaces with a name server, which is this program once more; then what is given is executed.
+const MACHINE: &str = r#"set -e
+ip link set lo up
+ip address add "$SERVER/32" dev lo
+ip link add way type veth peer name yaw
+ip address add 198.51.100.2/24 dev way
+ip link set way up
+ip link set yaw up
+ip route add default via 198.51.100.1
+echo "nameserver $SERVER" > resolv.conf
+mount --bind resolv.conf /etc/resolv.conf
+"$TEST" --exact network::names_are_asked_for_where_the_host_asks > /dev/null &
+server=$!
+trap 'kill $server' EXIT
+while ! test -e serves; do kill -0 $server; sleep 0.05; done
+"$@"
+"#;
+
+/// Every name has one address. Ends with who ends this process.
+fn serve_names() {
+    let socket = UdpSocket::bind((NAME_SERVER, 53)).unwrap();
+    std::fs::write("serves", "").unwrap();
+    let mut question = [0; 512];
+    while let Ok((length, who)) = socket.recv_from(&mut question) {
+        let head = b"\x81\x80\0\x01\0\x01\0\0\0\0";
+        let answer = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xcb\0\x71\x07";
+        let _ = socket.send_to(&[&question[..2], head, &question[12..length], answer].concat(), who);
+    }
+}
+
+#[test]
+fn names_are_asked_for_where_the_host_asks() {
+    if std::env::var_os(SERVES).is_some() {
+        return serve_names();
+    }
+    let alone: &[&str] = if fixtures::is_root() { &["-n", "-m"] } else { &["-r", "-n", "-m"] };
+    let unshare = |script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(alone).args(["sh", "-c", script, "sh"]);
+        command
+    };
+    if !has("pasta") {
+        return;
+    }
+    if !unshare("ip link add way type veth peer name yaw").output().is_ok_and(|made| made.status.success()) {
+        return fixtures::skip("unshare, ip or what they ask of the kernel is missing");
+    }
+    let Some(env) = Env::with_busybox() else { return };
+    // Its own server is asked as it is; at the address that leads to it, it is asked too.
+    for servers in [&[][..], &["--dns", "169.254.1.1"]] {
+        let _ = std::fs::remove_file(env.work().join("serves"));
+        let run = [
+            &["run", "--rm", "--network", "pasta"],
+            servers,
+            &["busybox", "busybox", "nslookup", "-type=a", "a.example"],
+        ];
+        let command = env.command(&run.concat());
+        let mut machine = unshare(MACHINE);
+        machine.arg(command.get_program()).args(command.get_args());
+        machine.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        machine.env("SERVER", NAME_SERVER).env("TEST", std::env::current_exe().unwrap()).env(SERVES, "");
+        let output = machine.current_dir(env.work()).output().unwrap();
+        assert!(String::from_utf8_lossy(&output.stdout).contains("203.0.113.7"), "{servers:?}: {output:?}");
+    }
 }

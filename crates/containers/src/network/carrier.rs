@@ -19,6 +19,8 @@ const TUN: &str = "/dev/net/tun";
 pub struct Wanted<'w> {
     /// What the interface is to be called, in a network that several containers leave by; `None` for one of a container's own.
     pub interface: Option<&'w str>,
+    /// Whether names are asked for at [`name_server`].
+    pub names: bool,
     /// Ports that the program is to lead inside, if it does ([`carries`]).
     pub ports: &'w [super::ports::Published],
     /// Whether the gateway's address leads to the host's own services.
@@ -85,8 +87,8 @@ pub fn start(made: &Made, carrier: Carrier, wanted: &Wanted<'_>) -> Result<Start
     let program = if carrier == Carrier::Slirp4netns {
         slirp::start(made, wanted.interface.unwrap_or(slirp::INTERFACE), wanted.host_gateway, wanted.mac)?
     } else {
-        let Wanted { interface, ports, host_gateway, mac } = *wanted;
-        let options = pasta::Options { interface, ports, host_gateway, mac };
+        let Wanted { interface, names, ports, host_gateway, mac } = *wanted;
+        let options = pasta::Options { interface, names, ports, host_gateway, mac };
         pasta::start(made, &options)?
     };
     Ok(Starting { carrier, program, mac: wanted.mac })

@@ -74,6 +74,11 @@ fn resolver(host: &str, asked: &crate::config::Network, servers: Servers<'_>) ->
     text
 }
 
+/// Whether a `resolv.conf` has names asked for there.
+pub fn asks(text: &[u8], server: IpAddr) -> bool {
+    servers_of(&String::from_utf8_lossy(text)).iter().any(|found| found.parse() == Ok(server))
+}
+
 fn servers_of(text: &str) -> Vec<String> {
     let lines = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
     lines.filter_map(|rest| rest.split_ascii_whitespace().next()).map(str::to_owned).collect()
@@ -150,9 +155,20 @@ mod tests {
     #[test]
     fn servers_that_only_the_host_reaches_are_replaced() {
         let none = Network::default();
+        let [far, near] = ["1.1.1.1", "169.254.1.1"]
+            .map(|server| Network { dns: vec![server.parse().unwrap()], ..Network::default() });
         let forward = Servers::Instead(Some("169.254.1.1".parse().unwrap()));
         assert_eq!(resolver(RESOLVED, &none, forward), "search lan\nnameserver 169.254.1.1\noptions edns0 trust-ad\n");
         assert_eq!(resolver(PLAIN, &none, forward), "search a.example b.example\nnameserver 10.0.0.1\n");
+        for (host, asked, through) in
+            [(RESOLVED, &none, true), (PLAIN, &none, false), (RESOLVED, &far, false), (PLAIN, &near, true)]
+        {
+            assert_eq!(
+                asks(resolver(host, asked, forward).as_bytes(), "169.254.1.1".parse().unwrap()),
+                through,
+                "{host}"
+            );
+        }
         assert_eq!(resolver("", &none, Servers::Instead(None)), "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
         let given = ["10.89.0.1".parse().unwrap()];
         assert_eq!(

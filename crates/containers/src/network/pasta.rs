@@ -22,6 +22,9 @@ pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 pub struct Options<'o> {
     /// What its interface is called; `None`: as the host's.
     pub interface: Option<&'o str>,
+    /// Whether names are asked for at [`NAME_SERVER`]. Only then it listens there: as it hands on questions, it (passt 2023_03) takes the
+    /// answers that the container's own questions get from the same server for answers to those, and they never arrive.
+    pub names: bool,
     /// What leads inside.
     pub ports: &'o [Published],
     /// Whether the gateway's address leads to the host's own services.
@@ -63,10 +66,11 @@ fn has_avx2() -> bool {
 
 fn arguments(options: &Options<'_>) -> Vec<String> {
     let mut words: Vec<String> = ["--foreground", "--quiet", "--config-net"].map(str::to_owned).to_vec();
-    match options.interface {
-        None => words.extend(["--dns-forward".to_owned(), NAME_SERVER.to_string()]),
-        // Of a network of others', who have a name server of their own.
-        Some(interface) => words.extend(["--ns-ifname".to_owned(), interface.to_owned()]),
+    if let Some(interface) = options.interface {
+        words.extend(["--ns-ifname".to_owned(), interface.to_owned()]);
+    }
+    if options.names {
+        words.extend(["--dns-forward".to_owned(), NAME_SERVER.to_string()]);
     }
     if !options.host_gateway {
         words.push("--no-map-gw".to_owned());
@@ -126,5 +130,14 @@ mod tests {
         assert_eq!(specifications(&ports, Protocol::Udp), ["127.0.0.1/53:5353", "::1/53:5353"]);
         let words = arguments(&Options { ports: &ports[3..], ..Options::default() }).join(" ");
         assert!(words.contains("--no-map-gw --tcp-ports none --udp-ports 127.0.0.1/53:5353"), "{words}");
+    }
+
+    #[test]
+    fn names_are_handed_on_where_they_are_asked_for() {
+        for (interface, names) in [(None, false), (None, true), (Some("out0"), false)] {
+            let words = arguments(&Options { interface, names, ..Options::default() }).join(" ");
+            assert_eq!(words.contains("--dns-forward 169.254.1.1"), names, "{words}");
+            assert_eq!(words.contains("--ns-ifname out0"), interface.is_some(), "{words}");
+        }
     }
 }

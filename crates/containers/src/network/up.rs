@@ -124,7 +124,7 @@ fn private(asked: &Asked<'_>, wanted: Carrier) -> Result<Up, NetworkError> {
         Err(why) => {
             up.state.notes.push(format!("the container has no way out, only loopback: {why}"));
             up.forward(claims, &made, &[Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()])?;
-            up.write(asked, Servers::Instead(None), None)?;
+            up.write(asked, files::resolv_conf(asked.config, Servers::Instead(None)), None)?;
             return Ok(up);
         }
     };
@@ -136,11 +136,14 @@ fn private(asked: &Asked<'_>, wanted: Carrier) -> Result<Up, NetworkError> {
     let given: Vec<Published> = published.iter().copied().filter(carries).collect();
     // Let go of just before the program takes them: nobody else is likely to be as quick.
     claims.retain(|claim| !carries(&claim.published));
-    let wanted = Wanted { interface: None, ports: &given, host_gateway, mac: config.mac };
+    let name_server = carrier::name_server(carrier);
+    let resolv_conf = files::resolv_conf(asked.config, Servers::Instead(Some(name_server)));
+    let names = resolv_conf.as_deref().is_some_and(|text| files::asks(text, name_server));
+    let wanted = Wanted { interface: None, names, ports: &given, host_gateway, mac: config.mac };
     let starting = carrier::start(&made, carrier, &wanted)?;
     let gateway = if carrier == Carrier::Pasta { carrier::default_gateway() } else { None };
     // Its own address is not known yet: the file is there to be mounted, and is written again.
-    up.write(asked, Servers::Instead(Some(carrier::name_server(carrier))), gateway)?;
+    up.write(asked, resolv_conf, gateway)?;
     up.coming = Some(Coming { made, carrier: starting, claims, gateway });
     Ok(up)
 }
@@ -161,7 +164,7 @@ fn of_users(asked: &Asked<'_>) -> Result<Up, NetworkError> {
     let addresses: Vec<IpAddr> = up.state.places.iter().flat_map(|place| &place.addresses).map(|(ip, _)| *ip).collect();
     let gateway = up.state.places.iter().flat_map(|place| &place.gateways).next().copied();
     up.forward(claims, &made, &addresses)?;
-    up.write(asked, Servers::Given(&joined.name_servers), gateway)?;
+    up.write(asked, files::resolv_conf(asked.config, Servers::Given(&joined.name_servers)), gateway)?;
     Ok(up)
 }
 
@@ -201,11 +204,16 @@ impl Up {
     }
 
     /// Writes the container's files, and opens them.
-    fn write(&mut self, asked: &Asked<'_>, servers: Servers<'_>, gateway: Option<IpAddr>) -> Result<(), NetworkError> {
+    fn write(
+        &mut self,
+        asked: &Asked<'_>,
+        resolv_conf: Option<Vec<u8>>,
+        gateway: Option<IpAddr>,
+    ) -> Result<(), NetworkError> {
         if let Some(path) = self.write_hosts(asked, gateway)? {
             self.files.push(("/etc/hosts", open(&path)?));
         }
-        if let Some(content) = files::resolv_conf(asked.config, servers) {
+        if let Some(content) = resolv_conf {
             let path = asked.folder.path().join("resolv.conf");
             write(&path, &content)?;
             self.files.push(("/etc/resolv.conf", open(&path)?));
