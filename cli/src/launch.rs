@@ -3,7 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use containers::config::{Config, NetworkMode};
+use containers::network::claim::Busy;
 use containers::network::keeper;
+use containers::network::ports::Published;
 use containers::supervisor::protocol::StartFailure;
 use containers::supervisor::{self, Attached, Attachment, Given, Handed, Start};
 use containers::{Container, Containers};
@@ -24,6 +26,8 @@ pub(crate) struct Ground {
     pub(crate) probe: Probe,
     interpreter: Option<Mount>,
     held: Vec<OwnedFd>,
+    /// A port that it is to have, and somebody has.
+    busy: Option<Busy>,
 }
 
 impl Ground {
@@ -32,6 +36,7 @@ impl Ground {
         let platform = &config.image.platform;
         let foreign = if emulation::is_native(platform) { Vec::new() } else { vec![platform.clone()] };
         let neighbour = Neighbour::of(layout, config)?;
+        let busy = Busy::find(&config.network, || mapped(layout));
         let (probe, emulation) = match &neighbour {
             Some(neighbour) => sandbox::join_for(layout, &foreign, neighbour.pidfd.try_clone()?)?,
             None => sandbox::enter_for(layout, &foreign)?,
@@ -40,6 +45,7 @@ impl Ground {
             return Err(sandbox::refused(&probe, "a container"));
         }
         let mut ground = Self::over(probe, &emulation, platform, name)?;
+        ground.busy = busy;
         ground.held.extend(neighbour.into_iter().flat_map(|neighbour| neighbour.held));
         Ok(ground)
     }
@@ -49,8 +55,18 @@ impl Ground {
             sandbox::remedies(missing).into_iter().fold(Error::failed(format!("{name}: {missing}")), Error::hint)
         })?;
         let interpreter = interpreter.map(emulation::mount);
-        Ok(Self { probe, interpreter, held: emulation.held()?.into_iter().collect() })
+        Ok(Self { probe, interpreter, held: emulation.held()?.into_iter().collect(), busy: None })
     }
+}
+
+/// The ports that containers have, with their names.
+fn mapped(layout: &store::Layout) -> Vec<(String, Published)> {
+    let all = Containers::new(layout).list().unwrap_or_default().into_iter();
+    let running = all.filter(|container| container.state.is_active());
+    let ports = |Container { config, state, .. }: Container| {
+        state.network.ports.into_iter().map(move |published| (config.name.clone(), published))
+    };
+    running.flat_map(ports).collect()
 }
 
 /// Whose user namespace a container shares.
@@ -100,11 +116,16 @@ pub(crate) fn launch(
 ) -> Result<Attached> {
     let args = container.config.process.args.clone();
     let Connected { attached, given, handed } = connected;
-    let Ground { probe, interpreter, held } = ground;
+    let Ground { probe, interpreter, held, busy } = ground;
     let containers = containers.clone();
     let limited = context::room(containers.store()).limit()?.is_some();
     let start = Start { containers, container, lock, probe, interpreter, held, limited, given, handed, attached };
-    let started = supervisor::start(start).map_err(|failure| start_error(&failure, &args))?;
+    let started = supervisor::start(start).map_err(|mut failure| {
+        if let Some(busy) = busy {
+            failure.message = busy.name_in(&failure.message);
+        }
+        start_error(&failure, &args)
+    })?;
     for note in &started.notes {
         ui::err(&format!("{} {}\n", style::hint("note:"), style::harmless(note)));
     }

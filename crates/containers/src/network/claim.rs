@@ -8,7 +8,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::error::NetworkError;
 use super::owner;
-use super::ports::{ContainerPort, Protocol, Publish, Published};
+use super::ports::{self, ContainerPort, Protocol, Publish, Published};
+use crate::config::{Network, NetworkMode};
 
 /// Connections that wait until the forwarder takes them.
 const BACKLOG: i32 = 1024;
@@ -41,10 +42,7 @@ pub fn claim(wanted: &[Publish]) -> Result<Vec<Claim>, NetworkError> {
 }
 
 fn claim_one(publish: &Publish) -> Result<Vec<Claim>, NetworkError> {
-    let addresses = match publish.address {
-        Some(address) => vec![address],
-        None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
-    };
+    let addresses = addresses(publish);
     let container = publish.container;
     match publish.host {
         Some((first, last)) if first == last => {
@@ -69,6 +67,63 @@ fn claim_one(publish: &Publish) -> Result<Vec<Claim>, NetworkError> {
             }
             tried.map_err(|refused| refused.explain(container.protocol))
         }
+    }
+}
+
+/// A port of the host that somebody has.
+#[derive(Debug)]
+pub struct Busy {
+    host: SocketAddr,
+    protocol: Protocol,
+    by: String,
+}
+
+impl Busy {
+    /// The first of the ports that a container is to be given that somebody has who can be named: one of Estiba's containers,
+    /// of which `mapped` tells, or a process. Looked for before a user namespace is entered: from inside, nobody may look into
+    /// processes outside, and [`claim`] knows no name.
+    pub fn find(config: &Network, mapped: impl FnOnce() -> Vec<(String, Published)>) -> Option<Self> {
+        use NetworkMode::{Container, Host, None as Without};
+        if matches!(config.mode, Host | Without | Container(_)) {
+            return None;
+        }
+        let wanted = ports::wanted(config).ok()?;
+        let busy = wanted.iter().find_map(|publish| {
+            let port = publish.host.filter(|(first, last)| first == last)?.0;
+            let taken = |refused: &Refused| refused.errno == Errno::ADDRINUSE;
+            let refused = at(&addresses(publish), port, publish.container).err().filter(taken)?;
+            Some((refused.host, publish.container.protocol))
+        });
+        let (host, protocol) = busy?;
+        let same = |published: &Published| {
+            let (ip, other) = (host.ip(), published.host.ip());
+            let overlap =
+                ip == other || ip.is_ipv4() == other.is_ipv4() && (ip.is_unspecified() || other.is_unspecified());
+            overlap && published.host.port() == host.port() && published.container.protocol == protocol
+        };
+        let own = mapped().into_iter().find(|(_, published)| same(published));
+        let by = own.map(|(name, _)| format!("container {name}")).or_else(|| owner::of(host, protocol))?;
+        Some(Self { host, protocol, by })
+    }
+
+    /// Names who has the port in what was said when it was not to be had.
+    pub fn name_in(&self, said: &str) -> String {
+        let Self { host, protocol, by } = self;
+        let taken =
+            |by: &str| NetworkError::Taken { host: *host, protocol: *protocol, by: Some(by.to_owned()) }.to_string();
+        // Whoever it named: root is told of a container's forwarder, others of nobody.
+        match said.split_once(&taken("")) {
+            Some((before, _)) => format!("{before}{}", taken(by)),
+            None => said.to_owned(),
+        }
+    }
+}
+
+/// Where it is to listen.
+fn addresses(publish: &Publish) -> Vec<IpAddr> {
+    match publish.address {
+        Some(address) => vec![address],
+        None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
     }
 }
 
