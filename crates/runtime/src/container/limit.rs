@@ -39,7 +39,7 @@ fn refused_one(limit: &Rlimit) -> Option<String> {
     let ours = getrlimit(*resource);
     let least = ours.maximum.filter(|most| limit.hard.is_none_or(|hard| hard > *most))?;
     let raised = rustix::process::Rlimit { current: ours.current, maximum: limit.hard };
-    if setrlimit(*resource, raised.clone()).is_ok() {
+    if setrlimit(*resource, raised).is_ok() {
         // What was raised may be lowered.
         let _ = setrlimit(*resource, ours);
         return None;
