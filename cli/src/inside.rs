@@ -1,5 +1,6 @@
 //! The file tree of a container, as `cp` and `export` see it: a running one's by its first process, another's mounted for us alone.
 
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,10 +20,22 @@ use crate::sandbox;
 /// How long somebody who just looks at a container may hold it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The right over everybody's files (linux/capability.h): who has it enters nobody's namespace for that.
+const CAP_DAC_OVERRIDE: u32 = 1;
+
 /// A container's tree, and what keeps it as it is.
 pub(crate) struct Inside {
     tree: Tree,
     _lock: Option<Lock>,
+}
+
+/// As whom the files of a running container are met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// As its root: what is written there is that one's.
+    Container,
+    /// As the user who calls, with all rights over the files of his containers: what is written outside is his.
+    Caller,
 }
 
 enum Tree {
@@ -40,33 +53,22 @@ impl Inside {
     }
 
     /// Opens the tree to be read and written. This process changes its namespaces: what it needs of the host it has opened before.
-    pub(crate) fn open(containers: &Containers, container: &Container) -> Result<Self> {
+    pub(crate) fn open(containers: &Containers, container: &Container, whose: Whose) -> Result<Self> {
         match container.state.status {
-            Status::Running | Status::Paused => Self::running(container),
+            Status::Running | Status::Paused => Self::running(container, whose),
             Status::Created | Status::Exited | Status::Restarting => Self::stopped(containers, container),
         }
     }
 
-    /// Its users are those whose ids its files have: we become their root. Paths are resolved below its own root, from here.
-    fn running(container: &Container) -> Result<Self> {
+    /// Paths are resolved below its own root, from here.
+    fn running(container: &Container, whose: Whose) -> Result<Self> {
         let name = &container.config.name;
         let gone = || Error::failed(format!("{name} has just ended"));
         let init = container.state.init.ok_or_else(gone)?;
-        let Some(pidfd) = init.open() else { return Err(gone()) };
-        let users = format!("/proc/{}/ns/user", init.pid);
-        let (theirs, ours) = (std::fs::metadata(&users), std::fs::metadata("/proc/self/ns/user"));
-        let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| {
-            use std::os::unix::fs::MetadataExt as _;
-            (a.dev(), a.ino()) == (b.dev(), b.ino())
-        };
-        if !same(&theirs.during(format!("enter {name}"))?, &ours?) {
-            sys::ns::join(&pidfd, sys::ns::Joined::USER)?;
-            match sys::ns::become_ids(0, 0) {
-                // Where there is one id only, it is ours by whatever number the container's user has; and all of it may be done already.
-                Err(error) if error.errno() == Errno::INVAL => {}
-                other => other?,
-            }
+        if !init.lives() {
+            return Err(gone());
         }
+        enter_users(&format!("/proc/{}/ns/user", init.pid), whose).during(format!("enter {name}"))?;
         let root = Root::open(format!("/proc/{}/root", init.pid)).during(format!("enter {name}"))?;
         // Its number may have become another process's before it was opened, never after.
         if init.lives() { Ok(Self { tree: Tree::Running(root), _lock: None }) } else { Err(gone()) }
@@ -99,6 +101,30 @@ impl Inside {
         let visit = Visit::new(&rootfs, &spec.mounts, container.folder.path(), bare)
             .during(format!("mount the tree of {name}"))?;
         Ok(Self { tree: Tree::Stopped(visit), _lock: Some(lock) })
+    }
+}
+
+/// Becomes root of the user namespace at `path`, whose ids a container's files have; for the caller's sake, of the outermost one around it
+/// that is not ours: there the caller is root, and the container's users are known too.
+fn enter_users(path: &str, whose: Whose) -> sys::Result<()> {
+    let open = |path: &str| File::open(path).map_err(|error| sys::Error::from_io("open", path, &error));
+    let identity = |file: &File| sys::stat::of(file).map(|stat| (stat.dev, stat.ino));
+    let mut users = open(path)?;
+    let ours = identity(&open("/proc/self/ns/user")?)?;
+    if identity(&users)? == ours || (whose == Whose::Caller && sys::ns::has_capability(CAP_DAC_OVERRIDE)) {
+        return Ok(());
+    }
+    while whose == Whose::Caller
+        && let Ok(around) = sys::ns::owner(&users).map(File::from)
+        && identity(&around)? != ours
+    {
+        users = around;
+    }
+    sys::ns::join_users(&users)?;
+    match sys::ns::become_ids(0, 0) {
+        // Where there is one id only, it is ours by whatever number the container's user has; and all of it may be done already.
+        Err(error) if error.errno() == Errno::INVAL => Ok(()),
+        other => other,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `cp`, `diff`, `commit` and `export`: files in and out of containers that run and that do not, and attacks on that.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 
 use crate::runner::Env;
 
@@ -86,6 +86,32 @@ fn the_user_of_a_container_does_not_matter() {
     env.ok(&["exec", "-u", "0", "web", "rm", "/file"]);
     assert_eq!(env.run_with(&["cp", "-", "web:/"], &tar).code, 0);
     assert_eq!(env.ok(&["exec", "web", "cat", "/file"]), "content\n");
+}
+
+#[test]
+fn what_comes_out_is_the_callers() {
+    let Some(env) = Env::with_busybox() else { return };
+    let own = fs::metadata(env.work()).unwrap();
+    for users in ["auto", "keep-id", "host"] {
+        let script = "mkdir -p /t/deep && echo content > /t/deep/f && chmod 600 /t/deep/f";
+        let run = env.run(&["run", "-d", "--name", "web", "--userns", users, "-u", "0", "busybox", "sleep", "300"]);
+        if run.code != 0 {
+            env.run(&["rm", "-f", "web"]);
+            fixtures::skip(&format!("--userns {users} is refused here"));
+            continue;
+        }
+        env.ok(&["exec", "web", "sh", "-c", script]);
+        env.ok(&["cp", "web:/t/deep/f", "file"]);
+        env.ok(&["cp", "web:/t", "dir"]);
+        for path in ["file", "dir", "dir/deep", "dir/deep/f"] {
+            let found = fs::metadata(env.work().join(path)).unwrap();
+            assert_eq!((found.uid(), found.gid()), (own.uid(), own.gid()), "{users}: {path}");
+        }
+        assert_eq!(fs::read(env.work().join("dir/deep/f")).unwrap(), b"content\n");
+        env.ok(&["rm", "-f", "web"]);
+        fs::remove_dir_all(env.work().join("dir")).unwrap();
+        fs::remove_file(env.work().join("file")).unwrap();
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use sys::Root;
 
 use crate::context::Context;
 use crate::error::{Error, Result, While};
-use crate::inside::Inside;
+use crate::inside::{Inside, Whose};
 use crate::{chosen, sandbox, ui};
 
 const EXAMPLES: &str = "\
@@ -100,10 +100,10 @@ impl Args {
     }
 
     /// The container's side is opened last: then this process is somebody else.
-    fn inside(context: &Context, name: &str) -> Result<Inside> {
+    fn inside(context: &Context, name: &str, whose: Whose) -> Result<Inside> {
         let containers = chosen::containers(context)?;
         let container = chosen::one(&containers, name)?;
-        Inside::open(&containers, &container)
+        Inside::open(&containers, &container, whose)
     }
 
     /// Where a path of the container is meant to come from.
@@ -123,7 +123,7 @@ impl Args {
 
     fn out(&self, context: &Context, container: &str, path: &str, to: &str) -> Result<Copied> {
         let here = Here::target(to)?;
-        let inside = Self::inside(context, container)?;
+        let inside = Self::inside(context, container, Whose::Caller)?;
         let from = self.source(inside.root(), container, path)?;
         let target = match here {
             Here::Folder(folder) => Place { folder, name: name_of(path) },
@@ -141,7 +141,7 @@ impl Args {
     fn bring(&self, context: &Context, from: &str, container: &str, path: &str) -> Result<Copied> {
         let source = here_source(from, self.follow_link)?;
         let is_folder = is_dir(&source)?;
-        let inside = Self::inside(context, container)?;
+        let inside = Self::inside(context, container, Whose::Container)?;
         let what = || format!("copy {from} to {container}:{path}");
         let place = Place::find(inside.root(), Path::new(path), true).during(what())?;
         let target = match place.stat().during(what())? {
@@ -164,7 +164,7 @@ impl Args {
         if io::stdout().is_terminal() {
             return Err(Error::usage("standard output is a terminal").hint("`estiba cp … - | tar -x`, or give a path"));
         }
-        let inside = Self::inside(context, container)?;
+        let inside = Self::inside(context, container, Whose::Container)?;
         let from = self.source(inside.root(), container, path)?;
         let mut tar = TarWriter::new(io::BufWriter::with_capacity(1 << 18, io::stdout().lock()));
         write_tar(&from, &name_of(path), &mut tar).during(format!("read {container}:{path}"))?;
@@ -308,7 +308,7 @@ fn stream_in(context: &Context, container: &str, path: &str) -> Result<Copied> {
     let found = chosen::one(&containers, container)?;
     let single = sandbox::probe(containers.store())?.rung == Rung::SingleId;
     let tree = containers.store().snapshots().join(found.config.id.as_str()).join("fs");
-    let inside = Inside::open(&containers, &found)?;
+    let inside = Inside::open(&containers, &found, Whose::Container)?;
     let what = format!("unpack into {container}:{path}");
     let folder = inside.root().open_dir(path).during(&what)?;
     let options = ApplyOptions {
