@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::runner::Env;
 
 /// How long something may take that takes moments.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Env {
     /// Containers, pins and trees of containers that are there.

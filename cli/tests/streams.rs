@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::runner::Env;
 
 /// How long something may take that takes moments.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shell script in the background, and when it has ended where `ends`.
 fn background(env: &Env, name: &str, options: &[&str], script: &str) {

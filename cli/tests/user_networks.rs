@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::runner::Env;
 
 /// How long something may take that takes moments.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A user's store; what runs in it ends with it.
 struct Home {
